@@ -1,0 +1,104 @@
+"""Fixtures that every folder of tests shares: the repository, real news when present, a running stand-in Hub."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+for sibling in ("dataset_parser", "t5_training", "topic_sum_api"):
+    sys.path.insert(0, str(ROOT / sibling))
+
+# Tests must never reach the real Hub or pick up the developer's own token.
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "DATASET_REPO", "MODEL_REPO", "HF_ENDPOINT", "REDIS_URL"):
+    os.environ.pop(name, None)
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A stand-in Hub on loopback. `token` may write, `read_token` may only read."""
+
+    url: str
+    root: Path
+    token: str = "write-token-of-the-tests"
+    read_token: str = "read-token-of-the-tests"
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Variables that point a subprocess's Hub client here, with its caches under `home`."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_TOKEN": self.token,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real news beside the checkout; a test that needs it is skipped where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"real news is not here: {folder.name}/ beside the checkout is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return pick
+
+
+def wait_for(url: str, process: subprocess.Popen, seconds: float = 30) -> None:
+    """Return once `url` answers 200; fail with the process's exit code if it ends first."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode} before {url} answered")
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                process.kill()
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[RunningHub]:
+    """A fresh, empty stand-in Hub, stopped after the test."""
+    running = RunningHub(url=f"http://127.0.0.1:{(port := free_port())}", root=tmp_path / "hub")
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "demo" / "hub.py"), "--root", str(running.root), "--port", str(port),
+         "--token", f"{running.token}=demo", "--token", f"{running.read_token}=demo:read"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(f"{running.url}/", process)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=10)

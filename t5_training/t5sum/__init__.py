@@ -1,0 +1,15 @@
+"""Stage 2: a dataset revision in, an evaluated and published model revision out."""
+
+__version__ = "1.0.0"
+
+
+class StageError(Exception):
+    """What the user has to know, in one line, and the exit code the process ends with.
+
+    Codes: 1 unexpected, 2 wrong usage or setting, 3 the data failed its checks, 4 the model was not promoted,
+    5 a service or device that is needed is not there, 6 another run is active.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code

@@ -1,4 +1,4 @@
-"""Fixtures that every folder of tests shares: the repository, real news when present, a running stand-in Hub."""
+"""Fixtures that every folder of tests shares: the repository, real news when present, a stand-in Hub."""
 
 from __future__ import annotations
 

@@ -1,0 +1,344 @@
+"""Checks, in a few seconds, what would otherwise fail hours later. Standard library only.
+
+    python doctor.py [--json] [--stages parser,training,api] [--no-docker] [--small]
+
+Prints a line for each check; every failure comes with its fix. Exit code: 0 all well (warnings do
+not count), 2 a setting or a program is missing or wrong, 5 a service, Docker or a port is not there.
+Values of secrets are never printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import email.utils
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PUBLIC_HUB = "https://huggingface.co"
+STAGES = ("parser", "training", "api")
+SECONDS = 3  # how long each network check may take; they run side by side
+# Estimates for ai-forever/ruT5-base: .venv, dataset, base model, checkpoints with optimizer states.
+DISK_GB = {"small": 4, "parser": 2, "training": 25, "api": 2}
+MEMORY_GB = {"small": 2, "parser": 1, "training": 8, "api": 2}
+REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One finding. `state` is ok, warning or failed; `code` is the exit code a failure asks for."""
+
+    name: str
+    state: str
+    words: str
+    fix: str = ""
+    code: int = 0
+
+
+def ok(name: str, words: str) -> Check:
+    return Check(name, "ok", words)
+
+
+def warning(name: str, words: str, fix: str) -> Check:
+    return Check(name, "warning", words, fix)
+
+
+def failed(name: str, words: str, fix: str, code: int) -> Check:
+    return Check(name, "failed", words, fix, code)
+
+
+def check_python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 11):  # noqa: UP036  this file must start on an old Python to say so
+        return failed("Python", f"{version} is too old", "install Python 3.11 or newer", 2)
+    if sys.maxsize < 2**32:
+        return failed(
+            "Python", f"{version} is a 32-bit build", "install the 64-bit Python; torch has no other", 2
+        )
+    return ok("Python", version)
+
+
+def check_disk(artifacts: Path, needed: int) -> Check:
+    folder = artifacts
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < needed / 5:
+        return failed("disk", f"{free:.1f} GB free, {needed} GB wanted",
+                      "free some space, or set ARTIFACTS_DIR to a larger disk", 2)  # fmt: skip
+    if free < needed:
+        return warning("disk", f"{free:.0f} GB free, {needed} GB wanted",
+                       "free some space, or set ARTIFACTS_DIR to a larger disk")  # fmt: skip
+    return ok("disk", f"{free:.0f} GB free")
+
+
+def memory_gb() -> float | None:
+    """Physical memory in GB, or None where the system does not say."""
+    if os.name == "nt":
+
+        class Status(ctypes.Structure):
+            _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
+                (name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")
+            ]
+
+        status = Status(length=ctypes.sizeof(Status))
+        if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):  # type: ignore[attr-defined]
+            return None
+        return status.total / 1e9
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError):
+        return None
+
+
+def check_memory(needed: int) -> Check:
+    have = memory_gb()
+    if have is None:
+        return warning("memory", "this system does not say how much it has", f"{needed} GB are wanted")
+    if have < needed:
+        return warning(
+            "memory",
+            f"{have:.0f} GB, {needed} GB wanted",
+            "close other programs, or use a smaller base model",
+        )
+    return ok("memory", f"{have:.0f} GB")
+
+
+def check_setting(name: str, why: str) -> Check:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return failed(name, "is not set", f"write it into .env ({why}), or try ./run_mlops.sh --demo", 2)
+    if name.endswith("_REPO") and not REPO.fullmatch(value):
+        return failed(name, f"{value!r} is not user/name", f"correct it in .env ({why})", 2)
+    return ok(name, "is set" if name.endswith("TOKEN") else value)
+
+
+def check_port(port: int, owner: str, fix: str) -> Check:
+    with socket.socket() as probe:
+        # As servers do it: a connection that just ended does not hold the port.
+        if os.name != "nt":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return failed(f"port {port}", f"the {owner} cannot have it: {error.strerror}", fix, 5)
+    return ok(f"port {port}", f"free for the {owner}")
+
+
+def own_api_answers(port: int) -> bool:
+    """Whether what listens on this port is our own API (in its container, from an earlier run)."""
+    url = f"http://127.0.0.1:{port}/api/v1/model"
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        return "dataset_revision" in answer.read(65536).decode(errors="replace")
+    return False
+
+
+def check_docker() -> Iterator[Check]:
+    fix = "install Docker Desktop (or Docker Engine with Compose), or add --no-docker"
+    if not shutil.which("docker"):
+        yield failed("Docker", "is not installed", fix, 5)
+        return
+    for name, command, words in (
+        ("Docker", ["docker", "info", "--format", "{{.ServerVersion}}"], "does not answer"),
+        ("Compose", ["docker", "compose", "version", "--short"], "is missing"),
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS * 3)
+        except subprocess.TimeoutExpired:
+            yield failed(name, "does not answer", "start Docker Desktop and wait until it says running", 5)
+            return
+        if done.returncode != 0:
+            yield failed(name, words, "start Docker Desktop (or the docker service), or add --no-docker", 5)
+            return
+        yield ok(name, done.stdout.strip())
+
+
+def get(url: str, token: str = "") -> tuple[int, bytes, str]:
+    """Status, body (at most 64 kB) and Date header of `url`; raises OSError when nothing answers."""
+    request = urllib.request.Request(url, headers={"User-Agent": "gazeta-mlops-doctor"})  # noqa: S310
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            return answer.status, answer.read(65536), answer.headers.get("Date", "")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(65536), error.headers.get("Date", "")
+
+
+def check_hub(needs_token: bool) -> Iterator[Check]:
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or PUBLIC_HUB
+    token = os.environ.get("HF_TOKEN", "").strip()
+    try:
+        status, body, date = get(f"{endpoint}/api/whoami-v2", token)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        words = f"{endpoint} does not answer ({reason})"
+        fix = "check the network, a proxy, or HF_ENDPOINT; then run again"
+        if needs_token:
+            yield failed("Hub", words, fix, 5)
+        else:
+            yield warning("Hub", words, fix + ". The API can still start from its local copy")
+        return
+    yield ok("Hub", endpoint)
+    if date and (skew := abs(time.time() - email.utils.parsedate_to_datetime(date).timestamp())) > 300:
+        yield warning("clock", f"differs from the Hub's by {skew:.0f} s", "set the computer's clock")
+    if not needs_token or not token:
+        return
+    if status == 401:
+        fix = (
+            "make a new one with the right Write (huggingface.co, Settings, Access Tokens), put it into .env"
+        )
+        yield failed("token", "the Hub does not know it", fix, 2)
+        return
+    if status != 200:
+        yield failed("token", f"the Hub answered {status} to it", "try again later", 5)
+        return
+    answer = json.loads(body)
+    role = answer.get("auth", {}).get("accessToken", {}).get("role", "")
+    if role == "read":
+        yield failed("token", f"of {answer.get('name')} may only read", "make one with the right Write", 2)
+        return
+    yield ok("token", f"of {answer.get('name')}" + (f", may {role}" if role else ""))
+    allowed = {answer.get("name")} | {group.get("name") for group in answer.get("orgs", [])}
+    for name in ("DATASET_REPO", "MODEL_REPO"):
+        owner = os.environ.get(name, "").split("/")[0]
+        if owner and owner not in allowed:
+            words = f"belongs to {owner}, the token to {answer.get('name')}"
+            yield failed(name, words, "use a repository of the token's owner, or another token", 2)
+
+
+def check_site() -> Check:
+    site = os.environ.get("SITE_URL", "").strip().rstrip("/") or "https://www.gazeta.ru"
+    try:
+        status, _, _ = get(f"{site}/robots.txt")
+    except (OSError, ValueError) as error:
+        return failed("site", f"{site} does not answer ({getattr(error, 'reason', error)})",
+                      "check the network; or go on without it: --from training", 5)  # fmt: skip
+    if status >= 500:
+        return failed(
+            "site", f"{site} answered {status}", "try again later; or go on without it: --from training", 5
+        )
+    return ok("site", site)
+
+
+def check_gpu() -> Check:
+    """What stage 2 will train on. An NVIDIA card with a CPU build of torch is usual on Windows."""
+    card = ""
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            card = (
+                subprocess.run(query, capture_output=True, text=True, timeout=SECONDS)
+                .stdout.strip()
+                .split("\n")[0]
+            )
+    if not card:
+        return warning("GPU", "no NVIDIA card found", "training will use the processor: days for ruT5-base, "
+                       "minutes for the small one of --demo")  # fmt: skip
+    build = torch_build()
+    # The package index offers Windows a CPU build without a mark, Linux a CUDA build without a mark.
+    if build and ("+cpu" in build or (os.name == "nt" and "+cu" not in build)):
+        return warning("GPU", f"{card}, but torch {build} cannot use it",
+                       "install the CUDA build into .venv: see t5_training/README.md, GPU")  # fmt: skip
+    return ok("GPU", card)
+
+
+def torch_build() -> str | None:
+    """Version of the torch in .venv, read from its folder's name: importing it would take seconds."""
+    pattern = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
+    for folder in (ROOT / ".venv").glob(pattern):
+        for found in importlib.metadata.distributions(name="torch", path=[str(folder)]):
+            return found.version
+    return None
+
+
+def run_checks(stages: list[str], docker: bool, small: bool) -> list[Check]:
+    """All checks that these stages need; the slow ones side by side."""
+    port_raw = os.environ.get("PORT", "").strip() or "8000"
+    artifacts = ROOT / (os.environ.get("ARTIFACTS_DIR", "").strip() or "artifacts")
+    checks = [check_python()]
+    checks.append(
+        check_disk(artifacts, DISK_GB["small"] if small else max(DISK_GB[stage] for stage in stages))
+    )
+    checks.append(check_memory(2 if small else max(MEMORY_GB[stage] for stage in stages)))
+
+    publishes = "parser" in stages or "training" in stages
+    if publishes:
+        checks.append(check_setting("HF_TOKEN", "a token with the right Write, from huggingface.co"))
+        checks.append(check_setting("DATASET_REPO", "the dataset's repository, as user/name"))
+    if "training" in stages or "api" in stages:
+        checks.append(check_setting("MODEL_REPO", "the model's repository, as user/name"))
+
+    if "api" in stages:
+        if not port_raw.isdigit() or not 0 < int(port_raw) < 65536:
+            checks.append(failed("PORT", f"{port_raw!r} is not a port number", "set PORT to 1 to 65535", 2))
+        elif docker and own_api_answers(int(port_raw)):
+            checks.append(ok(f"port {port_raw}", "our API already answers there and will be replaced"))
+        else:
+            checks.append(
+                check_port(int(port_raw), "API", "stop the program that holds it, or set another PORT")
+            )
+    slow = []
+    if docker and ("parser" in stages or "api" in stages):
+        slow.append(lambda: list(check_docker()))
+    slow.append(lambda: list(check_hub(needs_token=publishes)))
+    if "parser" in stages:
+        slow.append(lambda: [check_site()])
+    if "training" in stages:
+        slow.append(lambda: [check_gpu()])
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for found in pool.map(lambda check: check(), slow):
+            checks += found
+    return checks
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--stages", default=",".join(STAGES), help="which stages will run")
+    parser.add_argument("--no-docker", action="store_true", help="stages 1 and 3 run in .venv")
+    parser.add_argument("--small", action="store_true", help="a small model: less disk and memory will do")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and failures")
+    arguments = parser.parse_args()
+    stages = [stage for stage in arguments.stages.split(",") if stage]
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        print(f"error: no stage {unknown[0]!r}; the stages are {', '.join(STAGES)}", file=sys.stderr)
+        return 2
+
+    checks = run_checks(stages, docker=not arguments.no_docker, small=arguments.small)
+    failures = [check for check in checks if check.state == "failed"]
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(check) for check in checks], ensure_ascii=False, indent=1))
+    else:
+        for check in checks:
+            if arguments.quiet and check.state != "failed":
+                continue
+            stream = sys.stderr if check.state == "failed" else sys.stdout
+            state = "error" if check.state == "failed" else check.state
+            print(
+                f"{state}: {check.name}: {check.words}" + (f"; {check.fix}" if check.fix else ""), file=stream
+            )
+    return failures[0].code if failures else 0
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    sys.exit(main())

@@ -6,15 +6,20 @@ this folder reads the environment.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from t5sum import StageError
+from t5sum.evaluate import EvaluateConfig
+from t5sum.gate import GateConfig
 
 HOME = Path(__file__).resolve().parent.parent
 REAL_HUB = "https://huggingface.co"
@@ -52,7 +57,6 @@ class ModelConfig:
 class DataConfig:
     train_rows: int | None
     validation_rows: int | None
-    workers: int
 
 
 @dataclass
@@ -91,6 +95,7 @@ class TrainConfig:
     eval_steps: int
     log_steps: int
     keep_checkpoints: int
+    save_minutes: float
     select_by: Literal["rougeL", "loss"]
     rouge_rows: int
     patience: int
@@ -98,7 +103,6 @@ class TrainConfig:
     device: Literal["auto", "cuda", "cpu"]
     activation_checkpointing: Literal["auto", "on", "off"]
     threads: int | None
-    tracking: Literal["none", "mlflow", "tensorboard"]
 
 
 @dataclass
@@ -111,5 +115,195 @@ class Config:
     generation: GenerationConfig
     train: TrainConfig
     topic: dict[str, Any]
-    evaluate: dict[str, Any]
-    gate: dict[str, Any]
+    evaluate: EvaluateConfig
+    gate: GateConfig
+
+
+# What does not change the weights is not part of a run's identity: a run that stops for want of memory goes
+# on with a smaller micro-batch, or on another device.
+NOT_LEARNED = {
+    "micro_batch", "eval_batch", "log_steps", "keep_checkpoints", "save_minutes", "device", "threads",
+    "activation_checkpointing",
+}  # fmt: skip
+# Raised by hand when the code learns or exports something else from the same settings.
+RECIPE = 1
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the variables say. The token stays inside huggingface_hub, which reads HF_TOKEN itself."""
+
+    endpoint: str
+    token: bool
+    artifacts: Path
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Called before huggingface_hub is imported: it reads HF_ENDPOINT and the Xet switch on import."""
+    endpoint = environ.get("HF_ENDPOINT") or REAL_HUB
+    if endpoint.rstrip("/") != REAL_HUB:
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    artifacts = environ.get("ARTIFACTS_DIR") or str(HOME.parent / "artifacts")
+    return Environment(endpoint.rstrip("/"), bool(environ.get("HF_TOKEN")), Path(artifacts))
+
+
+def load_config(
+    overrides: Sequence[str], environ: Mapping[str, str], overlays: Sequence[Path] = ()
+) -> Config:
+    """config.yaml, then each overlay file, then `key=value` words; checked.
+
+    Raises StageError (code 2) that names the wrong key or value and what is allowed there.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    merged = OmegaConf.structured(Config)
+    sources = [(path.name, _read_yaml(path)) for path in (HOME / "config.yaml", *overlays)]
+    sources.append(("the command line", OmegaConf.from_dotlist(list(overrides))))
+    for origin, values in sources:
+        try:
+            merged = OmegaConf.merge(merged, values)
+        except OmegaConfBaseException as error:
+            raise StageError(f"{origin}: {_explain(error, values)}", 2) from None
+    missing = OmegaConf.missing_keys(merged)
+    if missing:
+        raise StageError(f"config.yaml does not set {', '.join(sorted(missing))}", 2)
+    try:
+        config = OmegaConf.to_object(merged)
+    except ValueError as error:  # a section's own check
+        raise StageError(str(error), 2) from None
+    assert isinstance(config, Config)
+    config.hub.dataset_repo = config.hub.dataset_repo or environ.get("DATASET_REPO") or None
+    config.hub.model_repo = config.hub.model_repo or environ.get("MODEL_REPO") or None
+    config.runs_dir = config.runs_dir or str(read_environment(environ).artifacts / "runs")
+    check(config)
+    return config
+
+
+def _read_yaml(path: Path) -> Any:
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    try:
+        values = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise StageError(f"config={path}: there is no such file", 2) from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise StageError(f"config={path} cannot be read as YAML: {error}", 2) from None
+    if not OmegaConf.is_dict(values):
+        raise StageError(f"config={path} must hold sections of settings, as config.yaml does", 2)
+    return values
+
+
+def _explain(error: Any, values: Any) -> str:
+    """One line for a key or value that does not fit: what is allowed at that place."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ConfigKeyError
+
+    key = error.full_key or ""
+    if isinstance(error, ConfigKeyError):
+        section, _, name = key.rpartition(".")
+        allowed = [item.name for item in fields(_section(section))]
+        close = difflib.get_close_matches(name, allowed, 1)
+        hint = f"did you mean {'.'.join(filter(None, (section, close[0])))}? " if close else ""
+        place = f" in {section}" if section else ""
+        return f"{key} is not a setting; {hint}allowed{place}: {', '.join(allowed)}"
+    if not key or is_dataclass(
+        _section(key)
+    ):  # a plain value where a section belongs; the library names no key
+        for key in _section_names(Config):
+            value = OmegaConf.select(values, key, throw_on_missing=False)
+            if value is not None and not OmegaConf.is_dict(value):
+                names = ", ".join(item.name for item in fields(_section(key)))
+                return f"{key} is a section; set one of its keys, {key}.KEY=VALUE, with KEY one of {names}"
+    value = OmegaConf.select(values, key)
+    return f"{key}={value!r} is not allowed: it must be {_wanted(_section(key))}"
+
+
+def _section_names(kind: Any, above: str = "") -> list[str]:
+    """Dotted names of the sections, outer ones first."""
+    inner = [(above + name, hint) for name, hint in get_type_hints(kind).items() if is_dataclass(hint)]
+    return [name for name, _ in inner] + [
+        deeper for name, hint in inner for deeper in _section_names(hint, f"{name}.")
+    ]
+
+
+def _section(key: str) -> Any:
+    """The type at a dotted key: a dataclass for a section, else the field's type."""
+    kind: Any = Config
+    for name in filter(None, key.split(".")):
+        kind = get_type_hints(kind).get(name) if is_dataclass(kind) else None
+    return kind
+
+
+def _wanted(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_wanted(item) for item in get_args(kind))
+    words = {
+        int: "a whole number", float: "a number", bool: "true or false", str: "a text",
+        type(None): "null", Path: "a path",
+    }  # fmt: skip
+    return words.get(get_origin(kind) or kind, str(kind))
+
+
+LEAST = {
+    "data": {"train_rows": 1, "validation_rows": 1},
+    "summarize": {"source_max_tokens": 8, "target_max_tokens": 2},
+    "generation": {"beam_size": 1, "no_repeat_ngram_size": 0, "max_decoding_length": 2},
+    "train": {
+        "seed": 0, "warmup_steps": 0, "max_steps": 1, "effective_batch": 1, "micro_batch": 1, "eval_batch": 1,
+        "eval_steps": 1, "log_steps": 1, "keep_checkpoints": 2, "save_minutes": 0, "rouge_rows": 1,
+        "patience": 0, "threads": 1, "weight_decay": 0, "max_grad_norm": 0,
+    },
+    "model.scratch": {
+        "vocab_size": 110, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 1,
+    },
+}  # fmt: skip
+
+
+def check(config: Config) -> None:
+    """Ranges that types cannot say, and settings that exclude each other. Raises StageError, code 2."""
+    for section, limits in LEAST.items():
+        for name, least in limits.items():
+            value = _at(config, f"{section}.{name}")
+            if value is not None and value < least:
+                raise StageError(f"{section}.{name}={value} must be at least {least}", 2)
+    for key in ("train.lr", "train.epochs", "generation.length_penalty", "generation.repetition_penalty"):
+        if not _at(config, key) > 0 or _at(config, key) == float("inf"):
+            raise StageError(f"{key}={_at(config, key)} must be above 0", 2)
+    for key in ("train.label_smoothing", "model.scratch.dropout"):
+        if not 0 <= _at(config, key) < 1:
+            raise StageError(f"{key}={_at(config, key)} must be at least 0 and below 1", 2)
+    if config.train.effective_batch % config.train.micro_batch:
+        raise StageError(
+            f"train.effective_batch={config.train.effective_batch} must be a multiple of "
+            f"train.micro_batch={config.train.micro_batch}", 2)  # fmt: skip
+
+
+def _at(config: Config, key: str) -> Any:
+    return reduce(getattr, key.split("."), config)
+
+
+def training_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide the weights."""
+    learned = {key: value for key, value in asdict(config.train).items() if key not in NOT_LEARNED}
+    model = asdict(config.model)
+    if config.model.base != "scratch":
+        del model["scratch"]
+    rows = {"train_rows": config.data.train_rows, "validation_rows": config.data.validation_rows}
+    return {"model": model, "data": rows, "summarize": asdict(config.summarize), "train": learned}
+
+
+def stage_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what is published: training's, and those of serving, topics and judging."""
+    every = asdict(config)
+    sections = {name: every[name] for name in ("generation", "topic", "evaluate", "gate")}
+    return training_settings(config) | sections
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """A short hash of settings and recipe, the same on every machine."""
+    text = json.dumps({"recipe": RECIPE, **settings}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

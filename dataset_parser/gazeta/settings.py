@@ -1,0 +1,102 @@
+"""Every setting of stage 1, and the only place here that reads the environment.
+
+Scrapy loads the upper-case names of this module as its settings; the rest of the code imports them from here.
+The Hub token is no upper-case name on purpose: Scrapy prints its settings into the log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+
+def _wrong(name: str, raw: str, wanted: str) -> NoReturn:
+    print(f"error: {name}={raw!r} is not {wanted}; see .env.example", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def env_text(name: str, default: str = "") -> str:
+    """An empty value counts as absent: compose files pass unset variables on as empty ones."""
+    return os.environ.get(name, "").strip() or default
+
+
+def env_number(name: str, default: float, low: float = 0) -> float:
+    raw = env_text(name, str(default))
+    try:
+        value = float(raw)
+    except ValueError:
+        _wrong(name, raw, "a number")
+    if not low <= value < 1e9:
+        _wrong(name, raw, f"a number from {low:g} up")
+    return value
+
+
+def env_flag(name: str, default: bool) -> bool:
+    raw = env_text(name, "1" if default else "0").lower()
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    _wrong(name, raw, "1 or 0")
+
+
+def env_site(name: str, default: str) -> str:
+    raw = env_text(name, default).rstrip("/")
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+        _wrong(name, raw, "an address like https://www.gazeta.ru")
+    return raw
+
+
+# The Hub
+
+DATASET_REPO = env_text("DATASET_REPO")
+HF_ENDPOINT = env_text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+if HF_ENDPOINT != "https://huggingface.co":
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # only the real Hub has Xet storage
+    # Read by huggingface_hub at import, so before anything here imports it.
+    os.environ["HF_ENDPOINT"] = HF_ENDPOINT
+else:
+    os.environ.pop("HF_ENDPOINT", None)  # an empty value, as compose passes it, would break the client
+if not os.environ.get("HF_TOKEN", "").strip():
+    os.environ.pop("HF_TOKEN", None)
+
+
+def hub_token() -> str:
+    """The token from the environment, "" when there is none (a login of `hf auth login` may still serve)."""
+    return env_text("HF_TOKEN")
+
+
+# Where things lie
+
+ARTIFACTS_DIR = Path(env_text("ARTIFACTS_DIR", str(Path(__file__).resolve().parents[2] / "artifacts")))
+CRAWL_DIR = ARTIFACTS_DIR / "crawl"
+STORE_PATH = CRAWL_DIR / "crawl.sqlite3"
+
+# The site and our manners
+
+SITE_URL = env_site("SITE_URL", "https://www.gazeta.ru")
+CRAWL_CONTACT = env_text("CRAWL_CONTACT")
+CRAWL_DELAY = env_number("CRAWL_DELAY", 1.0)  # seconds between requests; 0 only for a site of your own
+CRAWL_LIMIT = int(env_number("CRAWL_LIMIT", 0))  # articles a run when no limit= is given; 0 for no limit
+REREAD_HOURS = env_number(
+    "CRAWL_REREAD_HOURS", 48
+)  # articles this young may still be edited: read them again
+ACCEPT_AI_OPT_OUT = env_flag("ACCEPT_AI_OPT_OUT", False)
+CRAWL_ALARM = env_flag("CRAWL_ALARM", True)  # 0: report a changed site, and go on to publish all the same
+
+BOT_NAME = "topic-sum-news"
+USER_AGENT = (
+    f"{BOT_NAME}/1.0 (research dataset; {f'contact: {CRAWL_CONTACT}' if CRAWL_CONTACT else 'no contact set'})"
+)
+ROBOTSTXT_OBEY = True
+ROBOTSTXT_USER_AGENT = BOT_NAME
+DOWNLOAD_DELAY = CRAWL_DELAY
+AUTOTHROTTLE_ENABLED = CRAWL_DELAY > 0
+AUTOTHROTTLE_START_DELAY = CRAWL_DELAY
+AUTOTHROTTLE_MAX_DELAY = 60
+CONCURRENT_REQUESTS = 8
+CONCURRENT_REQUESTS_PER_DOMAIN = 1 if CRAWL_DELAY > 0 else 8

@@ -1,0 +1,436 @@
+"""The crawl's memory: one SQLite file that says what was found, kept, dropped and why.
+
+A page is done when its row is committed; every page is one transaction, so a crawl that is killed loses
+nothing and fetches nothing twice. The frontier is in the same file, not in memory.
+
+The file is opened for one process at a time (`StoreBusy` for the second one): the lock is the file system's
+own, so it goes away with a killed process. WAL with exclusive locking needs no shared memory, which is what
+makes WAL unsafe on a Docker volume.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gazeta.items import Article
+
+FORMAT = 1
+MAX_SAVED_PAGES = 500  # pages kept for the parser's next fix; about 50 MB at 100 kB a page, compressed
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS page (
+  url        TEXT PRIMARY KEY,
+  site       TEXT NOT NULL,
+  kind       TEXT NOT NULL,             -- article, feed, sitemap, listing
+  state      TEXT NOT NULL,             -- queued, kept, dropped, failed, known, skipped, read
+  reason     TEXT NOT NULL DEFAULT '',  -- one word or two: what the report counts
+  detail     TEXT NOT NULL DEFAULT '',
+  day        TEXT NOT NULL DEFAULT '',  -- YYYY-MM-DD from the address or the source; orders the queue
+  rubric     TEXT NOT NULL DEFAULT '',
+  lastmod    TEXT NOT NULL DEFAULT '',  -- as the sitemap wrote it
+  tries      INTEGER NOT NULL DEFAULT 0,
+  status     INTEGER NOT NULL DEFAULT 0,
+  bytes      INTEGER NOT NULL DEFAULT 0,
+  found_at   TEXT NOT NULL,
+  fetched_at TEXT NOT NULL DEFAULT '',
+  crawl      INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS page_queue ON page (site, kind, day) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS page_crawl ON page (crawl, state);
+
+CREATE TABLE IF NOT EXISTS article (
+  url TEXT PRIMARY KEY, title TEXT NOT NULL, summary TEXT NOT NULL, text TEXT NOT NULL, date TEXT NOT NULL,
+  rubric TEXT NOT NULL, subtitle TEXT NOT NULL, summary_origin TEXT NOT NULL, era TEXT NOT NULL,
+  site TEXT NOT NULL, fetched_at TEXT NOT NULL,
+  crawl INTEGER NOT NULL,
+  held  INTEGER NOT NULL DEFAULT 0       -- 1: from a crawl that ended in an alarm, not to be published
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS article_date ON article (date, url);
+CREATE INDEX IF NOT EXISTS article_crawl ON article (crawl);
+
+CREATE TABLE IF NOT EXISTS saved_page (
+  url TEXT PRIMARY KEY, content_type TEXT NOT NULL, body BLOB NOT NULL, fetched_at TEXT NOT NULL,
+  crawl INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS crawl (
+  id INTEGER PRIMARY KEY, site TEXT NOT NULL, started_at TEXT NOT NULL, finished_at TEXT NOT NULL DEFAULT '',
+  arguments TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT 'running',  -- running, interrupted, done, alarm, …
+  report TEXT NOT NULL DEFAULT '{}'
+);
+"""
+
+ARTICLE_COLUMNS = [field.name for field in fields(Article)]
+
+
+class StoreBusy(Exception):
+    """Another process has the store open."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """An address that a source named. day and rubric are empty where nobody knows them yet."""
+
+    url: str
+    kind: str = "article"
+    day: str = ""
+    rubric: str = ""
+    lastmod: str = ""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which pages this crawl may ask for. Dates are YYYY-MM-DD, both included; empty means no bound."""
+
+    since: str = ""
+    until: str = ""
+    rubrics: tuple[str, ...] = ()
+
+    def where(self) -> tuple[str, list[str]]:
+        """SQL over `page` and its values. A page with an unknown day or rubric is inside: it must be read."""
+        clauses, values = [], []
+        if self.since:
+            clauses.append("(day = '' OR day >= ?)")
+            values.append(self.since)
+        if self.until:
+            # A sitemap changed after `until` may well list articles from before it.
+            clauses.append("(kind = 'sitemap' OR day = '' OR day <= ?)")
+            values.append(self.until)
+        if self.rubrics:
+            clauses.append(f"(rubric = '' OR rubric IN ({','.join('?' * len(self.rubrics))}))")
+            values.extend(self.rubrics)
+        return " AND ".join(clauses) or "1", values
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class Store:
+    """Open with `with Store(path) as store`. Raises StoreBusy, or sqlite3.Error when the disk is full."""
+
+    def __init__(self, path: Path | str):
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.db = sqlite3.connect(path, isolation_level=None, timeout=1)
+        try:
+            self.db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self.db.execute("PRAGMA journal_mode = WAL")
+            # A power cut may take the last pages with it, never the file; they are simply fetched again.
+            self.db.execute("PRAGMA synchronous = NORMAL")
+            self.db.execute("PRAGMA cache_size = -16000")
+            self.db.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA.split(";\n"):
+                self.db.execute(statement)
+            self.db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
+            self.db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self.db.close()
+            if "locked" in str(error):
+                raise StoreBusy(
+                    f"{path} is in use by another run; wait for it to end, then start again"
+                ) from None
+            raise
+
+    def close(self) -> None:
+        self.db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What the publisher reads
+
+    def articles(self, site: str | None = None) -> Iterator[Article]:
+        """Every kept article, oldest first (date, then url), without those that an alarm holds back.
+
+        `text` is what the dataset publishes: where the first paragraph is the summary it is not in the text.
+        """
+        rows = self.db.execute(
+            f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE held = 0 AND (? IS NULL OR site = ?)"  # noqa: S608
+            " ORDER BY date, url",
+            (site, site),
+        )
+        for row in rows:
+            article = Article(*row)
+            yield replace(article, text=article.source())
+
+    def last_report(self) -> dict:
+        """The report of the newest finished crawl, {} before the first one."""
+        row = self.db.execute(
+            "SELECT report FROM crawl WHERE outcome NOT IN ('running', 'interrupted')"
+            " ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return json.loads(row[0]) if row else {}
+
+    # Small facts that outlive a crawl
+
+    def get(self, key: str, default: str = "") -> str:
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else default
+
+    def set(self, key: str, value: str) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # The frontier
+
+    def add_links(self, links: Iterable[Link], site: str) -> int:
+        """Queue what was never seen before; say how many that were. One transaction.
+
+        A sitemap that was read is queued again when its lastmod is another one, or when it has none.
+        """
+        now, new = utc_now(), 0
+        with self.transaction():
+            for link in links:
+                added = self.db.execute(
+                    "INSERT OR IGNORE INTO page (url, site, kind, state, day, rubric, lastmod, found_at)"
+                    " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?)",
+                    (link.url, site, link.kind, link.day, link.rubric, link.lastmod, now),
+                ).rowcount
+                new += added
+                if not added and link.kind == "sitemap":
+                    self.db.execute(
+                        "UPDATE page SET state = 'queued', lastmod = ?2, day = ?3 WHERE url = ?1"
+                        " AND (lastmod != ?2 OR ?2 = '')",
+                        (link.url, link.lastmod, link.day),
+                    )
+        return new
+
+    def queue_again(self, links: Iterable[Link], site: str) -> None:
+        """Queue pages that are read in every crawl: the root sitemap, feeds, the first page of a listing."""
+        now = utc_now()
+        with self.transaction():
+            for link in links:
+                self.db.execute(
+                    "INSERT INTO page (url, site, kind, state, day, rubric, found_at)"
+                    " VALUES (?, ?, ?, 'queued', ?, ?, ?) ON CONFLICT (url) DO UPDATE SET state = 'queued', kind = excluded.kind",
+                    (link.url, site, link.kind, link.day, link.rubric, now),
+                )
+
+    def next_pages(self, site: str, kind: str, scope: Scope, count: int, busy: Collection[str]) -> list[Link]:
+        """The newest queued pages of one kind, without those in `busy` (they are on their way)."""
+        where, values = scope.where()
+        rows = self.db.execute(
+            "SELECT url, kind, day, rubric, lastmod FROM page"
+            f" WHERE state = 'queued' AND site = ? AND kind = ? AND {where} ORDER BY day DESC LIMIT ?",
+            (site, kind, *values, count + len(busy)),
+        )
+        return [Link(*row) for row in rows if row[0] not in busy][:count]
+
+    def queued(self, site: str, kind: str, scope: Scope, at_most: int = 1_000_000_000) -> int:
+        where, values = scope.where()
+        return self.db.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM page"
+            f" WHERE state = 'queued' AND site = ? AND kind = ? AND {where} LIMIT ?)",
+            (site, kind, *values, at_most),
+        ).fetchone()[0]
+
+    def state(self, url: str) -> str:
+        """What became of an address; "" when it was never seen."""
+        row = self.db.execute("SELECT state FROM page WHERE url = ?", (url,)).fetchone()
+        return row[0] if row else ""
+
+    def read_again(self, site: str, since: str, changed: Iterable[Link] | None = None) -> int:
+        """Queue articles for a second look; they stay kept until then.
+
+        Without `changed`: all from `since` (YYYY-MM-DD) on whose sitemap entry has no lastmod, or one that is
+        newer than our copy. With `changed` (links with lastmod): only those, and only when changed after our
+        copy was fetched. Both look at kept and known articles only.
+        """
+        query = (
+            "UPDATE page SET state = 'queued' WHERE site = ? AND kind = 'article'"
+            " AND state IN ('kept', 'known') AND day >= ?"
+        )
+        if changed is None:
+            return self.db.execute(query + " AND lastmod = ''", (site, since)).rowcount
+        count = 0
+        with self.transaction():
+            for link in changed:
+                count += self.db.execute(
+                    query + " AND url = ? AND lastmod != ?", (site, since, link.url, link.lastmod)
+                ).rowcount
+                self.db.execute("UPDATE page SET lastmod = ? WHERE url = ?", (link.lastmod, link.url))
+        return count
+
+    def add_known(self, links: Iterable[Link], site: str) -> int:
+        """Remember the articles of the published dataset: they are not fetched again."""
+        now, new = utc_now(), 0
+        with self.transaction():
+            for link in links:
+                new += self.db.execute(
+                    "INSERT INTO page (url, site, kind, state, day, rubric, found_at)"
+                    " VALUES (?, ?, 'article', 'known', ?, ?, ?) ON CONFLICT (url) DO NOTHING",
+                    (link.url, site, link.day, link.rubric, now),
+                ).rowcount
+        return new
+
+    def is_empty(self, site: str) -> bool:
+        return not self.db.execute(
+            "SELECT 1 FROM page WHERE site = ? AND kind = 'article' LIMIT 1", (site,)
+        ).fetchone()
+
+    # What became of a page: each of these is one transaction
+
+    def keep(self, url: str, article: Article, crawl: int, *, status: int = 200, size: int = 0) -> bool:
+        """The article of the page asked for as `url`. True when it is new or differs from the kept copy."""
+        now = utc_now()
+        with self.transaction():
+            before = self.db.execute(
+                f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE url = ?",  # noqa: S608
+                (article.url,),
+            ).fetchone()
+            changed = before is None or replace(Article(*before), fetched_at="") != replace(
+                article, fetched_at=""
+            )
+            row = asdict(replace(article, fetched_at=now))
+            self.db.execute(
+                f"INSERT OR REPLACE INTO article ({', '.join(ARTICLE_COLUMNS)}, crawl, held)"  # noqa: S608
+                f" VALUES ({', '.join('?' * len(ARTICLE_COLUMNS))}, ?, 0)",
+                (*(row[name] for name in ARTICLE_COLUMNS), crawl),
+            )
+            self._end(article.url, article.site, "kept", "", "", crawl, now, status, size)
+            if url != article.url:
+                self._end(url, article.site, "dropped", "same article", article.url, crawl, now, status, size)
+            self.db.execute(
+                "UPDATE page SET day = ?, rubric = CASE rubric WHEN '' THEN ? ELSE rubric END WHERE url = ?",
+                (article.date[:10], article.rubric, article.url),
+            )
+            self.db.execute("DELETE FROM saved_page WHERE url IN (?, ?)", (url, article.url))
+        return changed
+
+    def end(
+        self,
+        url: str,
+        site: str,
+        state: str,
+        crawl: int,
+        *,
+        reason: str = "",
+        detail: str = "",
+        status: int = 0,
+        size: int = 0,
+        body: bytes = b"",
+        content_type: str = "",
+        links: Iterable[Link] = (),
+    ) -> int:
+        """Close a page that gave no article; say how many of its `links` are new.
+
+        state: "dropped", "failed", "skipped" (outside this crawl's dates: a wider crawl takes it up again) or
+        "read" (a sitemap, feed or listing). body: the page itself, when it is worth a look later.
+        """
+        now = utc_now()
+        new = 0
+        with self.transaction():
+            if links:
+                new = self.add_links(links, site)
+            self._end(url, site, state, reason, detail, crawl, now, status, size)
+            saved = self.db.execute("SELECT count(*) FROM saved_page").fetchone()[0] if body else 0
+            if body and saved < MAX_SAVED_PAGES:
+                self.db.execute(
+                    "INSERT OR REPLACE INTO saved_page VALUES (?, ?, ?, ?, ?)",
+                    (url, content_type, zlib.compress(body, 6), now, crawl),
+                )
+        return new
+
+    def put_back(self, url: str) -> int:
+        """Leave a page in the queue after a failure that is the site's; say how often that happened."""
+        self.db.execute("UPDATE page SET tries = tries + 1, state = 'queued' WHERE url = ?", (url,))
+        row = self.db.execute("SELECT tries FROM page WHERE url = ?", (url,)).fetchone()
+        return row[0] if row else 0
+
+    def saved_pages(self, crawl: int | None = None) -> Iterator[tuple[str, str, bytes]]:
+        """(url, content type, body) of the pages kept for the parser's next fix."""
+        for url, content_type, body in self.db.execute(
+            "SELECT url, content_type, body FROM saved_page WHERE ? IS NULL OR crawl = ? ORDER BY url",
+            (crawl, crawl),
+        ):
+            yield url, content_type, zlib.decompress(body)
+
+    # Crawls
+
+    def start_crawl(self, site: str, arguments: dict[str, str]) -> int:
+        """A new crawl's number. Whatever was running before is marked as interrupted."""
+        with self.transaction():
+            self.db.execute("UPDATE crawl SET outcome = 'interrupted' WHERE outcome = 'running'")
+            cursor = self.db.execute(
+                "INSERT INTO crawl (site, started_at, arguments) VALUES (?, ?, ?)",
+                (site, utc_now(), json.dumps(arguments, ensure_ascii=False)),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def finish_crawl(self, crawl: int, outcome: str, report: dict) -> None:
+        self.db.execute(
+            "UPDATE crawl SET finished_at = ?, outcome = ?, report = ? WHERE id = ?",
+            (utc_now(), outcome, json.dumps(report, ensure_ascii=False), crawl),
+        )
+
+    def previous_report(self, site: str) -> dict:
+        """The report of the newest crawl of this site that ended well with articles; {} if none."""
+        for (report,) in self.db.execute(
+            "SELECT report FROM crawl WHERE site = ? AND outcome = 'done' ORDER BY id DESC", (site,)
+        ):
+            loaded = json.loads(report)
+            if loaded.get("fields"):
+                return loaded
+        return {}
+
+    def hold(self, crawl: int) -> None:
+        """Hold back what an alarmed crawl kept, and queue it again: it is not to be trusted."""
+        with self.transaction():
+            self.db.execute("UPDATE article SET held = 1 WHERE crawl = ?", (crawl,))
+            self.db.execute("UPDATE page SET state = 'queued' WHERE crawl = ? AND state = 'kept'", (crawl,))
+
+    def compact(self) -> None:
+        """Fold the write-ahead log into the file, so that copying the one file copies everything."""
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _end(
+        self,
+        url: str,
+        site: str,
+        state: str,
+        reason: str,
+        detail: str,
+        crawl: int,
+        now: str,
+        status: int,
+        size: int,
+    ) -> None:
+        self.db.execute(
+            "INSERT INTO page"
+            " (url, site, kind, state, reason, detail, found_at, fetched_at, crawl, status, bytes) VALUES (?1, ?2, 'article', ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)"
+            " ON CONFLICT (url) DO UPDATE SET state = ?3, reason = ?4, detail = ?5, fetched_at = ?6,"
+            " crawl = ?7, status = ?8, bytes = ?9",
+            (url, site, state, reason, detail[:500], now, crawl, status, size),
+        )
+
+    def transaction(self) -> _Transaction:
+        return _Transaction(self.db)
+
+
+class _Transaction:
+    """BEGIN … COMMIT, or ROLLBACK on an error; inside another one it does nothing."""
+
+    def __init__(self, db: sqlite3.Connection):
+        self.db = db
+        self.outer = not db.in_transaction
+
+    def __enter__(self) -> None:
+        if self.outer:
+            self.db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.outer and self.db.in_transaction:
+            self.db.execute("ROLLBACK" if kind else "COMMIT")

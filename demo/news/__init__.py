@@ -1,0 +1,42 @@
+"""Invented Russian news for the demo: no page, person or event in it is real.
+
+`generate` draws articles from the event kinds in kinds/. The summary of an article names people, places and
+numbers that stand deep in its text, among others of the same sort, so it cannot be written without reading.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from . import kinds as _kinds
+
+FIRST = datetime(2013, 1, 1, 6)
+LAST = datetime(2025, 12, 31, 21)
+
+
+def generate(count: int, seed: int = 0) -> Iterator[dict]:
+    """Yield `count` articles; the same arguments give the same ones, and a smaller count gives the first of them.
+
+    Keys: title, subtitle (may be ""), summary, paragraphs (the body without the summary), date
+    ("YYYY-MM-DD HH:MM:SS", Moscow time, any day from 2013 to 2025), rubric (Gazeta's slug). Rubrics take
+    turns, so they are even in number and over the years. No two articles share a text, a summary or a title.
+    """
+    by_rubric: dict[str, list[_kinds.Kind]] = {}
+    for kind in _kinds.load():
+        by_rubric.setdefault(kind.rubric, []).append(kind)
+    rubrics = sorted(by_rubric)
+    seen: set[str] = set()
+    for number in range(count):
+        rng = random.Random(f"{seed}:{number}")
+        rubric = rubrics[number % len(rubrics)]
+        minutes = int((LAST - FIRST) / timedelta(minutes=1))
+        moment = FIRST + timedelta(minutes=rng.randrange(minutes), seconds=rng.randrange(60))
+        while True:
+            story = _kinds.tell(rng.choice(by_rubric[rubric]), rng, moment.date())
+            marks = {story["title"], story["summary"], "\n".join(story["paragraphs"])}
+            if not marks & seen:
+                break
+        seen |= marks
+        yield {**story, "date": moment.strftime("%Y-%m-%d %H:%M:%S"), "rubric": rubric}

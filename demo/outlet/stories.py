@@ -1,0 +1,306 @@
+"""What the stand-in site publishes: articles, each with the address and the era its date gives it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from news import generate
+
+RUBRICS = {
+    "politics": "Политика",
+    "social": "Общество",
+    "business": "Бизнес",
+    "army": "Армия",
+    "culture": "Культура",
+    "science": "Наука",
+    "sport": "Спорт",
+    "tech": "Технологии",
+    "auto": "Авто",
+    "lifestyle": "Стиль",
+    "style": "Стиль",
+    "family": "Семья",
+    "economics": "Экономика",
+    "techzone": "Технологии",
+    "travel": "Туризм",
+    "comments": "Мнения",
+    "photo": "Фото",
+}
+
+# Topics of other people's labels and the rubric that means the same here. Labels that name no subject
+# ("other", "not_news") and rows with no label get no rubric: a guessed one would teach the topic model a lie.
+RUBRIC_OF_TOPIC = {
+    "society": "social",
+    "economy": "business",
+    "entertainment": "culture",
+    "sports": "sport",
+    "technology": "tech",
+    "science": "science",
+    "politics": "politics",
+}
+
+# The generator promises distinct articles up to this many; beyond it the site numbers repeats.
+DISTINCT = 5000
+
+# The first day of each layout. Article numbers grow with the eras as on the real site, and the ranges are
+# far enough apart that 60,000 articles (six numbers each) never meet.
+ERAS = [
+    ("2007", datetime(1999, 1, 1), 1_100_000, 1_100_000),
+    ("2013", datetime(2013, 1, 1), 5_700_000, 5_700_000),
+    ("2015", datetime(2015, 1, 1), 9_000_000, 9_000_000),
+    ("2021", datetime(2021, 6, 1), 14_600_000, 17_083_000),
+    ("2024", datetime(2024, 1, 1), 18_300_000, 22_400_000),
+]
+WHITE = re.compile(r"\s+")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+class BadNews(Exception):
+    """A news file that cannot be served; the text says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """The words of one article, apart from where and how they are shown. `rubric` is "" when unknown."""
+
+    title: str
+    subtitle: str
+    summary: str
+    paragraphs: tuple[str, ...]
+    rubric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An article on the site. `when` is Moscow time; `copy` above 0 numbers a repeat of the same words."""
+
+    article: Article
+    when: datetime
+    number: int
+    path: str
+    era: str
+    news: bool
+    copy: int = 0
+
+    def _numbered(self, words: str) -> str:
+        return f"{words} Повтор {self.copy}." if self.copy else words
+
+    @property
+    def title(self) -> str:
+        return f"{self.article.title} ({self.copy})" if self.copy else self.article.title
+
+    @property
+    def subtitle(self) -> str:
+        return self.article.subtitle
+
+    @property
+    def summary(self) -> str:
+        return self._numbered(self.article.summary)
+
+    @property
+    def rubric(self) -> str:
+        return rubric_on(self.when, self.article.rubric)
+
+    @property
+    def has_lead(self) -> bool:
+        """News items of mid-2021 and later have no element for the lead: it is their first paragraph."""
+        return not (self.news and self.era in ("2021", "2024"))
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs of the body as the page shows them."""
+        body = [self._numbered(words) for words in self.article.paragraphs]
+        return body if self.has_lead else [self.summary, *body]
+
+    @property
+    def turn(self) -> int:
+        """Counts up by one a story: the pages take turns with their variants by it."""
+        return self.number // 6
+
+    @property
+    def unix(self) -> int:
+        return int(self.when.replace(tzinfo=moscow(self.when)).timestamp())
+
+    @property
+    def iso(self) -> str:
+        return self.when.replace(tzinfo=moscow(self.when)).isoformat()
+
+    @property
+    def modified(self) -> datetime:
+        """When it was last edited: minutes after publication, the same on every run."""
+        return self.when + timedelta(seconds=40 + self.number % 1800)
+
+    def expected(self) -> dict[str, object]:
+        """What a parser should find on this story's page.
+
+        `text` is the body as shown, so it begins with the summary where `summary_origin` is
+        "first_paragraph". `date` is to the second; the layout before 2013 shows minutes only.
+        """
+        when = self.when.replace(second=0) if self.era == "2007" else self.when
+        return {
+            "path": self.path,
+            "title": self.title,
+            "subtitle": self.subtitle,
+            "summary": self.summary,
+            "summary_origin": "lead" if self.has_lead else "first_paragraph",
+            "text": "\n".join(self.paragraphs),
+            "date": when.strftime("%Y-%m-%d %H:%M:%S"),
+            "rubric": self.rubric,
+            "era": self.era,
+            "news": self.news,
+        }
+
+
+def moscow(when: datetime) -> timezone:
+    """Moscow's offset on that day: +04:00 from 2011-03-27 to 2014-10-25, +03:00 since, summer time before."""
+    if datetime(2011, 3, 27) <= when < datetime(2014, 10, 26):
+        return timezone(timedelta(hours=4))
+    summer = when < datetime(2011, 3, 27) and datetime(when.year, 3, 28) <= when < datetime(when.year, 10, 28)
+    return timezone(timedelta(hours=4 if summer else 3))
+
+
+def rubric_on(when: datetime, rubric: str) -> str:
+    """The site renamed /lifestyle to /style in 2024."""
+    return "style" if rubric == "lifestyle" and when.year >= 2024 else rubric
+
+
+def plain(words: object) -> str:
+    """One line of printable text."""
+    return WHITE.sub(" ", UNPRINTABLE.sub("", str(words or ""))).strip()
+
+
+def place(article: Article, when: datetime, index: int, copy: int = 0, news: bool | None = None) -> Story:
+    """Give an article its address. The same index and date give the same address, whatever else is served."""
+    era, _, feature_base, news_base = [era for era in ERAS if era[1] <= when][-1]
+    if news is None:
+        news = zlib.crc32(f"story {index}".encode()) % 10 < 3
+    news = news and bool(article.rubric)
+    number = (news_base if news else feature_base) + index * 6 + 1
+    rubric = rubric_on(when, article.rubric)
+    root = f"/{rubric}" if rubric else ""
+    day = when.strftime("%Y/%m/%d")
+    if era == "2007":
+        path = f"/news{root}/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
+    elif era == "2013":
+        path = f"{root}/news/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
+    elif era == "2015":
+        feature = f"{root}/{day}_a_{number}.shtml" if index % 2 and root else f"{root}/{day}/a_{number}.shtml"
+        path = f"{root}/news/{day}/n_{number}.shtml" if news else feature
+    else:
+        path = f"{root}/news/{day}/{number}.shtml" if news else f"{root}/{day}/{number}.shtml"
+    return Story(article, when, number, path, era, news, copy)
+
+
+def invented(count: int, seed: int, new: int = 0) -> list[Story]:
+    """`count` invented stories, then `new` more dated after all of those: what a second night's crawl finds.
+
+    Beyond DISTINCT the same words come again with a number, for runs that need many pages and no dataset.
+    """
+    rows = [
+        (article_of(row), datetime.fromisoformat(row["date"]))
+        for row in generate(min(count + new, DISTINCT), seed)
+    ]
+    stories = []
+    for index in range(count):
+        copy, base = divmod(index, len(rows))
+        article, when = rows[base]
+        # A repeat is published some days earlier, so that 60,000 stories are not a pile on 5,000 seconds.
+        stories.append(place(article, when - timedelta(hours=31 * copy, seconds=copy), index, copy))
+    newest = max((story.when for story in stories), default=datetime(2025, 12, 31))
+    for turn in range(new):
+        copy, base = divmod(count + turn, len(rows))
+        when = newest + timedelta(minutes=7 * (turn + 1))
+        stories.append(place(rows[base][0], when, count + turn, copy))
+    return stories
+
+
+def article_of(row: dict) -> Article:
+    return Article(
+        title=plain(row["title"]),
+        subtitle=plain(row.get("subtitle")),
+        summary=plain(row["summary"]),
+        paragraphs=tuple(words for words in map(plain, row["paragraphs"]) if words),
+        rubric=row["rubric"],
+    )
+
+
+def from_file(path: Path, limit: int | None = None) -> list[Story]:
+    """The stories of a news file: JSON lines, gzipped when the name ends in .gz.
+
+    A row needs `title`, `summary` and `body` (or `text`). `body` is taken first: it is the text without its
+    lead. `date` (ISO, Moscow time where it names no zone), `rubric`, `topic` and `subtitle` are optional.
+    Rows without a summary and broken rows are left out and counted in one line on stderr.
+    """
+    stories: list[Story] = []
+    left_out: Counter[str] = Counter()
+    rows = 0
+    try:
+        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with opened as lines:
+            for raw in lines:
+                if limit is not None and len(stories) >= limit:
+                    break
+                if not raw.strip():
+                    continue
+                rows += 1
+                try:
+                    article, when = _row(json.loads(raw), raw)
+                except LookupError as why:
+                    left_out[str(why.args[0])] += 1
+                    continue
+                except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+                    left_out["broken"] += 1
+                    continue
+                stories.append(place(article, when, rows - 1))
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadNews(f"cannot read {path}: {error}; give a .jsonl or .jsonl.gz file of news") from None
+    if not stories:
+        raise BadNews(
+            f"{path} has no row with a title, a summary and a text; see demo/README.md for the format"
+        )
+    if left_out:
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        print(f"{path.name}: {len(stories)} of {rows} rows served; left out: {why}", file=sys.stderr)
+    return stories
+
+
+def _row(row: dict, raw: bytes) -> tuple[Article, datetime]:
+    summary, title = plain(row.get("summary")), plain(row.get("title"))
+    body = str(row.get("body") or row.get("text") or "")
+    paragraphs = tuple(words for words in map(plain, body.split("\n")) if words)
+    if not summary:
+        raise LookupError("without a summary")
+    if not title:
+        raise LookupError("without a title")
+    if not paragraphs:
+        raise LookupError("without a text")
+    rubric = row.get("rubric") or RUBRIC_OF_TOPIC.get(row.get("topic") or "", "")
+    subtitle = plain(row.get("subtitle"))
+    article = Article(
+        title=title,
+        subtitle="" if subtitle == summary else subtitle,
+        summary=summary,
+        paragraphs=paragraphs,
+        rubric=rubric if rubric in RUBRICS else "",
+    )
+    return article, _date(row.get("date"), raw)
+
+
+def _date(value: str | None, raw: bytes) -> datetime:
+    if not value:  # no date: a day of 2019 that depends on nothing but the row itself
+        return datetime(2019, 1, 1) + timedelta(minutes=zlib.crc32(raw) % (365 * 24 * 60))
+    when = datetime.fromisoformat(value)
+    if when.tzinfo is not None:
+        # Real news of one moment may be written in any zone; the site shows Moscow time.
+        when = when.astimezone(moscow(when.replace(tzinfo=None))).replace(tzinfo=None)
+    when = when.replace(microsecond=0)
+    if when < ERAS[0][1]:
+        raise ValueError(value)
+    return when

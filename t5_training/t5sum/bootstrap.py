@@ -37,7 +37,7 @@ class Difference(Interval):
 
 
 def weights(articles: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield blocks of resamples, (some, articles), every row the share of each article; `samples` rows in all."""
+    """Yield blocks of resamples, (some, articles): rows of shares of each article, `samples` rows in all."""
     if articles < 1:
         raise ValueError("there is no article to resample")
     random = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ class GateConfig:
     metric: Literal["rouge1", "rouge2", "rougeL", "meteor"] = "rougeL"
     # Only this many of the newest test articles count: that is the news the model will meet.
     newest: int = 1000
-    # Points of the metric that a model may lie below the first sentence of the text (lead-1) and still be served.
+    # Points that a model may lie below the first sentence of the text (lead-1) and still be served.
     lead_margin: float = 1.0
     # When the interval of (candidate - production) holds zero: "higher" takes the higher mean,
     # "production" keeps what is served, "candidate" takes the newer model.
@@ -102,7 +102,9 @@ def decide(candidate, production, lead, settings: GateConfig) -> Decision:
     floor = lead_mean - settings.lead_margin
     of_lead = f"lead-1 has {lead_mean:.1f}, the floor {settings.lead_margin:g} below it is {floor:.1f}"
     if empty > settings.max_empty:
-        return decision(False, f"{empty:.1%} of the summaries are empty, {settings.max_empty:.1%} are allowed")
+        return decision(
+            False, f"{empty:.1%} of the summaries are empty, {settings.max_empty:.1%} are allowed"
+        )
     if mean < floor:
         return decision(False, f"{floor - mean:.1f} below the floor ({of_lead})")
     if over_production is None:
@@ -111,7 +113,9 @@ def decide(candidate, production, lead, settings: GateConfig) -> Decision:
     gap = f"{over_production.mean:+.2f} [{over_production.low:+.2f}, {over_production.high:+.2f}]"
     beside = f"{gap} against {production_mean:.1f} in production"
     if over_production.verdict != "cannot tell":
-        return decision(over_production.verdict == "better", f"{over_production.verdict}, {beside}; {of_lead}")
+        return decision(
+            over_production.verdict == "better", f"{over_production.verdict}, {beside}; {of_lead}"
+        )
     takes = {
         "higher": over_production.mean >= 0,
         "production": False,

@@ -42,7 +42,10 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
     something other than text, or a reference is empty.
     """
     check_pairs(predictions, references)
-    rows = [pair_statistics(p, Reference(r)) for p, r in zip(predictions, references, strict=True)]
+    rows = [
+        pair_statistics(prediction, Reference(reference), words(tokens(prediction)))
+        for prediction, reference in zip(predictions, references, strict=True)
+    ]
     return corpus_scores({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -74,7 +77,7 @@ def tokens(text: str) -> list[str]:
 
 def words(all_tokens: Sequence[str]) -> list[str]:
     """The tokens that hold a letter or a digit."""
-    return [token for token in all_tokens if any(map(str.isalnum, token))]
+    return [token for token in all_tokens if token[0].isalnum() or any(map(str.isalnum, token))]
 
 
 class Reference:
@@ -87,9 +90,13 @@ class Reference:
         self.characters = character_ngrams(text)
 
 
-def pair_statistics(prediction: str, reference: Reference) -> dict[str, float | list[int]]:
-    """One article's scores (0 to 100) for BY_ARTICLE, and its counts for "bleu" (10) and "chrf" (18)."""
-    predicted = words(tokens(prediction))
+def pair_statistics(
+    prediction: str, reference: Reference, predicted: list[str]
+) -> dict[str, float | list[int]]:
+    """One article's scores (0 to 100) for BY_ARTICLE, and its counts for "bleu" (10) and "chrf" (18).
+
+    predicted: the prediction's words.
+    """
     rouge = rouge_scorer().score(reference.words, predicted)
     bleu = bleu_scorer().sentence_score(prediction, [reference.text])
     return {

@@ -1,10 +1,11 @@
-"""Where a crawler finds stories: sitemaps, rubric listings in the markups of three times, RSS, the home page."""
+"""Where a crawler finds stories: sitemaps, rubric listings in three markups, RSS, the home page."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import cached_property
@@ -24,7 +25,10 @@ SCHEMA = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 class Lists:
     """Stories in order of time, newest first, whole and by rubric. Built once; pages are cut from it."""
 
-    def __init__(self, stories: list[Story]) -> None:
+    def __init__(self, stories: list[Story], endless: str = "", more_sitemaps: tuple[str, ...] = ()) -> None:
+        """`endless` is a section whose listing never ends; `more_sitemaps` are named beside the years."""
+        self._endless = endless
+        self._more_sitemaps = more_sitemaps
         self.all = sorted(stories, key=lambda story: (story.unix, story.number), reverse=True)
         self.by_rubric: dict[str, list[Story]] = defaultdict(list)
         for story in self.all:
@@ -32,7 +36,6 @@ class Lists:
         # bisect needs rising keys: negative times, newest first.
         self._keys = {"news": [-story.unix for story in self.all]}
         self._keys |= {rubric: [-story.unix for story in own] for rubric, own in self.by_rubric.items()}
-        self._sitemaps: dict[str, str] = {}
 
     def section(self, rubric: str) -> list[Story]:
         return self.all if rubric == "news" else self.by_rubric.get(rubric, [])
@@ -43,6 +46,12 @@ class Lists:
         Stories of the same second (or minute, with step=60) are never parted by the end of a page: a crawler
         that goes on from the oldest time it saw then misses none and meets none twice.
         """
+        if rubric and rubric == self._endless:
+            first = (
+                self.all[0].when if unix is None else datetime.fromtimestamp(unix, moscow(self.all[0].when))
+            )
+            hours = [first.replace(tzinfo=None) - timedelta(hours=turn) for turn in range(1, PAGE + 1)]
+            return [replace(self.all[turn % 5], when=hour) for turn, hour in enumerate(hours)]
         stories = self.section(rubric)
         keys = self._keys.get(rubric, [])
         start = 0 if unix is None else bisect_right(keys, -unix)
@@ -76,6 +85,8 @@ class Lists:
                 newest[child] = max(last, newest.get(child, last))
         if not newest:
             return None
+        if not part:
+            newest |= {path: self.all[0].modified for path in self._more_sitemaps}
         return _sitemap("sitemapindex", "sitemap", sorted(newest.items(), reverse=True), base)
 
     def _news_sitemap(self, base: str) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -32,10 +32,13 @@ RUBRICS = {
     "travel": "Туризм",
     "comments": "Мнения",
     "photo": "Фото",
+    "lenta": "Лента",
 }
+UNSORTED = "lenta"
 
-# Topics of other people's labels and the rubric that means the same here. Labels that name no subject
-# ("other", "not_news") and rows with no label get no rubric: a guessed one would teach the topic model a lie.
+# Topics of other people's labels and the rubric that means the same here. Rows with no label, or with one
+# that names no subject ("other", "not_news"), go into the section of the unsorted wire, "lenta", which is no
+# topic: a guessed rubric would teach the topic model a lie, and an empty one would cost the row.
 RUBRIC_OF_TOPIC = {
     "society": "social",
     "economy": "business",
@@ -68,7 +71,7 @@ class BadNews(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """The words of one article, apart from where and how they are shown. `rubric` is "" when unknown."""
+    """The words of one article, apart from where and how they are shown."""
 
     title: str
     subtitle: str
@@ -79,7 +82,10 @@ class Article:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """An article on the site. `when` is Moscow time; `copy` above 0 numbers a repeat of the same words."""
+    """An article on the site. `when` is Moscow time; `copy` above 0 numbers a repeat of the same words.
+
+    `edited` adds a paragraph, as an editor does an hour after publication.
+    """
 
     article: Article
     when: datetime
@@ -88,6 +94,7 @@ class Story:
     era: str
     news: bool
     copy: int = 0
+    edited: bool = False
 
     def _numbered(self, words: str) -> str:
         return f"{words} Повтор {self.copy}." if self.copy else words
@@ -117,6 +124,8 @@ class Story:
     def paragraphs(self) -> list[str]:
         """The paragraphs of the body as the page shows them."""
         body = [self._numbered(words) for words in self.article.paragraphs]
+        if self.edited:
+            body.append("Новость дополнена: в редакцию поступили уточнения, они внесены в текст.")
         return body if self.has_lead else [self.summary, *body]
 
     @property
@@ -135,7 +144,7 @@ class Story:
     @property
     def modified(self) -> datetime:
         """When it was last edited: minutes after publication, the same on every run."""
-        return self.when + timedelta(seconds=40 + self.number % 1800)
+        return self.when + timedelta(seconds=40 + self.number % 1800, hours=self.edited)
 
     def expected(self) -> dict[str, object]:
         """What a parser should find on this story's page.
@@ -171,6 +180,12 @@ def rubric_on(when: datetime, rubric: str) -> str:
     return "style" if rubric == "lifestyle" and when.year >= 2024 else rubric
 
 
+def edit(stories: list[Story], count: int) -> list[Story]:
+    """The same stories, the newest `count` of them edited since."""
+    newest = {story.path for story in sorted(stories, key=lambda story: story.when)[len(stories) - count :]}
+    return [replace(story, edited=story.path in newest) for story in stories]
+
+
 def plain(words: object) -> str:
     """One line of printable text."""
     return WHITE.sub(" ", UNPRINTABLE.sub("", str(words or ""))).strip()
@@ -181,17 +196,16 @@ def place(article: Article, when: datetime, index: int, copy: int = 0, news: boo
     era, _, feature_base, news_base = [era for era in ERAS if era[1] <= when][-1]
     if news is None:
         news = zlib.crc32(f"story {index}".encode()) % 10 < 3
-    news = news and bool(article.rubric)
     number = (news_base if news else feature_base) + index * 6 + 1
     rubric = rubric_on(when, article.rubric)
-    root = f"/{rubric}" if rubric else ""
+    root = f"/{rubric}" if rubric else ""  # only pages that are no articles have no rubric
     day = when.strftime("%Y/%m/%d")
     if era == "2007":
         path = f"/news{root}/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
     elif era == "2013":
         path = f"{root}/news/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
     elif era == "2015":
-        feature = f"{root}/{day}_a_{number}.shtml" if index % 2 and root else f"{root}/{day}/a_{number}.shtml"
+        feature = f"{root}/{day}_a_{number}.shtml" if index % 2 else f"{root}/{day}/a_{number}.shtml"
         path = f"{root}/news/{day}/n_{number}.shtml" if news else feature
     else:
         path = f"{root}/news/{day}/{number}.shtml" if news else f"{root}/{day}/{number}.shtml"
@@ -242,8 +256,7 @@ def from_file(path: Path, limit: int | None = None) -> list[Story]:
     left_out: Counter[str] = Counter()
     rows = 0
     try:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as lines:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
             for raw in lines:
                 if limit is not None and len(stories) >= limit:
                     break
@@ -281,14 +294,14 @@ def _row(row: dict, raw: bytes) -> tuple[Article, datetime]:
         raise LookupError("without a title")
     if not paragraphs:
         raise LookupError("without a text")
-    rubric = row.get("rubric") or RUBRIC_OF_TOPIC.get(row.get("topic") or "", "")
+    rubric = row.get("rubric") or RUBRIC_OF_TOPIC.get(row.get("topic"))
     subtitle = plain(row.get("subtitle"))
     article = Article(
         title=title,
         subtitle="" if subtitle == summary else subtitle,
         summary=summary,
         paragraphs=paragraphs,
-        rubric=rubric if rubric in RUBRICS else "",
+        rubric=rubric if rubric in RUBRICS else UNSORTED,
     )
     return article, _date(row.get("date"), raw)
 

@@ -1,0 +1,138 @@
+"""What a page answers with: the few values that the pages and the server share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from news import generate
+
+from outlet import markup
+from outlet.stories import Article, Story, article_of, place
+
+# Another seed than the site's own stories, so that no special page tells one of those again.
+SEED = 1_000_003
+# Numbers of special stories start where 60,000 ordinary ones end.
+FIRST_INDEX = 90_000
+
+
+@dataclass(frozen=True)
+class Response:
+    """What goes over the wire.
+
+    `stream` is sent instead of `body`: `length` bytes of it, or in chunks for as long as it lasts.
+    `cut` sends only half of the body and closes, as a broken connection does.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = "text/html"
+    headers: tuple[tuple[str, str], ...] = ()
+    cut: bool = False
+    stream: Callable[[], Iterator[bytes]] | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a special page may look at: the site's own address, how often it was asked before, cookies."""
+
+    base: str
+    visits: int
+    port: int
+    cookie: str = ""
+
+
+Answer = Callable[[Request], Response]
+
+
+@dataclass(frozen=True)
+class Special:
+    """A page that is not like the others, though the sitemap and the listings name it like any other."""
+
+    name: str
+    what: str
+    expected: str
+    story: Story
+    answer: Answer
+    same_as: str = ""
+
+    def describe(self) -> dict[str, object]:
+        described: dict[str, object] = {
+            "path": self.story.path,
+            "name": self.name,
+            "what": self.what,
+            "expected": self.expected,
+        }
+        if self.same_as:
+            described["same_as"] = self.same_as
+        if self.expected in ("kept", "duplicate"):
+            described["article"] = self.story.expected()
+        return described
+
+
+@dataclass
+class Table:
+    """Special pages in the making: words from the generator, article by article, and free addresses."""
+
+    first_index: int = FIRST_INDEX
+    seed: int = SEED
+    pages: list[Special] = field(default_factory=list)
+    _articles: list[Article] = field(default_factory=list)
+    _index: int = 0
+
+    def __post_init__(self) -> None:
+        self._articles = [article_of(row) for row in generate(60, self.seed)]
+        self._index = self.first_index
+
+    def add(
+        self,
+        name: str,
+        what: str,
+        expected: str,
+        story: Story,
+        answer: Answer | None = None,
+        same_as: str = "",
+    ) -> None:
+        """Without an answer of its own the page shows its story as the era does."""
+        self.pages.append(Special(name, what, expected, story, answer or shown(story), same_as))
+
+    def article(self, rubric: str) -> Article:
+        fits = (place for place, article in enumerate(self._articles) if article.rubric == rubric)
+        return replace(self._articles.pop(next(fits, 0)), rubric=rubric)
+
+    def story(self, when: str, rubric: str, news: bool = False) -> Story:
+        """A fresh story at the address that its date and rubric give it."""
+        return self.retold(self.article(rubric), datetime.fromisoformat(when), news)
+
+    def retold(self, article: Article, when: datetime, news: bool = False) -> Story:
+        self._index += 1
+        return place(article, when, self._index, news=news)
+
+    def named(self, path: str, when: str, rubric: str, article: Article | None = None) -> Story:
+        """A story at an address that its date and rubric would not have given it."""
+        return replace(self.retold(article or self.article(rubric), datetime.fromisoformat(when)), path=path)
+
+
+def page(story: Story, request: Request) -> Response:
+    """A story's ordinary page, with the charset of its era."""
+    text = markup.render(story, request.base, [])
+    name = markup.charset(story)
+    return Response(200, markup.encode(text, name), f"text/html; charset={name}")
+
+
+def shown(story: Story) -> Answer:
+    return lambda request: page(story, request)
+
+
+def html(text: str, status: int = 200) -> Answer:
+    return lambda request: Response(status, text.encode())
+
+
+def moved(where: str, status: int = 301) -> Response:
+    return Response(status, headers=(("Location", where),))
+
+
+def moved_to(path: str, status: int = 301) -> Answer:
+    return lambda request: moved(request.base + path, status)

@@ -1,0 +1,165 @@
+"""Pages that attack whoever reads them, served with --hostile only.
+
+awkward.json tells what should become of them: "kept", "dropped" and "not_followed" as for the awkward ones;
+"refused" is to be counted and skipped without taking the crawler's memory or time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+from outlet import markup
+from outlet.answers import FIRST_INDEX, SEED, Answer, Request, Response, Special, Table, moved, page
+from outlet.lists import SCHEMA, XML
+from outlet.stories import Story
+
+MEGABYTE = 2**20
+BOMB = 1024 * MEGABYTE
+HUGE = 200 * MEGABYTE
+LINKS = 1_000_000
+NESTED = 100_000
+# The section whose listing goes on for ever: every page of it names the same stories at earlier times.
+ENDLESS = "travel"
+
+
+def hostile_pages() -> list[Special]:
+    table = Table(first_index=FIRST_INDEX + 1000, seed=SEED + 1)
+
+    def add(name: str, what: str, expected: str, answer: Answer | None, story: Story | None = None) -> None:
+        minute = len(table.pages)
+        story = story or table.story(f"2023-02-03 10:{minute:02}:00", "tech")
+        table.add(name, what, expected, story, answer)
+
+    add("gzip_bomb", "1 GiB of spaces in a megabyte of gzip", "refused", lambda request: _bomb())
+    add("huge_page", "200 MiB of paragraphs, announced in Content-Length", "refused", lambda request: _huge())
+    add("endless_body", "a chunked body without an end", "refused", lambda request: _endless())
+    add("million_links", "a page of a million links to other pages", "refused", lambda request: _links())
+    add("deep_nesting", "100,000 nested tags", "refused", _nested)
+
+    story = table.story("2023-02-03 11:00:00", "tech")
+    add(
+        "wrong_type",
+        "an article that the header calls a picture",
+        "dropped",
+        _typed(story, "image/jpeg"),
+        story,
+    )
+    picture = Response(200, b"\xff\xd8\xff\xe0" + bytes(range(256)) * 64, "text/html; charset=utf-8")
+    add("not_html", "a picture that the header calls HTML", "dropped", lambda request: picture)
+    story = table.story("2023-02-03 11:02:00", "tech")
+    add(
+        "control_characters",
+        "NUL, escape codes and lone surrogates in the text",
+        "kept",
+        _dirty(story),
+        story,
+    )
+    story = table.story("2099-01-01 10:00:00", "tech")
+    add("future_date", "an article dated 2099", "dropped", None, story)
+
+    def astray(name: str, where: str) -> None:
+        add(name, f"302 to {where}", "not_followed", lambda request: moved(where, 302))
+
+    astray("moved_to_metadata", "http://169.254.169.254/latest/meta-data/")
+    astray("moved_to_loopback_6", "http://[::1]:22/")
+    astray("moved_to_a_file", "file:///etc/passwd")
+    return table.pages
+
+
+@cache
+def _bomb_bytes() -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block = b" " * MEGABYTE
+    return b"".join(packer.compress(block) for _ in range(BOMB // MEGABYTE)) + packer.flush()
+
+
+def _bomb() -> Response:
+    return Response(200, _bomb_bytes(), "text/html; charset=utf-8", (("Content-Encoding", "gzip"),))
+
+
+def _huge() -> Response:
+    paragraph = "<p>Абзац, за которым следует точно такой же абзац.</p>\n".encode()
+    block = (paragraph * (MEGABYTE // len(paragraph) + 1))[:MEGABYTE]
+    return Response(
+        200,
+        content_type="text/html; charset=utf-8",
+        stream=lambda: _times(block, HUGE // MEGABYTE),
+        length=HUGE,
+    )
+
+
+def _times(block: bytes, count: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield block
+
+
+def _endless() -> Response:
+    block = "<p>И ещё одна новость.</p>\n".encode() * 2000
+    return Response(200, content_type="text/html; charset=utf-8", stream=lambda: _times(block, 2**40))
+
+
+def _links() -> Response:
+    def body() -> Iterator[bytes]:
+        yield b"<html><body>"
+        for first in range(0, LINKS, 1000):
+            yield "".join(
+                f'<a href="/tech/news/2023/02/03/{number}.shtml">{number}</a>\n'
+                for number in range(50_000_000 + first, 50_001_000 + first)
+            ).encode()
+        yield b"</body></html>"
+
+    return Response(200, content_type="text/html; charset=utf-8", stream=body)
+
+
+def _nested(request: Request) -> Response:
+    return Response(200, b"<html><body>" + b"<div>" * NESTED + "Дно".encode() + b"</div>" * NESTED)
+
+
+def _typed(story: Story, content_type: str) -> Answer:
+    return lambda request: replace(page(story, request), content_type=content_type)
+
+
+def _dirty(story: Story) -> Answer:
+    """The story with characters between its words that no text may hold; without them it is as expected."""
+    marks = ["\x00", "&#0;", "&#x1F;", "\x1b", "&#xD800;", "\u200b", "&#8238;", "\ufeff"]
+
+    def answer(request: Request) -> Response:
+        head, mark, body = markup.render(story, request.base, []).partition('itemprop="articleBody">')
+        first, *paragraphs = body.split("<p>")
+        dirty = [f"<p>{marks[turn % len(marks)]}{words}" for turn, words in enumerate(paragraphs)]
+        text = head + mark + first + "".join(dirty)
+        # A lone surrogate as the three bytes that a careless encoder writes for it.
+        return Response(
+            200, text.encode().replace(b"</p>", b"\xed\xa0\x80</p>", 1), "text/html; charset=utf-8"
+        )
+
+    return answer
+
+
+def sitemap_of_entities(base: str) -> str:
+    """Entities that name a file, another host and themselves over and over; and one address."""
+    bombs = "".join(f'<!ENTITY l{level} "{f"&l{level - 1};" * 10}">\n' for level in range(1, 10))
+    return (
+        f'{XML}<!DOCTYPE urlset [\n<!ENTITY file SYSTEM "file:///etc/passwd">\n'
+        f'<!ENTITY far SYSTEM "http://169.254.169.254/">\n<!ENTITY l0 "ha">\n{bombs}]>\n'
+        f"<urlset {SCHEMA}>\n<url><loc>{base}/tech/&file;</loc></url>\n"
+        f"<url><loc>{base}/tech/&far;&l9;</loc></url>\n</urlset>\n"
+    )
+
+
+def sitemap_of_links() -> Response:
+    """A sitemap of a million addresses on another host."""
+
+    def body() -> Iterator[bytes]:
+        yield f"{XML}<urlset {SCHEMA}>\n".encode()
+        for first in range(0, LINKS, 1000):
+            yield "".join(
+                f"<url><loc>http://other-outlet.invalid/2023/02/03/{number}.shtml</loc></url>\n"
+                for number in range(first, first + 1000)
+            ).encode()
+        yield b"</urlset>\n"
+
+    return Response(200, content_type="application/xml", stream=body)

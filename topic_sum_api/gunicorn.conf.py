@@ -1,0 +1,87 @@
+"""How gunicorn runs the API. The numbers are topic_sum/settings.py's; here is why they are used so."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+# One translator is one core: numpy and CTranslate2 must not start more threads inside it (two threads in one
+# translation were slower than one). Set before either is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from django.core.exceptions import ImproperlyConfigured
+
+try:
+    from topic_sum import settings
+except ImproperlyConfigured as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+from topic_sum.port import PortTaken, check_port
+
+wsgi_app = "topic_sum.wsgi"
+bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
+
+# One process by default: CTranslate2 feeds all cores from it, and a second one would hold the model again.
+workers = settings.WEB_CONCURRENCY
+# A model made before the fork hangs the child, so nothing is loaded here.
+preload_app = False
+
+# sync workers kill a request that takes longer than `timeout`; gthread does not, so REQUEST_SECONDS rules.
+# Our worker adds that a client which sends slowly, or nothing, holds no thread.
+worker_class = "topic_sum.worker.Worker"
+# All that run, all that wait, and four more: a probe must not wait behind the work (3.7 s was seen).
+threads = settings.TRANSLATORS + settings.QUEUE_SIZE + 4
+worker_connections = 1000 + threads
+keepalive = 15
+# Above the longest request, so that a stop finishes what it accepted.
+graceful_timeout = settings.REQUEST_SECONDS + 5
+timeout = 60
+
+# Small heads only: nothing the API reads from a header is long.
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a heartbeat on disk can stall
+proc_name = "topic_sum"
+accesslog = None  # RequestLog writes one line a request, with its id
+errorlog = "-"
+loglevel = "warning"
+# The proxy's headers are read by Django under NUM_PROXIES and HTTPS only.
+forwarded_allow_ips = ""
+
+if workers > 1:
+    # Prometheus adds up the processes' numbers through files here; read when its client is imported.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="topic_sum-metrics-"))
+
+
+def on_starting(server):
+    """Once, before the sockets are made; not on reload, when they are ours already."""
+    if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
+        return
+    try:
+        check_port(settings.HOST, settings.PORT)
+    except PortTaken as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(5)
+
+
+def post_worker_init(worker):
+    """In the worker, after the fork, with Django set up."""
+    from topic_sum.serving import start
+
+    start()
+
+
+def worker_exit(server, worker):
+    from topic_sum.serving import service
+
+    service().stop()
+
+
+def child_exit(server, worker):
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,68 @@
+"""python -m topic_sum: serve, by gunicorn where it runs and by waitress on Windows.
+
+Exit codes: 0 stopped, 2 wrong setting, 5 the port is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from topic_sum.port import PortTaken, check_port
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "topic_sum.settings")
+    os.chdir(Path(__file__).resolve().parent.parent)
+    if os.name != "nt" and not os.environ.get("TOPIC_SUM_WAITRESS"):
+        from gunicorn.app.wsgiapp import run
+
+        sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", "topic_sum.wsgi"]
+        run()
+        return 0
+    return serve_with_waitress()
+
+
+def serve_with_waitress() -> int:
+    """One process and its threads, as gunicorn would run it: gunicorn needs fork and fcntl."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        from topic_sum import settings
+    except ImproperlyConfigured as error:
+        return fail(2, str(error))
+    try:
+        import waitress
+    except ModuleNotFoundError:
+        return fail(2, "waitress is not installed: pip install -r requirements.lock")
+    try:
+        check_port(settings.HOST, settings.PORT)
+    except PortTaken as error:
+        return fail(5, str(error))
+    from topic_sum.serving import start
+    from topic_sum.wsgi import application
+
+    start()
+    waitress.serve(
+        application,
+        host=settings.HOST,
+        port=settings.PORT,
+        threads=settings.TRANSLATORS + settings.QUEUE_SIZE + 4,
+        # Tells a waiting request whether its client is still there.
+        channel_request_lookahead=1,
+        max_request_body_size=settings.MAX_BODY_BYTES + 1_000_000,
+        ident="",
+        _quiet=True,
+    )
+    return 0
+
+
+def fail(code: int, words: str) -> int:
+    print(f"error: {words}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Who may ask: everybody, or the holders of API_KEYS."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import ipaddress
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that was shown: known by the beginning of its hash, never by itself."""
+
+    id: str
+    is_authenticated: bool = True
+
+
+@functools.lru_cache(maxsize=4)
+def hashes(keys: tuple[str, ...]) -> tuple[bytes, ...]:
+    """SHA-256 of every configured key. Keys are long and random: a slow hash would protect no better."""
+    return tuple(
+        bytes.fromhex(key.removeprefix("sha256:"))
+        if key.startswith("sha256:")
+        else hashlib.sha256(key.encode()).digest()
+        for key in keys
+    )
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer KEY`. Without API_KEYS nobody is asked."""
+
+    def authenticate(self, request: Request) -> tuple[Key, None] | None:
+        if not settings.API_KEYS:
+            return None
+        scheme, _, shown = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer" or not shown.strip():
+            return None
+        digest = hashlib.sha256(shown.strip()).digest()
+        # Every hash is compared, each in constant time: how long this takes tells nothing about the keys.
+        found = [hmac.compare_digest(digest, known) for known in hashes(tuple(settings.API_KEYS))]
+        if not any(found):
+            raise AuthenticationFailed
+        return Key(digest.hex()[:12]), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class KeyHolder(BasePermission):
+    """Holders of a key only, when there are keys."""
+
+    def has_permission(self, request: Request, view: object) -> bool:
+        return not settings.API_KEYS or isinstance(request.user, Key)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address the request came from, looking through NUM_PROXIES proxies of ours and no more.
+
+    An IPv6 client is its /64: one household has that many addresses.
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    if settings.NUM_PROXIES:
+        hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+        if len(hops) >= settings.NUM_PROXIES:
+            address = hops[-settings.NUM_PROXIES]
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 6:
+        return str(ipaddress.ip_network(f"{parsed}/64", strict=False).network_address)
+    return str(parsed)

@@ -1,0 +1,10 @@
+"""The API's Django application."""
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    name = "topic_sum.api"
+
+    def ready(self) -> None:
+        from topic_sum.api import checks, schema  # noqa: F401  registered by being imported

@@ -1,0 +1,51 @@
+"""manage.py check: settings that are allowed and still a mistake."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.checks import Error, Tags, Warning, register
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@register(Tags.security)
+def keys_are_usable(app_configs: object, **options: object) -> list:
+    problems = []
+    for key in settings.API_KEYS:
+        if key.startswith("sha256:"):
+            digest = key.removeprefix("sha256:")
+            if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
+                problems.append(
+                    Error(
+                        "API_KEYS holds sha256: followed by something else than 64 hexadecimal digits.",
+                        hint="Make a key and its hash: python manage.py api_key",
+                        id="topic_sum.E001",
+                    )
+                )
+        elif len(key) < 20:
+            problems.append(
+                Warning(
+                    "API_KEYS holds a key of fewer than 20 characters.",
+                    hint="Short keys can be guessed; make one: python manage.py api_key",
+                    id="topic_sum.W001",
+                )
+            )
+    return problems
+
+
+@register(Tags.security, deploy=True)
+def open_to_the_network_on_purpose(app_configs: object, **options: object) -> list:
+    problems = []
+    if settings.HOST not in _LOCAL and not settings.API_KEYS:
+        problems.append(
+            Warning(
+                f"HOST={settings.HOST} listens to the network and anybody may ask.",
+                hint="Set API_KEYS, or keep the port inside (127.0.0.1, a private network).",
+                id="topic_sum.W002",
+            )
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        problems.append(
+            Warning("ALLOWED_HOSTS allows every name.", hint="Name your own hosts.", id="topic_sum.W003")
+        )
+    return problems

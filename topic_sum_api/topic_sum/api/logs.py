@@ -1,0 +1,47 @@
+"""Log lines: for people, or as JSON. Neither holds a text that somebody sent."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+
+_EXTRA = (
+    "request_id",
+    "method",
+    "path",
+    "status",
+    "milliseconds",
+    "code",
+    "client",
+    "chars",
+    "revision",
+    "text",
+)
+
+
+class TextFormatter(logging.Formatter):
+    """«error: …» lines bare, as every program here writes them; the rest with their time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = record.getMessage()
+        if not line.startswith("error:"):
+            line = f"{datetime.now():%H:%M:%S} {line}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, message, and what the record carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        entry |= {name: getattr(record, name) for name in _EXTRA if getattr(record, name, None) is not None}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)

@@ -1,0 +1,76 @@
+"""What Prometheus asks: requests, latency, the queue, tokens, cuts, refusals, the model's revision."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import REGISTRY as PROCESS_REGISTRY
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
+
+REQUESTS = Counter("topic_sum_requests", "Requests answered", ["endpoint", "status"])
+LATENCY = Histogram("topic_sum_request_seconds", "Time to answer", ["endpoint"], buckets=_SECONDS)
+ERRORS = Counter("topic_sum_errors", "Errors answered, by their code", ["code"])
+TEXTS = Counter("topic_sum_texts", "Texts answered", ["task"])
+TOKENS = Counter("topic_sum_source_tokens", "Tokens the summarizer read")
+WINDOWED = Counter("topic_sum_windowed_texts", "Texts longer than the model reads at once")
+CUT = Counter("topic_sum_cut_texts", "Texts whose end was not read")
+CACHE_HITS = Counter("topic_sum_cache_hits", "Summaries answered from the cache")
+UNSUPPORTED = Counter(
+    "topic_sum_unsupported", "Names and numbers in summaries that the text does not contain"
+)
+UNSURE = Counter("topic_sum_topics_withheld", "Texts whose topic was withheld", ["reason"])
+MODEL_EVENTS = Counter("topic_sum_model_events", "Models loaded and refused, Hub failures", ["event"])
+REDIS_FAILURES = Counter("topic_sum_redis_failures", "Times Redis failed and limits were counted locally")
+IN_ROOM = Gauge(
+    "topic_sum_in_room", "Requests that run or wait for the summarizer", multiprocess_mode="livesum"
+)
+PLACES = Gauge("topic_sum_places", "Requests that may run or wait", multiprocess_mode="livesum")
+READY = Gauge("topic_sum_ready", "1 when a model serves", multiprocess_mode="livemin")
+MODEL = Gauge(
+    "topic_sum_model_loaded_timestamp_seconds",
+    "When the served revision was loaded",
+    ["repo", "revision", "dataset_revision"],
+    multiprocess_mode="livemostrecent",
+)
+
+_state: dict = {"service": None, "labels": None}
+
+
+def watch(service: object) -> None:
+    """Take the gauges of `service` whenever they are asked for."""
+    _state["service"] = service
+
+
+def count_model_event(event: str) -> None:
+    MODEL_EVENTS.labels(event).inc()
+    refresh_gauges()
+
+
+def refresh_gauges() -> None:
+    """Set the gauges to what is true now."""
+    service = _state["service"]
+    if service is None:
+        return
+    IN_ROOM.set(service.room.inside)
+    PLACES.set(service.room.places)
+    READY.set(1 if service.ready else 0)
+    if not service.ready:
+        return
+    model = service.model
+    labels = (model.repo, model.revision, model.dataset_revision)
+    if _state["labels"] not in (None, labels) and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        MODEL.remove(*_state["labels"])
+    _state["labels"] = labels
+    MODEL.labels(*labels).set(model.loaded_at.timestamp())
+
+
+def exposition() -> bytes:
+    """All numbers, of all processes, in Prometheus' text format."""
+    refresh_gauges()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+        return generate_latest(registry)
+    return generate_latest(PROCESS_REGISTRY)

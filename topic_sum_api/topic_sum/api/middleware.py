@@ -1,0 +1,142 @@
+"""What every request passes: an id, a log line, a limit on its body, headers that protect the page."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from topic_sum.api import metrics
+from topic_sum.api.access import client_address
+from topic_sum.api.exceptions import answer
+
+log = logging.getLogger("topic_sum.requests")
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestLog:
+    """One line a request, with its id: the client's own X-Request-ID, or a new one."""
+
+    def __init__(self, get_response: Next):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        begun = time.monotonic()
+        asked = request.META.get("HTTP_X_REQUEST_ID", "")
+        request.id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        response = self.get_response(request)
+        took = time.monotonic() - begun
+        response["X-Request-ID"] = request.id
+        self._count(request, response, took)
+        return response
+
+    def _count(self, request: HttpRequest, response: HttpResponse, took: float) -> None:
+        match = request.resolver_match
+        endpoint = (
+            (match.url_name or "other") if match else ("static" if response.status_code < 400 else "other")
+        )
+        metrics.REQUESTS.labels(endpoint, str(response.status_code)).inc()
+        metrics.LATENCY.labels(endpoint).observe(took)
+        code = getattr(request, "error_code", None)
+        if code:
+            metrics.ERRORS.labels(code).inc()
+        # Probes and scrapes come every few seconds and say nothing.
+        level = logging.DEBUG if endpoint in ("live", "ready", "metrics", "static") else logging.INFO
+        log.log(
+            level,
+            "%s %s %d %.0f ms%s",
+            request.method,
+            request.path[:200].encode("ascii", "backslashreplace").decode(),
+            response.status_code,
+            took * 1000,
+            f" {code}" if code else "",
+            extra={
+                "request_id": request.id,
+                "method": request.method,
+                "path": request.path[:200],
+                "status": response.status_code,
+                "milliseconds": round(took * 1000, 1),
+                "code": code,
+                "client": client_address(request),
+                **getattr(request, "log_fields", {}),
+            },
+        )
+
+
+class BodyLimit:
+    """Refuses a body by its announced length, before a byte of it is read."""
+
+    def __init__(self, get_response: Next):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            return self._refuse(request, "length_required")
+        try:
+            length = int(request.META.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            return self._refuse(request, "bad_request")
+        if length > settings.MAX_BODY_BYTES:
+            return self._refuse(request, "body_too_large", most=settings.MAX_BODY_BYTES)
+        return self.get_response(request)
+
+    def _refuse(self, request: HttpRequest, code: str, **values: object) -> HttpResponse:
+        # The unread body must not be taken for the next request.
+        return answer(request, code, headers={"Connection": "close"}, **values)
+
+
+class ContentSecurityPolicy:
+    """Nothing from elsewhere, nothing inline. Swagger UI alone needs inline styles and data: images."""
+
+    STRICT = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    DOCS = STRICT.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
+        "img-src 'self'", "img-src 'self' data:"
+    )
+
+    def __init__(self, get_response: Next):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response["Content-Security-Policy"] = self.DOCS if request.path == "/api/docs" else self.STRICT
+        response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+        if request.path.startswith("/api/v1/"):
+            response["Cache-Control"] = "no-store"
+        return response
+
+
+class Cors:
+    """Lets pages of CORS_ORIGINS ask. Off when that is empty."""
+
+    def __init__(self, get_response: Next):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        origin = request.META.get("HTTP_ORIGIN", "")
+        allowed = origin in settings.CORS_ORIGINS and request.path.startswith("/api/")
+        if allowed and request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META:
+            response = HttpResponse(status=204)
+            response["Access-Control-Allow-Methods"] = "GET, POST"
+            response["Access-Control-Allow-Headers"] = (
+                "authorization, content-type, accept-language, x-request-id"
+            )
+            response["Access-Control-Max-Age"] = "600"
+        else:
+            response = self.get_response(request)
+        if settings.CORS_ORIGINS:
+            response["Vary"] = "Origin"
+        if allowed:
+            response["Access-Control-Allow-Origin"] = origin
+            response["Access-Control-Expose-Headers"] = "retry-after, x-request-id"
+        return response

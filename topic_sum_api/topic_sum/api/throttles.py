@@ -1,0 +1,123 @@
+"""Requests a key or an address may make, counted in Redis for all processes, or here for this one."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections import OrderedDict
+from typing import Protocol
+
+import redis
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from topic_sum.api import metrics
+from topic_sum.api.access import Key, client_address
+
+log = logging.getLogger("topic_sum")
+
+MOST_COUNTED = 100_000  # callers remembered in this process; beyond it the longest unseen is forgotten
+REDIS_PAUSE_SECONDS = 10  # how long a Redis that failed is left alone
+
+
+class Counter(Protocol):
+    def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
+        """Count one in `window`; the counts of that window and of the one before it."""
+
+
+class LocalCounter:
+    """Counts of this process."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
+        with self._lock:
+            count = self._counts[name, window] = self._counts.get((name, window), 0) + 1
+            self._counts.move_to_end((name, window))
+            while len(self._counts) > MOST_COUNTED:
+                self._counts.popitem(last=False)
+            return count, self._counts.get((name, window - 1), 0)
+
+
+class RedisCounter:
+    """Counts of all processes and replicas. Raises redis.RedisError."""
+
+    def __init__(self, url: str):
+        self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
+
+    def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
+        key = f"topic_sum:rate:{name}:{seconds}"
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.incr(f"{key}:{window}")
+            pipe.expire(f"{key}:{window}", 2 * seconds + 1)
+            pipe.get(f"{key}:{window - 1}")
+            count, _, before = pipe.execute()
+        return int(count), int(before or 0)
+
+
+class Counters:
+    """Redis where REDIS_URL is set and answers, this process otherwise."""
+
+    def __init__(self, url: str | None):
+        self._local = LocalCounter()
+        self._shared = RedisCounter(url) if url else None
+        self._again_at = 0.0
+
+    def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
+        if self._shared and time.monotonic() >= self._again_at:
+            try:
+                counted = self._shared.add(name, window, seconds)
+            except redis.RedisError as error:
+                # A limit that is counted a process at a time is better than no answer at all.
+                if not self._again_at:
+                    log.error(
+                        "error: Redis at REDIS_URL failed (%s): rate limits are counted in this process "
+                        "until it is back",
+                        type(error).__name__,
+                    )
+                metrics.REDIS_FAILURES.inc()
+                self._again_at = time.monotonic() + REDIS_PAUSE_SECONDS
+            else:
+                if self._again_at:
+                    log.info("Redis is back: rate limits are shared again")
+                    self._again_at = 0.0
+                return counted
+        return self._local.add(name, window, seconds)
+
+
+@functools.cache
+def counters(url: str | None) -> Counters:
+    return Counters(url)
+
+
+class RateLimit(BaseThrottle):
+    """RATE_LIMIT requests a key, or an address where there are no keys, in a sliding window.
+
+    The count is weighed between two fixed windows, so it takes two numbers a caller.
+    """
+
+    def __init__(self) -> None:
+        self._wait = 1.0
+
+    def allow_request(self, request: Request, view: object) -> bool:
+        if settings.RATE_LIMIT is None:
+            return True
+        most, seconds = settings.RATE_LIMIT
+        caller = (
+            f"key-{request.user.id}" if isinstance(request.user, Key) else f"at-{client_address(request)}"
+        )
+        now = time.time()
+        window, into = divmod(now, seconds)
+        count, before = counters(settings.REDIS_URL).add(caller, int(window), seconds)
+        if count + before * (1 - into / seconds) <= most:
+            return True
+        self._wait = max(1.0, seconds - into)
+        return False
+
+    def wait(self) -> float:
+        return self._wait

@@ -1,0 +1,1 @@
+"""Everything the model does. Nothing in this package knows about Django or HTTP."""

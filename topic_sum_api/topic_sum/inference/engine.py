@@ -1,0 +1,183 @@
+"""The summarizer: tokens in, CTranslate2, tokens out. One object a model revision, used by many threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ctranslate2
+from tokenizers import Tokenizer
+
+from .errors import ModelRefused
+from .text import sentences
+
+# Kept as they are asked of the model file: everything here is a parameter of translate_batch.
+GENERATION_SETTINGS = {
+    "beam_size", "no_repeat_ngram_size", "max_decoding_length", "min_decoding_length", "length_penalty",
+    "repetition_penalty", "coverage_penalty", "patience",
+}  # fmt: skip
+
+Run = Callable[[list[Callable[[], list[str]]]], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the model read of a text: tokens over all windows, windows, whether a rest was cut."""
+
+    tokens: int
+    windows: int
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Summaries of one text, best first, all different."""
+
+    summaries: list[str]
+    source: Source
+
+
+class Summarizer:
+    """A CTranslate2 sequence-to-sequence model with its tokenizer and the settings it was evaluated with."""
+
+    def __init__(self, folder: Path, settings: dict, translators: int):
+        self._prefix: str = settings["prefix"]
+        self._eos: str = settings["eos"]
+        self._with_title: bool = settings.get("with_title", False)
+        self._source_max: int = settings["source_max_tokens"]
+        self._generation: dict = settings["generation"]
+        unknown = set(self._generation) - GENERATION_SETTINGS
+        if unknown:
+            raise ModelRefused(
+                f"tasks.json asks for unknown generation settings: {', '.join(sorted(unknown))}"
+            )
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / settings["tokenizer"]))
+        except Exception as error:  # tokenizers raises bare Exception for every bad file
+            raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        # «</s>» typed by a user is text, not the end of the source.
+        self._tokenizer.encode_special_tokens = True
+        self._ids: dict[str, int] = {}
+        for token, number in sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1]):
+            self._ids.setdefault(token, number)
+        if self._eos not in self._ids:
+            raise ModelRefused(f"the tokenizer has no piece {self._eos!r}, which tasks.json names as the end")
+        try:
+            self._translator = ctranslate2.Translator(
+                str(folder / "ct2"),
+                device="cpu",
+                compute_type=settings["compute_type"],
+                inter_threads=translators,
+                intra_threads=1,
+            )
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
+
+    def summarize(self, text: str, title: str, count: int, run: Run, max_windows: int) -> Generation:
+        """Up to `count` different summaries of `text` (normalised, not empty).
+
+        A text longer than the model reads is split at sentences into windows of about equal size, each
+        is summarized, and the summaries of the parts, put together, are summarized again. `run` computes
+        a list of calls, perhaps at the same time, and gives their results in order. More than
+        `max_windows` windows are not read: then `source.cut` is true.
+        """
+        lead = self._lead(title)
+        tokens = self._pieces(lead + text)
+        if len(tokens) < self._source_max:
+            [outputs] = run([lambda: self._generate(tokens, count)])
+            return Generation(outputs, Source(len(tokens) + 1, 1, False))
+        windows, cut = self._windows(text, lead, max_windows)
+        read = sum(len(window) + 1 for window in windows)
+        parts = run([lambda window=window: self._generate(window, 1) for window in windows])
+        merged = " ".join(part[0] for part in parts if part)
+        # Summaries are a fraction of their windows, so this ends; should a model ever answer as long as it
+        # reads, the parts' summaries are the answer.
+        if not merged or len(self._pieces(merged)) >= len(tokens) * 0.8:
+            return Generation([merged] if merged else [], Source(read, len(windows), cut))
+        again = self.summarize(merged, title, count, run, max_windows)
+        return Generation(again.summaries, Source(read, len(windows), cut or again.source.cut))
+
+    def source_tokens(self, text: str, title: str = "") -> list[str]:
+        """The pieces of the whole source as the model would get them, the end piece included."""
+        return [*self._pieces(self._lead(title) + text), self._eos]
+
+    def _lead(self, title: str) -> str:
+        return f"{self._prefix}{title}. " if title and self._with_title else self._prefix
+
+    def _pieces(self, text: str) -> list[str]:
+        return self._tokenizer.encode(text, add_special_tokens=False).tokens
+
+    def _windows(self, text: str, lead: str, max_windows: int) -> tuple[list[list[str]], bool]:
+        """Sources of at most source_max_tokens - 1 pieces, each made of whole sentences where they fit."""
+        budget = self._source_max - 1 - len(self._pieces(lead))
+        if budget < 16:  # a title longer than the window: summarize without it
+            lead, budget = self._prefix, self._source_max - 1 - len(self._pieces(self._prefix))
+        units = []
+        for sentence in sentences(text):
+            units += self._fitting(sentence, budget)
+        # About equal windows read better than full ones and a short last one.
+        share = sum(size for _, size in units) / math.ceil(sum(size for _, size in units) / budget)
+        groups: list[list[str]] = [[]]
+        filled = 0
+        for unit, size in units:
+            if groups[-1] and (filled + size > budget or filled >= share):
+                groups.append([])
+                filled = 0
+            groups[-1].append(unit)
+            filled += size
+        windows = [self._pieces(lead + " ".join(group))[: self._source_max - 1] for group in groups]
+        return windows[:max_windows], len(windows) > max_windows
+
+    def _fitting(self, sentence: str, budget: int) -> list[tuple[str, int]]:
+        """`sentence` with its size in pieces; one longer than `budget` is split at words."""
+        size = len(self._pieces(sentence)) + 1  # joining may cost one more piece
+        if size <= budget:
+            return [(sentence, size)]
+        words = sentence.split(" ")
+        if len(words) == 1:  # no spaces at all: split the characters
+            middle = len(sentence) // 2
+            halves = [sentence[:middle], sentence[middle:]]
+        else:
+            middle = len(words) // 2
+            halves = [" ".join(words[:middle]), " ".join(words[middle:])]
+        return [unit for half in halves for unit in self._fitting(half, budget)]
+
+    def _generate(self, tokens: list[str], count: int) -> list[str]:
+        """Up to `count` different outputs for one source (without its end piece), best first."""
+        source = [*tokens, self._eos]
+        [best] = self._translate(source, num_hypotheses=1)
+        outputs = [best]
+        if count > 1:
+            # Hypotheses of one beam differ in a word or two. Alternatives open with different words, each
+            # then finished by the beam: different summaries, and the same ones every time.
+            outputs += self._translate(source, num_hypotheses=2 * count, return_alternatives=True)
+        return _different([text for text in outputs if text], count)
+
+    def _translate(self, source: list[str], **options: object) -> list[str]:
+        [result] = self._translator.translate_batch(
+            [source], max_input_length=0, **{**self._generation, **options}
+        )
+        return [self._text(hypothesis) for hypothesis in result.hypotheses]
+
+    def _text(self, pieces: list[str]) -> str:
+        ids = [self._ids[piece] for piece in pieces if piece in self._ids]
+        return " ".join(self._tokenizer.decode(ids, skip_special_tokens=True).split())
+
+
+def _different(texts: list[str], count: int) -> list[str]:
+    """At most `count` of `texts` in order, leaving out those that share most words with one already taken."""
+    taken: list[str] = []
+    for text in texts:
+        words = set(text.lower().split())
+        if all(
+            len(words & set(one.lower().split())) <= 0.75 * len(words | set(one.lower().split()))
+            for one in taken
+        ):
+            taken.append(text)
+        if len(taken) == count:
+            break
+    return taken

@@ -1,0 +1,130 @@
+"""One loaded model revision: files checked, engines loaded, tried on a fixed text before it serves anyone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .engine import Generation, Run, Summarizer
+from .errors import ModelRefused
+from .text import normalise
+from .topics import TopicAnswer, TopicClassifier
+
+FORMAT = 1
+
+# The text every revision must answer before it serves. Invented; about as long as a short news item.
+TRIAL_TEXT = (
+    "В городе Приозёрске открылся новый железнодорожный мост через реку Светлую. Как сообщил начальник "
+    "стройки Олег Рябинин, работы заняли три года и завершились на месяц раньше срока. По мосту уже прошли "
+    "первые двадцать поездов. Раньше составы шли в обход, и дорога до областного центра занимала шесть "
+    "часов. Теперь путь сократится до четырёх часов. Власти области рассчитывают, что грузы по новой линии пойдут с "
+    "начала следующего года."
+)
+
+_SHAPE: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "summarize": {
+        "prefix": str, "eos": str, "compute_type": str, "tokenizer": str, "source_max_tokens": int,
+        "generation": dict,
+    },
+    "topic": {
+        "path": str, "sklearn": str, "labels": list, "threshold": (int, float), "max_chars": int,
+        "min_chars": int, "mask": list, "title_repeat": int,
+    },
+    "dataset": {"repo": str, "revision": str},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model revision that answered its trial."""
+
+    repo: str
+    revision: str
+    dataset_repo: str
+    dataset_revision: str
+    metrics: dict
+    summarizer: Summarizer
+    topics: TopicClassifier
+    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def summarize(self, text: str, title: str, count: int, run: Run, max_windows: int) -> Generation:
+        return self.summarizer.summarize(text, title, count, run, max_windows)
+
+    def detect(self, text: str, title: str = "", explain: bool = False) -> TopicAnswer:
+        return self.topics.detect(text, title, explain)
+
+
+def load_model(folder: Path, repo: str, revision: str, translators: int) -> Model:
+    """Load the revision that lies in `folder` and try it. Raises ModelRefused with the reason in one line."""
+    tasks = load_tasks(folder)
+    for name in ("ct2/model.bin", "ct2/config.json", tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
+        if not (folder / name).is_file():
+            raise ModelRefused(f"{name} is missing")
+    model = Model(
+        repo=repo,
+        revision=revision,
+        dataset_repo=tasks["dataset"]["repo"],
+        dataset_revision=tasks["dataset"]["revision"],
+        metrics=tasks.get("metrics") or {},
+        summarizer=Summarizer(folder, tasks["summarize"], translators),
+        topics=TopicClassifier(folder, tasks["topic"]),
+    )
+    try_model(model)
+    return model
+
+
+def load_tasks(folder: Path) -> dict:
+    """tasks.json, checked: format, sections, types, and no path that leaves the folder."""
+    try:
+        tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelRefused("tasks.json is missing: not a model of this project") from None
+    except ValueError as error:
+        raise ModelRefused(f"tasks.json is damaged: {error}") from None
+    if not isinstance(tasks, dict) or tasks.get("format") != FORMAT:
+        got = tasks.get("format") if isinstance(tasks, dict) else type(tasks).__name__
+        raise ModelRefused(
+            f"tasks.json has format {got!r}, this API reads format {FORMAT}: use matching versions"
+        )
+    for section, keys in _SHAPE.items():
+        if not isinstance(tasks.get(section), dict):
+            raise ModelRefused(f"tasks.json has no section {section!r}")
+        for key, kind in keys.items():
+            value = tasks[section].get(key)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ModelRefused(f"tasks.json {section}.{key} is {value!r}")
+    if tasks["summarize"].get("engine", "ct2") != "ct2":
+        raise ModelRefused(
+            f"tasks.json asks for the engine {tasks['summarize']['engine']!r}, here is only ct2"
+        )
+    if tasks["summarize"]["source_max_tokens"] < 64:
+        raise ModelRefused(
+            f"tasks.json summarize.source_max_tokens is {tasks['summarize']['source_max_tokens']}"
+        )
+    for name in (tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
+            raise ModelRefused(f"tasks.json names a file outside the model: {name!r}")
+    for label in tasks["topic"]["labels"]:
+        if not isinstance(label, dict) or not {"topic", "name"} <= label.keys():
+            raise ModelRefused(f"tasks.json topic.labels holds {label!r}")
+    return tasks
+
+
+def try_model(model: Model) -> None:
+    """Raises ModelRefused unless the model summarizes the trial text and scores every topic."""
+    text = normalise(TRIAL_TEXT)
+    try:
+        generation = model.summarize(text, "", 1, lambda calls: [call() for call in calls], 4)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ModelRefused(f"the summarizer failed on the trial text: {error}") from None
+    if not generation.summaries:
+        raise ModelRefused("the summarizer answered the trial text with nothing")
+    try:
+        scores = model.detect(text).scores
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise ModelRefused(f"the topic model failed on the trial text: {error}") from None
+    total = sum(score.score for score in scores)
+    if not 0.98 < total < 1.02:
+        raise ModelRefused(f"the topic scores of the trial text sum to {total:.3f}, not 1")

@@ -1,0 +1,53 @@
+"""Text in, text out: normalisation as in training, Russian sentences, shortening that never cuts a word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from razdel import sentenize
+
+# C0 and C1 controls that are not white space, then zero-width, bidi and other invisible format characters.
+# White space controls (tab, line feed, NEL …) become spaces below.
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
+    r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+_SPACES = re.compile(r"\s+")
+_CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
+
+
+def normalise(text: str) -> str:
+    """NFC, invisible characters removed, every run of white space one space: as in training."""
+    return _SPACES.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def sentences(text: str) -> list[str]:
+    """Russian sentences of `text` (razdel knows «г. Москва» and «т. д.»)."""
+    return [part.text for part in sentenize(text)]
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """The beginning of `text` that fits in `max_chars`: whole sentences, else a clause, else whole words.
+
+    A summary cut inside a sentence ends with «…». Never cuts a word; a first word longer than
+    `max_chars` leaves only «…».
+    """
+    if len(text) <= max_chars:
+        return text
+    kept = ""
+    for sentence in sentences(text):
+        longer = f"{kept} {sentence}".strip()
+        if len(longer) > max_chars:
+            break
+        kept = longer
+    if kept:
+        return kept
+    room = text[: max_chars - 1]  # one place is for the «…»
+    clauses = [match.start() for match in _CLAUSE_END.finditer(text[:max_chars])]
+    # A clause shorter than half of the room says too little: then as many words as fit.
+    if clauses and clauses[-1] >= max_chars // 2:
+        return room[: clauses[-1]].rstrip(" ,;:—–") + "…"
+    if not text[max_chars - 1].isspace():
+        room = room.rpartition(" ")[0]
+    return room.rstrip(" ,;:—–-«(") + "…"

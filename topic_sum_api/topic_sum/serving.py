@@ -1,0 +1,57 @@
+"""The one Service of this process, built from the settings."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+from topic_sum.api import metrics
+from topic_sum.inference.model import Model
+from topic_sum.inference.revision import Source
+from topic_sum.inference.service import Limits, Service
+
+log = logging.getLogger("topic_sum")
+
+
+@functools.cache
+def service() -> Service:
+    """Built on first use, without touching network or disk; `start` loads the model."""
+    return Service(
+        Source(
+            repo=settings.MODEL_REPO,
+            revision=settings.MODEL_REVISION,
+            folder=Path(settings.MODELS_DIR),
+            endpoint=settings.HF_ENDPOINT,
+            token=settings.HF_TOKEN,
+        ),
+        Limits(
+            translators=settings.TRANSLATORS,
+            queue_size=settings.QUEUE_SIZE,
+            request_seconds=settings.REQUEST_SECONDS,
+            max_windows=settings.MAX_WINDOWS,
+            cache_size=settings.CACHE_SIZE,
+            check_seconds=settings.MODEL_CHECK_SECONDS,
+        ),
+        events=metrics.count_model_event,
+    )
+
+
+def start(announce: bool = True) -> None:
+    """Begin loading the model. Call it in the process that answers, after any fork: a CTranslate2 model made
+    before a fork hangs the child."""
+    if not sys.stderr.isatty():
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    metrics.watch(service())
+    service().start(on_ready=_announce if announce else lambda model: None)
+
+
+def _announce(model: Model) -> None:
+    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
+    if ":" in host:
+        host = f"[{host}]"
+    log.info("API ready at http://%s:%d/ (model %s@%s)", host, settings.PORT, model.repo, model.revision[:8])

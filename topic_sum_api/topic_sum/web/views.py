@@ -1,0 +1,13 @@
+"""The page people open."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    return render(
+        request, "web/page.html", {"max_chars": settings.MAX_TEXT_CHARS, "keys": bool(settings.API_KEYS)}
+    )

@@ -17,14 +17,15 @@ LAST = datetime(2025, 12, 31, 21)
 
 
 def generate(count: int, seed: int = 0) -> Iterator[dict]:
-    """Yield `count` articles; the same arguments give the same ones, and a smaller count gives the first of them.
+    """Yield `count` articles. The same arguments give the same ones, a smaller count the first of them.
 
     Keys: title, subtitle (may be ""), summary, paragraphs (the body without the summary), date
     ("YYYY-MM-DD HH:MM:SS", Moscow time, any day from 2013 to 2025), rubric (Gazeta's slug). Rubrics take
     turns, so they are even in number and over the years. No two articles share a text, a summary or a title.
     """
     by_rubric: dict[str, list[_kinds.Kind]] = {}
-    for kind in _kinds.load():
+    kinds, common = _kinds.load()
+    for kind in kinds:
         by_rubric.setdefault(kind.rubric, []).append(kind)
     rubrics = sorted(by_rubric)
     seen: set[str] = set()
@@ -34,7 +35,7 @@ def generate(count: int, seed: int = 0) -> Iterator[dict]:
         minutes = int((LAST - FIRST) / timedelta(minutes=1))
         moment = FIRST + timedelta(minutes=rng.randrange(minutes), seconds=rng.randrange(60))
         while True:
-            story = _kinds.tell(rng.choice(by_rubric[rubric]), rng, moment.date())
+            story = _kinds.tell(rng.choice(by_rubric[rubric]), common, rng, moment.date())
             marks = {story["title"], story["summary"], "\n".join(story["paragraphs"])}
             if not marks & seen:
                 break

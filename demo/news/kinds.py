@@ -26,6 +26,8 @@ from pathlib import Path
 from . import words
 
 _FOLDER = Path(__file__).parent / "kinds"
+COMMON = "common"  # the file of paragraphs that fit every kind
+_NEEDED = ("rubric", "facts", "titles", "hooks", "lines", "angles", "extras", "summaries")
 _SECTIONS = {"facts", "title", "subtitle", "hook", "line", "angle", "tail", "extra", "summary"}
 
 
@@ -132,7 +134,8 @@ def parse(name: str, text: str) -> Kind:
         else:
             section = getattr(kind, {"summary": "summaries"}.get(head, f"{head}s"))
     kind.facts = [tuple(fact.split(None, 1)) for fact in kind.facts]
-    for needed in ("rubric", "facts", "titles", "hooks", "lines", "angles", "extras", "summaries"):
+    needs = ("facts", "extras") if name == COMMON else _NEEDED
+    for needed in needs:
         if not getattr(kind, needed):
             raise ValueError(f"{name} has no {needed}")
     if kind.angles.keys() != kind.tails.keys():
@@ -140,15 +143,17 @@ def parse(name: str, text: str) -> Kind:
     return kind
 
 
-def load() -> list[Kind]:
-    """All kinds, in the order of their files' names."""
-    return [parse(path.stem, path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.txt"))]
+def load() -> tuple[list[Kind], Kind]:
+    """All kinds in the order of their files' names, and the paragraphs common to all."""
+    files = sorted(_FOLDER.glob("*.txt"))
+    kinds = {path.stem: parse(path.stem, path.read_text(encoding="utf-8")) for path in files}
+    return [kind for name, kind in kinds.items() if name != COMMON], kinds[COMMON]
 
 
-def tell(kind: Kind, rng: random.Random, day: date) -> dict[str, object]:
+def tell(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, object]:
     """One article of this kind: title, subtitle, summary and the paragraphs of its body."""
     draws = Draws(rng, day)
-    facts = {name: draws.draw(what) for name, what in kind.facts}
+    facts = {name: draws.draw(what) for name, what in kind.facts + common.facts}
     angle = rng.choice(sorted(kind.angles))
 
     def say(variants: list[str]) -> str:
@@ -157,7 +162,8 @@ def tell(kind: Kind, rng: random.Random, day: date) -> dict[str, object]:
     body = [say(variants) for variants in kind.lines]
     # The angle may stand anywhere after the first paragraph, the extras anywhere: only words tell them apart.
     body.insert(rng.randint(1, len(body)), say(kind.angles[angle]))
-    for extra in rng.sample(kind.extras, min(len(kind.extras), rng.choice((1, 2, 2, 3)))):
+    extras = rng.sample(kind.extras, rng.randint(1, 3)) + rng.sample(common.extras, rng.randint(1, 2))
+    for extra in extras:
         body.insert(rng.randint(0, len(body)), say([extra]))
     hook = say(kind.hooks)
     paragraphs = [f"{hook} {body[0]}", *body[1:]] if rng.random() < 0.5 else [hook, *body]

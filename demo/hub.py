@@ -335,11 +335,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def named_in_body(self) -> tuple[str, str, dict[str, Any]]:
         """(kind, repo id, the request) of a request that names a repository in its body."""
+        user = self.check_may_write()
         asked = self.json_body()
         kind = f"{asked.get('type') or 'model'}s"
         if kind not in KINDS:
             raise HubError(400, f"the stand-in Hub keeps models and datasets, no {kind}")
-        owner = asked.get("organization") or (self.user.name if self.user else "")
+        owner = field(asked, "organization", str, "") if asked.get("organization") else user.name
         return kind, f"{owner}/{field(asked, 'name', str)}", asked
 
     @route("POST", r"/api/repos/create")
@@ -733,7 +734,7 @@ def main(argv: list[str] | None = None) -> int:
     users = ", ".join(f"{user.name} ({'write' if user.may_write else 'read'})" for _, user in options.token)
     where = f"http://127.0.0.1:{server.server_port}"
     print(f"stand-in Hub on {where}, files in {server.hub.root}, tokens of: {users or 'nobody'}", flush=True)
-    server.serve_forever(poll_interval=0.2)
+    server.serve_forever(poll_interval=0.1)
     server.server_close()
     return 0
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from t5sum import StageError
 from t5sum.evaluate import EvaluateConfig
 from t5sum.gate import GateConfig
+from t5sum.topic import TopicConfig
 
 HOME = Path(__file__).resolve().parent.parent
 REAL_HUB = "https://huggingface.co"
@@ -114,7 +115,7 @@ class Config:
     summarize: SummarizeConfig
     generation: GenerationConfig
     train: TrainConfig
-    topic: dict[str, Any]
+    topic: TopicConfig
     evaluate: EvaluateConfig
     gate: GateConfig
 

@@ -1,0 +1,85 @@
+"""Which examples go into which micro-batch, and tensors out of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+MICRO_BATCHES = 32  # at least so many are cut from one window of like lengths
+
+
+class StepSampler(Sampler[int]):
+    """Example indices of one epoch, step after step, such that neighbours have like lengths.
+
+    Each epoch is shuffled, cut into windows, sorted by length inside each window and cut into steps of
+    `effective_batch`, which are shuffled again. With much accumulation a window is a single step: then its
+    examples are exactly those of a plain shuffle. Nothing here depends on the micro-batch in use, so a run
+    that had to halve it goes on with the same steps. The longest example comes in the first step, so that a
+    run that does not fit in memory says so at once.
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, effective_batch: int, micro_batch: int, seed: int, grouped: bool
+    ) -> None:
+        self.lengths, self.effective_batch, self.seed, self.grouped = lengths, effective_batch, seed, grouped
+        self.window = effective_batch * max(1, math.ceil(MICRO_BATCHES * micro_batch / effective_batch))
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.lengths))
+        if not self.grouped:
+            return iter(order.tolist())
+        steps = []
+        for start in range(0, len(order), self.window):
+            window = self.sort(order[start : start + self.window])
+            steps += [
+                window[i : i + self.effective_batch] for i in range(0, len(window), self.effective_batch)
+            ]
+        last = [steps.pop()] if len(steps[-1]) < self.effective_batch else []
+        random.shuffle(steps)  # type: ignore[arg-type]
+        longest = max(range(len(steps)), key=lambda i: self.lengths[steps[i], 0].max(), default=0)
+        if steps:
+            steps[0], steps[longest] = steps[longest], steps[0]
+        return iter(np.concatenate(steps + last).tolist())
+
+    def sort(self, indices: np.ndarray) -> np.ndarray:
+        """Longest first; among sources of nearly the same length, by target, which is padded on its own."""
+        source, target = self.lengths[indices].T
+        return indices[np.lexsort((-target, -(source // 16)))]
+
+
+class Collate:
+    """Examples → tensors padded to their longest, rounded up to `multiple`; (batch, tokens), int64."""
+
+    def __init__(self, pad: int, start: int, multiple: int) -> None:
+        self.pad, self.start, self.multiple = pad, start, multiple
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        source = self.stack([each["input_ids"] for each in features], self.pad)
+        labels = self.stack([each["labels"] for each in features], -100)
+        lengths = torch.tensor([len(each["input_ids"]) for each in features])
+        decoder = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) == -100, self.pad)
+        decoder[:, 0] = self.start
+        return {
+            "input_ids": source,
+            "attention_mask": (torch.arange(source.shape[1]) < lengths[:, None]).long(),
+            "labels": labels,
+            "decoder_input_ids": decoder,
+            "row": torch.tensor([each["row"] for each in features]),
+        }
+
+    def stack(self, arrays: Sequence[np.ndarray], fill: int) -> torch.Tensor:
+        width = max(map(len, arrays))
+        table = np.full((len(arrays), -(-width // self.multiple) * self.multiple), fill, np.int64)
+        for line, array in zip(table, arrays, strict=True):
+            line[: len(array)] = array
+        return torch.from_numpy(table)

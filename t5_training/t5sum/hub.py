@@ -1,0 +1,190 @@
+"""Questions to the Hub: which commit a name stands for, who we are, what is served.
+
+Every failure ends in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from t5sum import StageError
+
+PRODUCTION, PREVIOUS = "production", "previous"
+RECORD = "provenance.json"
+
+
+@contextlib.contextmanager
+def hub_errors(doing: str) -> Iterator[None]:
+    """Turn what the Hub's client raises inside into one StageError line that begins with `doing`."""
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        RevisionResolutionError,
+    )
+
+    try:
+        yield
+    except LocalTokenNotFoundError:
+        raise StageError(
+            f"{doing}: the Hub asks for a token; set HF_TOKEN (a write token), see .env.example", 2
+        ) from None
+    except HFValidationError as error:
+        raise StageError(f"{doing}: {error}", 2) from None
+    except GatedRepoError:
+        raise StageError(
+            f"{doing}: the repository is gated; accept its terms on its page on {endpoint()}", 2
+        ) from None
+    except RevisionNotFoundError as error:
+        raise StageError(f"{doing}: {_reason(error)}", 2) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if (status == 401 and not isinstance(error, RepositoryNotFoundError)) or _bad_token(error):
+            raise StageError(
+                f"{doing}: {endpoint()} does not accept the token in HF_TOKEN; make a new one", 2
+            ) from None
+        if status in (401, 404):
+            raise StageError(
+                f"{doing}: no such repository on {endpoint()}, or HF_TOKEN may not see it",
+                2,
+            ) from None
+        if status == 403:
+            raise StageError(
+                f"{doing}: the token in HF_TOKEN has no right to do it; make one with write access", 2
+            ) from None
+        if status == 412:
+            raise StageError(
+                f"{doing}: somebody published there meanwhile; run the same command again", 1
+            ) from None
+        raise StageError(
+            f"{doing}: {endpoint()} answered {status} ({_reason(error)}); try again later", 5
+        ) from None
+    except (RevisionResolutionError, LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError) as error:
+        raise StageError(
+            f"{doing}: {endpoint()} does not answer ({_reason(error)}). Check the network and HF_ENDPOINT; "
+            "the same command goes on from here",
+            5,
+        ) from None
+
+
+def endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "server_message", "") or error).strip().splitlines()[0][:200]
+
+
+def _bad_token(error: Exception) -> bool:
+    """A wrong token gets 401 for everything, and the client calls that a missing repository."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    status = error.response.status_code if error.response is not None else 0
+    return isinstance(error, RepositoryNotFoundError) and status == 401 and bool(get_token()) and not _known()
+
+
+def _known() -> bool:
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().whoami()
+    except HTTPError:
+        return False
+    return True
+
+
+def resolve(repo: str, revision: str, kind: str, cached: bool = False) -> str:
+    """The commit that `revision` of `repo` stands for now.
+
+    cached: where the Hub is down, the last commit known here will do.
+    """
+    from huggingface_hub import HfApi
+
+    with hub_errors(f"looking up {kind} {repo} at {revision}"):
+        if cached:
+            return str(HfApi().resolve_revision(repo, repo_type=kind, revision=revision))
+        sha = HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=30).sha
+        assert sha
+        return sha
+
+
+def may_write(repo: str, private: bool) -> None:
+    """Check that the token may publish to `repo`, and create it when missing.
+
+    Before hours are spent on training, not after.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with hub_errors(f"checking the right to write to {repo}"):
+        account = api.whoami()
+        role = account.get("auth", {}).get("accessToken", {}).get("role")
+        if role == "read":
+            raise StageError(
+                f"HF_TOKEN of user {account['name']} may only read; publishing to {repo} needs a write token",
+                2,
+            )
+        owners = [account["name"], *(place["name"] for place in account.get("orgs", []))]
+        owner, _, name = repo.rpartition("/")
+        if not owner or not name:
+            raise StageError(
+                f"MODEL_REPO={repo} must read OWNER/NAME, for example {account['name']}/rut5-gazeta", 2
+            )
+        if owner not in owners:
+            raise StageError(
+                f"MODEL_REPO={repo}: HF_TOKEN is {account['name']}'s, who may write to {', '.join(owners)}",
+                2,
+            )
+        api.create_repo(repo, private=private, exist_ok=True)
+
+
+def revisions(repo: str) -> dict[str, str]:
+    """Commits by name of branch or tag (main, production, previous); empty without such a repository."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    with hub_errors(f"looking up model {repo}"):
+        try:
+            refs = HfApi().list_repo_refs(repo)
+        except RepositoryNotFoundError as error:
+            if error.response.status_code == 404:
+                return {}
+            raise
+    return {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}
+
+
+def load_record(repo: str, commit: str) -> dict[str, Any]:
+    """provenance.json of a model revision; empty for one that is not ours (a fresh repository, say)."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with hub_errors(f"reading {RECORD} of {repo} at {commit[:8]}"):
+        try:
+            path = hf_hub_download(repo, RECORD, revision=commit)
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return {}
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def download(repo: str, commit: str, kind: str, patterns: list[str] | None = None) -> Path:
+    """The files of one commit, from the cache where they are there already."""
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(f"downloading {kind} {repo} at {commit[:8]}"):
+        return Path(snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=patterns))

@@ -1,0 +1,65 @@
+"""Progress of long work: a bar with the time left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+QUIET_SECONDS = 30  # between two lines where there is no terminal
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: 40 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Counts work of a known size. `note` is shown beside the numbers: the loss, say."""
+
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
+        self.name, self.total, self.first, self.done = name, total, done, done
+        self.start = self.spoken = time.monotonic()
+        self.bar = sys.stderr.isatty()
+        self.width = 0
+
+    def update(self, done: int, note: str = "") -> None:
+        """`done` of the work is finished now."""
+        self.done = done
+        now = time.monotonic()
+        if (
+            self.bar
+            or now - self.spoken >= QUIET_SECONDS
+            or (self.total == done and self.spoken != self.start)
+        ):
+            self.spoken = now
+            self._show(note)
+
+    def _show(self, note: str) -> None:
+        elapsed = time.monotonic() - self.start
+        fresh = self.done - self.first
+        left = elapsed / fresh * (self.total - self.done) if fresh else None
+        parts = [f"{self.done} of {self.total}", note]
+        parts.append(f"about {duration(left)} left" if left and self.done < self.total else duration(elapsed))
+        words = f"{self.name}: {', '.join(part for part in parts if part)}"
+        if not self.bar:
+            say(words)
+            return
+        filled = round(20 * self.done / max(1, self.total))
+        words = f"[{'#' * filled}{'.' * (20 - filled)}] {words}"
+        sys.stderr.write("\r" + words.ljust(self.width))
+        sys.stderr.flush()
+        self.width = len(words)
+
+    def end(self) -> None:
+        """Leave the bar's line, so that the next word starts on its own."""
+        if self.bar and self.width:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            self.width = 0

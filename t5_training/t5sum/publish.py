@@ -1,0 +1,82 @@
+"""Model folder → one commit on the Hub; and the tags that say which commit is served."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from t5sum import StageError
+from t5sum.hub import PREVIOUS, PRODUCTION, hub_errors, revisions
+from t5sum.progress import say
+
+
+def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> str:
+    """Commit every file of `model_dir` to `repo`, drop what is not in it, return the commit.
+
+    The same files again make no new commit. Raises StageError; nothing is half published then.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, logging
+    from huggingface_hub.utils import disable_progress_bars
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    paths = sorted(path for path in model_dir.rglob("*") if path.is_file())
+    names = {path.relative_to(model_dir).as_posix() for path in paths}
+    size = sum(path.stat().st_size for path in paths)
+    say(f"upload: {len(paths)} files, {size / 1e6:.1f} MB to {repo}")
+    api = HfApi()
+    with hub_errors(f"publishing to {repo}"):
+        api.create_repo(repo, private=private, exist_ok=True)
+        head = api.repo_info(repo)
+        stale = [each for each in api.list_repo_files(repo, revision=head.sha) if each not in names]
+        operations = [
+            *(CommitOperationAdd(path.relative_to(model_dir).as_posix(), path) for path in paths),
+            *(CommitOperationDelete(each) for each in stale if each != ".gitattributes"),
+        ]
+        commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head.sha)
+    return commit.oid
+
+
+def move_tag(repo: str, tag: str, commit: str, before: str | None) -> None:
+    """Have `tag` name `commit`. The Hub has no move: it is deleted and made again, at once."""
+    from huggingface_hub import HfApi
+
+    if before == commit:
+        return
+    api = HfApi()
+    with hub_errors(f"moving the tag {tag} of {repo}"):
+        if before is not None:
+            api.delete_tag(repo, tag=tag)
+        try:
+            api.create_tag(repo, tag=tag, revision=commit)
+        except BaseException:
+            if before is not None:  # better the old model than none
+                api.create_tag(repo, tag=tag, revision=before, exist_ok=True)
+            raise
+
+
+def promote(repo: str, revision: str) -> str:
+    """Serve `revision` (a commit, branch or tag) from now on; the model served so far is tagged `previous`."""
+    from t5sum.hub import resolve
+
+    commit = resolve(repo, revision, "model")
+    named = revisions(repo)
+    served = named.get(PRODUCTION)
+    if served == commit:
+        say(f"{repo}: {commit[:8]} is in production already")
+        return commit
+    if served is not None:  # first, so that the way back is known whatever happens next
+        move_tag(repo, PREVIOUS, served, named.get(PREVIOUS))
+    move_tag(repo, PRODUCTION, commit, served)
+    before = f", {served[:8]} was before" if served else ""
+    say(f"{repo}: {commit[:8]} is in production now{before}")
+    return commit
+
+
+def rollback(repo: str) -> str:
+    """Serve again what was served before the last promotion; a second rollback undoes the first."""
+    named = revisions(repo)
+    if PREVIOUS not in named:
+        raise StageError(f"{repo} has no tag {PREVIOUS}: no model was in production before this one", 2)
+    return promote(repo, named[PREVIOUS])

@@ -1,0 +1,93 @@
+"""A run's directory: what was asked, which steps are done, and that only one process works in it.
+
+runs/<dataset commit, settings>/
+    run.json        what was asked: dataset, base model, settings
+    steps/NAME.json what a finished step was given and gave; a step is done when this file is there
+    checkpoints/    while training
+    log.jsonl       one line a log of the trainer; loss.png is drawn from it
+    trained/        the best checkpoint's model, and the tokenizer
+    model/          the model revision, as it is published
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t5sum import StageError
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+
+    @property
+    def trained(self) -> Path:
+        return self.path / "trained"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def lock(self) -> Any:
+        """Hold the directory until the process ends, however it ends. Raises StageError (6) if it is held."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StageError(f"another run works in {self.path}; wait for it to end, or stop it", 6) from None
+        return lock
+
+    def finished(self, step: str, given: Any) -> dict[str, Any] | None:
+        """What `step` gave, if it was done with the same input before."""
+        path = self.path / "steps" / f"{step}.json"
+        if not path.exists():
+            return None
+        saved = read_json(path)
+        return saved["gave"] if saved["given"] == json.loads(json.dumps(given)) else None
+
+    def once(self, step: str, given: Any, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do `work` unless it was done with the same input; either way return what it gave (JSON)."""
+        done = self.finished(step, given)
+        if done is not None:
+            print(f"{step}: done before, kept", flush=True)
+            return done
+        start = time.monotonic()
+        gave = work()
+        seconds = round(time.monotonic() - start, 1)
+        write_json(self.path / "steps" / f"{step}.json", {"given": given, "gave": gave, "seconds": seconds})
+        return gave
+
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each finished step."""
+        return {
+            path.stem: read_json(path)["seconds"] for path in sorted((self.path / "steps").glob("*.json"))
+        }

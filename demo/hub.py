@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from hub_pages import address, front_page, repo_page
 from hub_store import (
@@ -185,12 +185,12 @@ class Handler(BaseHTTPRequestHandler):
     # Requests and answers
 
     def dispatch(self) -> None:
-        self.body = self.open_body()
-        url = urlsplit(self.path)
-        self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        self.body, self.started = self.open_body(), False
         try:
+            path, _, query = self.path.partition("?")
+            self.query = {name: values[-1] for name, values in parse_qs(query).items()}
             self.user = self.authenticate()
-            self.find_route(url.path)
+            self.find_route(path)
         except HubError as refusal:
             self.refuse(refusal)
         except (ConnectionError, TimeoutError):
@@ -215,15 +215,19 @@ class Handler(BaseHTTPRequestHandler):
     def open_body(self) -> io.BufferedReader:
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal():  # this body cannot be told from the next request: answer, then close
+        if not re.fullmatch(
+            r"\d{1,15}", length
+        ):  # this body cannot be told from the next request: answer, then close
             self.close_connection, length = True, "0"
         return io.BufferedReader(BodyStream(self.rfile, None if chunked else int(length)), 1 << 16)
 
     def full_disk(self, problem: OSError) -> HubError:
+        return HubError(507, self.no_room(problem.strerror or "disk full"))
+
+    def no_room(self, why: str) -> str:
         root = self.server.hub.root
         free = f"{shutil.disk_usage(root).free / 1e6:.0f} MB are free under {root}"
-        return HubError(507, f"the Hub cannot write ({problem.strerror}; {free}): make room and repeat; "
-                             "nothing was changed")  # fmt: skip
+        return f"the Hub cannot write ({why}; {free}): make room and repeat; nothing was changed"
 
     def bug(self, problem: Exception) -> HubError:
         traceback.print_exc()
@@ -278,6 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         return f"http://{host}" if known else f"http://127.0.0.1:{self.server.server_port}"
 
     def start(self, status: int, headers: dict[str, str]) -> None:
+        self.started = True
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -301,6 +306,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self, refusal: HubError) -> None:
         """Headers matter more than the JSON: on a plain http endpoint the clients know an error by them."""
+        if self.started:  # a file is half sent: cutting it short is the one way left to tell the client
+            self.close_connection = True
+            return
         in_a_header = re.sub(r"[^\x20-\x7e]", "?", refusal.message)
         headers = {"X_Error_Message": in_a_header, "X_Error_Code": refusal.code}
         headers["X_Repo_Commit"] = refusal.commit
@@ -629,13 +637,17 @@ class Handler(BaseHTTPRequestHandler):
         repo, asked = self.repo(kind, repo_id, write=True), self.json_body()
         if asked.get("operation") != "upload":
             raise HubError(400, "the stand-in Hub takes LFS uploads only; downloads go through /resolve/")
-        objects = []
+        objects, room = [], shutil.disk_usage(self.server.hub.root).free
         for item in field(asked, "objects", list):
             oid, size = field(item, "oid", str), field(item, "size", int)
             if not SHA256.fullmatch(oid) or size < 0:
                 raise HubError(400, f"{oid!r} is not a SHA-256, or {size} is not a size")
             answer: dict[str, Any] = {"oid": oid, "size": size}
-            if self.server.hub.blobs.size(oid) != size:
+            if self.server.hub.blobs.size(oid) == size:
+                pass  # it is here: no action tells the client so
+            elif (room := room - size) < 0:
+                answer["error"] = {"code": 507, "message": self.no_room(f"{size / 1e6:.0f} MB were to come")}
+            else:
                 # The client sends no token to this address, as if to a bucket: the signature stands for it.
                 upload = f"{self.base()}/lfs/{oid}?size={size}&key={self.signature(oid, size)}"
                 verify = f"{self.base()}{address(repo)}.git/info/lfs/verify"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,7 +57,7 @@ class HubProcess:
     port: int
     token: str = "write-token-of-the-tests"
     read_token: str = "read-token-of-the-tests"
-    prefix: list[str] = field(default_factory=list)  # a command that starts the Hub for us
+    prefix_for: Callable[[Path], list[str]] = lambda root: []  # a command that starts the Hub for us
     limits: Callable[[], None] | None = None
     process: subprocess.Popen | None = None
 
@@ -68,7 +68,7 @@ class HubProcess:
     def command(self) -> list[str]:
         options = ["--root", str(self.root), "--port", str(self.port), "--token", f"{self.token}=demo"]
         reader = ["--token", f"{self.read_token}=demo:read"]
-        return [*self.prefix, sys.executable, str(HUB), *options, *reader]
+        return [*self.prefix_for(self.root), sys.executable, str(HUB), *options, *reader]
 
     def start(self) -> None:
         self.process = subprocess.Popen(

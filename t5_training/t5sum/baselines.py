@@ -1,8 +1,8 @@
 """Summaries that need no training: what a model has to be better than.
 
-lead-1 and lead-3 are the first sentences of the text, strong for news. TextRank (sumy) picks the sentences that
-share most words with the others. The oracle is the sentence nearest to the reference: it has seen the answer,
-and shows how far copying one sentence can get.
+lead-1 and lead-3 are the first sentences of the text, strong for news. TextRank (sumy) picks the sentences
+that share most words with the others. The oracle is the sentence nearest to the reference: it has seen the
+answer, and shows how far copying one sentence can get.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from t5sum.metrics import tokens, words
 TEXTRANK_SENTENCES = 2
 # TextRank compares every sentence with every other one: a live report of a thousand would take minutes.
 MOST_SENTENCES = 100
-FUNCTION_WORDS = frozenset(
-    "без более бы был была были было быть вам вас весь во вот все всего всех вы где да даже для до его ее если "
-    "есть еще же за здесь из или им их как ко когда кто ли либо мне может мы на над надо наш не него нее нет ни "
-    "них но ну об однако он она они оно от очень по под после при про с со так также такой там те тем то того "
-    "тоже той только том ты у уже хотя чего чем что чтобы чье эта эти это этого этой этом этот я".split()
-)
+FUNCTION_WORDS = """
+    без более бы был была были было быть вам вас весь во вот все всего всех вы где да даже для до его ее
+    если есть еще же за здесь из или им их как ко когда кто ли либо мне может мы на над надо наш не него
+    нее нет ни них но ну об однако он она они оно от очень по под после при про с со так также такой там
+    те тем то того тоже той только том ты у уже хотя чего чем что чтобы чье эта эти это этого этой этом
+    этот я
+"""
 
 
 def sentences(text: str) -> list[str]:
@@ -87,5 +88,5 @@ def _summarizer():
     from t5sum.metrics import stem
 
     summarizer = TextRankSummarizer(stem)
-    summarizer.stop_words = FUNCTION_WORDS
+    summarizer.stop_words = frozenset(FUNCTION_WORDS.split())
     return summarizer

@@ -1,4 +1,4 @@
-"""Systems' summaries of the same articles → scores, counts and intervals; over several processes when it pays."""
+"""Systems' summaries of the same articles → scores, counts and intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from t5sum.bootstrap import Difference, Interval, bounds, resampled_means, verdi
 from t5sum.support import Mention, Text, unsupported
 from t5sum.traits import TRAITS, TextWords, traits
 
-BASELINES = ("lead-1", "lead-3", "TextRank", "oracle")
 REFERENCE = "reference"
 BLOCK = 50  # articles a process takes at a time
 # Below this a second process costs more seconds to start than it saves.
@@ -37,7 +36,7 @@ class SystemScores:
 
     name: str
     predictions: list[str]
-    # One number an article: rouge1, rouge2, rougeL, meteor (0 to 100), TRAITS, unsupported and mentions (counts).
+    # A number an article: rouge1, rouge2, rougeL, meteor (0 to 100), TRAITS, counts unsupported and mentions.
     per_article: dict[str, np.ndarray]
     # Counts to sum over articles: bleu (10), chrf (18), and published: its means and its BLEU counts.
     counts: dict[str, np.ndarray]
@@ -76,8 +75,10 @@ def score_systems(
 ) -> dict[str, SystemScores]:
     """Score every system on every article, baselines made on the way, and the reference's own traits.
 
-    names: see `support.known_names`. The systems come out in the order: those given, the baselines, "reference"
-    (which has traits only).
+    with_baselines: lead-3, TextRank and the oracle too, beside lead-1.
+
+    names: see `support.known_names`. The systems come out in the order: those given, the baselines,
+    "reference" (which has traits only).
     """
     blocks = [articles[start : start + BLOCK] for start in range(0, len(articles), BLOCK)]
     workers = min(processes or os.cpu_count() or 1, len(blocks))
@@ -103,10 +104,10 @@ def score_block(articles: Iterable[Article], with_baselines: bool, names: frozen
 def score_article(article: Article, with_baselines: bool, names: frozenset[str]) -> dict[str, dict]:
     """System → what is known of its summary of one article."""
     summaries = dict(article.summaries)
+    parts = baselines.sentences(article.text)
+    summaries["lead-1"] = baselines.lead(parts, 1)  # always: the gate asks for it
     if with_baselines:
-        parts = baselines.sentences(article.text)
         summaries |= {
-            "lead-1": baselines.lead(parts, 1),
             "lead-3": baselines.lead(parts, 3),
             "TextRank": baselines.textrank(parts),
             "oracle": baselines.oracle(parts, article.reference),
@@ -166,7 +167,9 @@ def compare_all(
     for name in scored:
         system = systems[name]
         for metric in metrics.METRICS:
-            values = system.per_article[metric][:, None] if metric in metrics.BY_ARTICLE else system.counts[metric]
+            values = (
+                system.per_article[metric][:, None] if metric in metrics.BY_ARTICLE else system.counts[metric]
+            )
             start = sum(column.shape[1] for column in columns)
             places[name, metric] = slice(start, start + values.shape[1])
             columns.append(values)
@@ -189,5 +192,7 @@ def compare_all(
             if name != first:
                 low, high = bounds(found[first, metric] - found[name, metric], confidence)
                 gap = corpus[first][metric] - corpus[name][metric]
-                differences.setdefault(name, {})[metric] = Difference(gap, low, high, verdict(low, high, articles))
+                differences.setdefault(name, {})[metric] = Difference(
+                    gap, low, high, verdict(low, high, articles)
+                )
     return differences

@@ -1,8 +1,8 @@
 """Names, places and numbers of a summary that its text does not support.
 
 A rule of thumb with no model behind it, so that it is fast and can be checked by eye: a capitalised word must
-occur in the text in some inflected form, a number must occur in digits or in words. It misses a true name in a
-wrong role, and a name that the text only describes is listed though it may be right: read the list, and
+occur in the text in some inflected form, a number must occur in digits or in words. It misses a true name in
+a wrong role, and a name that the text only describes is listed though it may be right: read the list, and
 compare rates between systems on the same articles.
 """
 
@@ -23,24 +23,21 @@ BEGINS = re.compile(r"(?:^|[.!?…:;]\s|[\n«\"“„(])[\s«»\"“„(–—-]
 # А. Иванов, г. Москва, ул. Мира: a full stop that ends no sentence.
 ABBREVIATED = re.compile(r"(?:^|\W)(?:[А-ЯЁA-Z]|г|им|ул|св|пос|пл|р|о)\.\s*$")
 
-ENDINGS = sorted(
-    "ого его ому ему ыми ими ами ями иях ией ьей ией иям иями ой ей ою ею ом ем ым им ах ях ам ям ых их ую юю ая "
-    "яя ий ый ые ие ии ию ия ье ью ья ов ёв у ю а я ы и е о ь й".replace("ё", "е").split(),
-    key=len,
-    reverse=True,
-)
-# "ов" is an ending of common words, but the heart of a surname: Иванов is not Иван.
-ENDINGS.remove("ов")
-ENDINGS.remove("ев")
+# Case endings. Not "ов" and "ев": endings of common words, but the heart of a surname (Иванов is not Иван).
+ENDINGS = """
+    ого его ому ему ыми ими ами ями иях ией ьей иям ой ей ою ею ом ем ым им ах ях ам ям ых их ую юю ая яя ий
+    ый ые ие ии ию ия ье ью ья у ю а я ы и е о ь й
+"""
+LONGEST_FIRST = sorted(ENDINGS.split(), key=len, reverse=True)
 # Москва → московский, россиянин, украинец: what may follow the part two words share.
 DERIVED = re.compile(r"[а-я]{0,3}(?:ск|цк|янин|анин|ян|ан|ич|ц|ец)|")
 SHORTEST_STEM = 3
 SHARED_PART = 4
-POLITE = frozenset("вы вас вам вами ваш ваша ваше ваши вашей вашего вашу".split())
+POLITE = {"вы", "вас", "вам", "вами", "ваш", "ваша", "ваше", "ваши", "вашей", "вашего", "вашу"}
 SAME_PLACE = {"рф": "росс", "сша": "америк", "ес": "евросоюз", "евросоюз": "ес"}
 
 UNITS = {
-    1: "один одна одно одного одной одному одним одном одну первый первая первое первого первой первом первую",
+    1: "один одна одно одного одной одному одним одном одну первый первая первое первого первой первую",
     2: "два две двух двум двумя двое двоих второй вторая второе второго втором вторую",
     3: "три трех трем тремя трое троих третий третья третье третьего третьей третьем третью",
     4: "четыре четырех четырем четырьмя четверо четверых четвертый четвертая четвертое четвертого четвертой",
@@ -83,7 +80,7 @@ def fold(word: str) -> str:
 def stems(word: str) -> frozenset[str]:
     """What may be left of a folded word once a Russian case ending is taken off; the word itself included."""
     found = {word}
-    for ending in ENDINGS:
+    for ending in LONGEST_FIRST:
         if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
             found.add(word[: -len(ending)])
     # Павел, Павла: the vowel before the last consonant may vanish.
@@ -151,7 +148,7 @@ def _derived(a: str, b: str) -> bool:
 
 
 def numbers(text: str) -> set[str]:
-    """Every number that `text` holds: digits with their parts, numerals in words, both also times тысяч etc."""
+    """Every number that `text` holds, in digits or in words, also times тысяч and the like."""
     found: set[str] = set()
     for match in NUMBER.finditer(text):
         found |= _readings(match.group(), text, match.end())
@@ -161,7 +158,9 @@ def numbers(text: str) -> set[str]:
         value = NUMERALS.get(word)
         if value is not None:
             # двадцать пять is 25; пять двадцать is 5 and 20.
-            total = total + value if run and run[-1] > value and len(str(run[-1])) > len(str(value)) else value
+            total = (
+                total + value if run and run[-1] > value and len(str(run[-1])) > len(str(value)) else value
+            )
             run.append(value)
             found |= {str(value), str(total), *_scaled(total, text, match.end())}
         elif SCALE.fullmatch(word):
@@ -208,13 +207,14 @@ def mentions(summary: str, names: frozenset[str] = frozenset()) -> list[Mention]
         if NUMERALS.get(fold(surface), 0) > 2:
             found.append(Mention(surface, start, end, "number"))
         elif len(surface) > 1 and surface[0].isupper() and fold(surface) not in POLITE:
-            if not begins_sentence(summary, start) or surface.isupper() or stems(fold(surface)) & names:
+            sure = surface.isupper() or bool(stems(fold(surface)) & names)
+            if sure or not begins_sentence(summary, start):
                 found.append(Mention(surface, start, end, "name"))
     return found
 
 
 def known_names(texts: Iterable[str], share: float = 0.9, least: int = 2) -> frozenset[str]:
-    """Stems of words that stand capitalised inside sentences of `texts` nearly always: names, not openings."""
+    """Stems of words that stand capitalised inside sentences nearly always: names, not openings."""
     upper: Counter[str] = Counter()
     lower: Counter[str] = Counter()
     for text in texts:
@@ -227,9 +227,7 @@ def known_names(texts: Iterable[str], share: float = 0.9, least: int = 2) -> fro
             elif not begins_sentence(text, start):
                 upper[_shortest(fold(word))] += 1
     return frozenset(
-        stem
-        for stem, count in upper.items()
-        if count >= least and count >= share * (count + lower[stem])
+        stem for stem, count in upper.items() if count >= least and count >= share * (count + lower[stem])
     )
 
 

@@ -17,7 +17,8 @@ from outlet.stories import RUBRICS, Story, moscow
 PAGE = 25
 RSS_ITEMS = 30
 MINUTE = re.compile(r"^(\d\d)\.(\d\d)\.(\d{4})_(\d\d):(\d\d)$")
-FEEDS = ("first", "lenta", "lastnews", "politics", "business", "social", "culture", "science")
+WHOLE_FEEDS = ("first", "lenta", "lastnews")  # of all rubrics
+FEEDS = (*WHOLE_FEEDS, "politics", "business", "social", "culture", "science")
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SCHEMA = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 
@@ -110,7 +111,7 @@ class Lists:
         """The newest stories; descriptions are cut with "..." as the site cuts them. windows-1251."""
         if feed not in FEEDS:
             return None
-        stories = self.section(feed if feed in RUBRICS else "news")[:RSS_ITEMS]
+        stories = (self.all if feed in WHOLE_FEEDS else self.section(feed))[:RSS_ITEMS]
         items = "".join(_rss_item(story, base) for story in stories)
         return f"""<?xml version="1.0" encoding="windows-1251"?>
 <rss version="2.0"><channel>

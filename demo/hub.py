@@ -516,7 +516,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         if part:
             headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        with self.server.hub.blobs.path(entry["sha256"]).open("rb") as file:
+        with self.server.hub.blobs.open(entry["sha256"]) as file:
             self.start(206 if part else 200, headers)
             file.seek(first)
             left = 0 if self.command == "HEAD" else last - first + 1

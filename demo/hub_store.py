@@ -205,8 +205,11 @@ class Blobs:
             return None
         return self.path(sha256).stat().st_size
 
-    def read(self, sha256: str) -> bytes:
-        return self.path(sha256).read_bytes()
+    def open(self, sha256: str) -> BinaryIO:
+        try:
+            return self.path(sha256).open("rb")
+        except FileNotFoundError:
+            raise HubError(500, f"the content {sha256} is missing from the Hub's disk") from None
 
     def write(self, source: BinaryIO, expected: tuple[str, int] | None = None) -> tuple[str, int]:
         """Keep all that `source` gives, a chunk at a time; returns (sha256, bytes).
@@ -278,15 +281,23 @@ class Repo:
         return self.folder / "objects" / f"{oid}.json"
 
     def get_object(self, oid: str) -> dict[str, Any]:
-        content = self.object_path(oid).read_bytes()
+        content = self.read(self.object_path(oid))
         if sha1(content) != oid:
             raise HubError(500, f"object {oid} of {self.id} is damaged on the Hub's disk")
         return json.loads(content)
 
+    def read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            if self.folder.exists():
+                raise HubError(500, f"{path.name} of {self.id} is missing from the Hub's disk") from None
+            raise HubError(404, f"Repository not found: {self.id} was deleted", "RepoNotFound") from None
+
     def state(self) -> dict[str, Any]:
         """`{"created", "private", "branches": {name: commit}, "tags": {name: commit}}`"""
         with self.hub.lock:  # Windows cannot replace a file while another thread reads it
-            return json.loads((self.folder / "state.json").read_bytes())
+            return json.loads(self.read(self.folder / "state.json"))
 
     def save_state(self, state: dict[str, Any]) -> None:
         self.put(self.folder / "state.json", json.dumps(state, indent=1).encode())
@@ -318,7 +329,10 @@ class Repo:
     def text(self, commit: str, path: str) -> str:
         """A text file; "" if it is not there."""
         entry = self.tree(commit).get(path)
-        return self.hub.blobs.read(entry["sha256"]).decode("utf-8", "replace") if entry else ""
+        if entry is None:
+            return ""
+        with self.hub.blobs.open(entry["sha256"]) as file:
+            return file.read().decode("utf-8", "replace")
 
     def history(self, commit: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """(commit id, commit) from `commit` back to the first one."""
@@ -434,7 +448,7 @@ class Hub:
         for state in sorted((self.root / "repos" / kind).glob("*/*/state.json")):
             try:
                 found.append(self.repo(kind, f"{state.parts[-3]}/{state.parts[-2]}", reader))
-            except (HubError, FileNotFoundError):  # not for this reader, or deleted since the listing
+            except HubError:  # not for this reader, or deleted since the listing
                 continue
         return found
 

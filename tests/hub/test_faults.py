@@ -98,8 +98,8 @@ def test_kill_9_in_a_stream_of_commits_loses_no_commit_and_leaves_no_half_of_one
 
 
 @POSIX
-def test_a_half_written_object_from_elsewhere_is_told_not_served(hub_process):
-    """A damaged disk: the Hub says which object, and goes on serving the rest."""
+def test_a_damaged_object_is_named_and_not_served(hub_process):
+    """The Hub says what its disk lost, and goes on serving the rest."""
     hub = hub_process()
     hub.api().create_repo(REPO)
     good = commit(hub, ("a.bin", b"\0one"))
@@ -109,6 +109,10 @@ def test_a_half_written_object_from_elsewhere_is_told_not_served(hub_process):
     answer = hub.send("GET", f"/{REPO}/resolve/main/a.bin")
     assert (answer.status, f"object {bad}" in answer.json()["error"]) == (500, True)
     assert fetch(hub, good, "a.bin") == b"\0one"
+    content = hub.root / "blobs" / hashlib.sha256(b"\0one").hexdigest()[:2]
+    shutil.rmtree(content)
+    answer = hub.send("GET", f"/{REPO}/resolve/{good}/a.bin")
+    assert (answer.status, "missing from the Hub's disk" in answer.json()["error"]) == (500, True)
 
 
 @POSIX

@@ -98,5 +98,34 @@ DOWNLOAD_DELAY = CRAWL_DELAY
 AUTOTHROTTLE_ENABLED = CRAWL_DELAY > 0
 AUTOTHROTTLE_START_DELAY = CRAWL_DELAY
 AUTOTHROTTLE_MAX_DELAY = 60
-CONCURRENT_REQUESTS = 8
-CONCURRENT_REQUESTS_PER_DOMAIN = 1 if CRAWL_DELAY > 0 else 8
+CONCURRENT_REQUESTS = 1 if CRAWL_DELAY > 0 else 8  # one at a time: a pause stops all of them
+CONCURRENT_REQUESTS_PER_DOMAIN = CONCURRENT_REQUESTS
+DOWNLOAD_DELAY_JITTER = 0  # the delay is a promise, not an average
+DOWNLOAD_TIMEOUT = 60
+DOWNLOAD_MAXSIZE = 8_000_000  # bytes, unpacked; a real page has 0.4 MB
+DOWNLOAD_WARNSIZE = 0
+FIRST_PAUSE = 1.0  # seconds; doubles with every failure in a row
+GIVE_UP_AFTER = env_number("CRAWL_GIVE_UP", 600)  # seconds without a good answer
+
+# Scrapy's machinery
+
+SPIDER_MODULES = ["gazeta.spiders"]
+COMMANDS_MODULE = "gazeta.commands"
+SCHEDULER = "gazeta.frontier.Frontier"
+DOWNLOADER_MIDDLEWARES = {
+    "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+    "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
+    "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
+    "gazeta.middlewares.PoliteRedirects": 600,
+    "gazeta.middlewares.Patience": 610,
+}
+EXTENSIONS = {
+    "scrapy.extensions.logstats.LogStats": None,
+    "scrapy.extensions.telnet.TelnetConsole": None,
+    "gazeta.report.Progress": 0,
+}
+TELNETCONSOLE_ENABLED = False
+HTTPERROR_ALLOW_ALL = True  # what a status means is the spider's business
+REDIRECT_MAX_TIMES = 5
+COOKIES_ENABLED = False
+LOG_LEVEL = "WARNING"

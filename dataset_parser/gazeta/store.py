@@ -105,7 +105,8 @@ class Scope:
             clauses.append("(kind = 'sitemap' OR day = '' OR day <= ?)")
             values.append(self.until)
         if self.rubrics:
-            clauses.append(f"(rubric = '' OR rubric IN ({','.join('?' * len(self.rubrics))}))")
+            marks = ",".join("?" * len(self.rubrics))
+            clauses.append(f"(kind = 'sitemap' OR rubric = '' OR rubric IN ({marks}))")
             values.extend(self.rubrics)
         return " AND ".join(clauses) or "1", values
 
@@ -186,7 +187,7 @@ class Store:
     # The frontier
 
     def add_links(self, links: Iterable[Link], site: str) -> int:
-        """Queue what was never seen before; say how many that were. One transaction.
+        """Queue what was never seen before; say how many articles that were. One transaction.
 
         A sitemap that was read is queued again when its lastmod is another one, or when it has none.
         """
@@ -198,7 +199,7 @@ class Store:
                     " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?)",
                     (link.url, site, link.kind, link.day, link.rubric, link.lastmod, now),
                 ).rowcount
-                new += added
+                new += added if link.kind == "article" else 0
                 if not added and link.kind == "sitemap":
                     self.db.execute(
                         "UPDATE page SET state = 'queued', lastmod = ?2, day = ?3 WHERE url = ?1"
@@ -262,6 +263,30 @@ class Store:
                 ).rowcount
                 self.db.execute("UPDATE page SET lastmod = ? WHERE url = ?", (link.lastmod, link.url))
         return count
+
+    def take_up(self, site: str) -> None:
+        """Queue again what an earlier crawl left for later: pages outside its dates, and pages that did not
+        answer, at most three times and not within the hour."""
+        with self.transaction():
+            self.db.execute("UPDATE page SET state = 'queued' WHERE site = ? AND state = 'skipped'", (site,))
+            self.db.execute(
+                "UPDATE page SET state = 'queued' WHERE site = ? AND kind = 'article' AND state = 'failed'"
+                " AND (reason LIKE 'http %' OR reason = 'no answer') AND tries < 3"
+                " AND fetched_at < datetime('now', '-1 hour')",
+                (site,),
+            )
+
+    def waits(self, site: str, kind: str, prefix: str) -> bool:
+        """Whether a page whose address starts with `prefix` is in the queue."""
+        return bool(
+            self.db.execute(
+                "SELECT 1 FROM page WHERE state = 'queued' AND site = ? AND kind = ? AND substr(url, 1, ?) = ?",
+                (site, kind, len(prefix), prefix),
+            ).fetchone()
+        )
+
+    def has_article(self, url: str) -> bool:
+        return bool(self.db.execute("SELECT 1 FROM article WHERE url = ?", (url,)).fetchone())
 
     def add_known(self, links: Iterable[Link], site: str) -> int:
         """Remember the articles of the published dataset: they are not fetched again."""
@@ -349,6 +374,19 @@ class Store:
         row = self.db.execute("SELECT tries FROM page WHERE url = ?", (url,)).fetchone()
         return row[0] if row else 0
 
+    def save_page(self, url: str, body: bytes, content_type: str, crawl: int) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO saved_page VALUES (?, ?, ?, ?, ?)",
+            (url, content_type, zlib.compress(body, 6), utc_now(), crawl),
+        )
+
+    def forget_page(self, url: str) -> None:
+        self.db.execute("DELETE FROM saved_page WHERE url = ?", (url,))
+
+    def forget_samples(self) -> None:
+        """Drop the saved pages of articles that are kept: only failing pages stay."""
+        self.db.execute("DELETE FROM saved_page WHERE url IN (SELECT url FROM page WHERE state = 'kept')")
+
     def saved_pages(self, crawl: int | None = None) -> Iterator[tuple[str, str, bytes]]:
         """(url, content type, body) of the pages kept for the parser's next fix."""
         for url, content_type, body in self.db.execute(
@@ -356,6 +394,101 @@ class Store:
             (crawl, crawl),
         ):
             yield url, content_type, zlib.decompress(body)
+
+    # What the report and the alarm look at
+
+    def unchecked(self, crawl: int) -> list[int]:
+        """This crawl and the interrupted ones before it that no alarm has looked at."""
+        rows = self.db.execute(
+            "SELECT id FROM crawl WHERE id <= ?1 AND site = (SELECT site FROM crawl WHERE id = ?1) AND id > coalesce("
+            "(SELECT max(id) FROM crawl WHERE id < ?1 AND outcome NOT IN ('running', 'interrupted', 'stopped')), 0)",
+            (crawl,),
+        )
+        return [row[0] for row in rows]
+
+    def figures(self, crawls: list[int]) -> dict[str, dict[str, float]]:
+        """What the articles of these crawls look like: counts, coverage and mean lengths in characters."""
+        marks = ",".join("?" * len(crawls))
+        kept = self.db.execute(
+            "SELECT count(*), sum(title != ''), sum(summary != ''), sum(text != ''), sum(date != ''),"
+            " sum(rubric != ''), avg(length(title)), avg(length(summary)), avg(length(text)),"
+            " sum(instr(url, '/news/') = 0), sum(instr(url, '/news/') = 0 AND summary_origin = 'lead')"
+            f" FROM article WHERE crawl IN ({marks})",  # noqa: S608
+            crawls,
+        ).fetchone()
+        (
+            n,
+            title,
+            summary,
+            text,
+            date,
+            rubric,
+            title_length,
+            summary_length,
+            text_length,
+            features,
+            leads,
+        ) = (value or 0 for value in kept)
+        missing = {name: 0 for name in ("title", "text", "date")}
+        failed = self.db.execute(
+            "SELECT CASE reason WHEN 'changed' THEN detail ELSE 'title,text,date' END, count(*) FROM page"
+            f" WHERE state = 'failed' AND reason IN ('changed', 'parser error') AND crawl IN ({marks}) GROUP BY 1",  # noqa: S608
+            crawls,
+        ).fetchall()
+        for detail, count in failed:
+            for name in detail.partition(" ")[0].split(","):
+                missing[name] = missing.get(name, 0) + count
+        empty = self.db.execute(
+            f"SELECT count(*) FROM page WHERE state = 'dropped' AND reason = 'no text' AND crawl IN ({marks})",  # noqa: S608
+            crawls,
+        ).fetchone()[0]
+        changed = sum(count for _, count in failed)
+        pages = n + changed + empty
+        found = {
+            "title": pages - missing["title"] - (n - title),
+            "text": text + changed - missing["text"],
+            "date": pages - missing["date"] - (n - date),
+        }
+        of_pages = (
+            {name: {"pages": pages, "coverage": value / pages} for name, value in found.items()}
+            if pages
+            else {}
+        )
+        of_kept = (
+            {
+                "summary": {"pages": n, "coverage": summary / n, "length": summary_length},
+                "rubric": {"pages": n, "coverage": rubric / n},
+            }
+            if n
+            else {}
+        )
+        if n:
+            of_pages["title"]["length"] = title_length
+            of_pages["text"]["length"] = text_length
+        if features:
+            of_kept["lead"] = {"pages": features, "coverage": leads / features}
+        return {**of_pages, **of_kept}
+
+    def changed_pages(self, crawls: list[int]) -> list[tuple[str, str, int, str]]:
+        """(missing fields and layout, reason, pages, an example address) of pages whose layout is unknown."""
+        marks = ",".join("?" * len(crawls))
+        return self.db.execute(
+            "SELECT detail, reason, count(*), min(url) FROM page WHERE state = 'failed' AND reason IN ('changed',"
+            f" 'parser error') AND crawl IN ({marks}) GROUP BY detail, reason ORDER BY 3 DESC",  # noqa: S608
+            crawls,
+        ).fetchall()
+
+    def span(self, crawl: int) -> tuple[str, str]:
+        """The dates of the oldest and the newest article that this crawl kept, "" when it kept none."""
+        row = self.db.execute("SELECT min(date), max(date) FROM article WHERE crawl = ?", (crawl,)).fetchone()
+        return row[0] or "", row[1] or ""
+
+    def totals(self, site: str) -> dict[str, int]:
+        """How many article pages are in each state."""
+        rows = self.db.execute(
+            "SELECT state, count(*) FROM page WHERE site = ? AND kind = 'article' GROUP BY state", (site,)
+        )
+        return dict(rows.fetchall())
 
     # Crawls
 
@@ -386,11 +519,19 @@ class Store:
                 return loaded
         return {}
 
-    def hold(self, crawl: int) -> None:
-        """Hold back what an alarmed crawl kept, and queue it again: it is not to be trusted."""
+    def hold(self, crawls: list[int]) -> None:
+        """Hold back what alarmed crawls kept, and queue their pages again: they are not to be trusted.
+
+        Pages that failed are queued too, so the next crawl meets the alarm again until the cause is gone.
+        """
+        marks = ",".join("?" * len(crawls))
         with self.transaction():
-            self.db.execute("UPDATE article SET held = 1 WHERE crawl = ?", (crawl,))
-            self.db.execute("UPDATE page SET state = 'queued' WHERE crawl = ? AND state = 'kept'", (crawl,))
+            self.db.execute(f"UPDATE article SET held = 1 WHERE crawl IN ({marks})", crawls)  # noqa: S608
+            self.db.execute(
+                "UPDATE page SET state = 'queued' WHERE kind = 'article' AND (state = 'kept' OR reason IN"
+                f" ('changed', 'parser error', 'no text')) AND crawl IN ({marks})",  # noqa: S608
+                crawls,
+            )
 
     def compact(self) -> None:
         """Fold the write-ahead log into the file, so that copying the one file copies everything."""

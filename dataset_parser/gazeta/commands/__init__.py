@@ -1,0 +1,1 @@
+"""Scrapy commands of ours: `crawl` with true exit codes."""

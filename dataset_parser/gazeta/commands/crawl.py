@@ -1,0 +1,186 @@
+"""`scrapy crawl SITE [-a since= -a until= -a rubrics= -a limit=]` with exit codes that tell the truth.
+
+0 done or nothing new, 2 wrong argument or an opt-out that nobody accepted, 3 the site changed, 5 the site does
+not answer, 6 another crawl is active, 130 stopped by Ctrl+C. Scrapy's own command always ends with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import sqlite3
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from scrapy.commands.crawl import Command as ScrapyCrawl
+from scrapy.exceptions import UsageError
+
+from gazeta import alarm, known, report, reparse, settings
+from gazeta.crawling import NewsSpider
+from gazeta.plan import BadArgument, Plan, parse_arguments
+from gazeta.store import Scope, Store, StoreBusy
+
+
+class Command(ScrapyCrawl):
+    def short_desc(self) -> str:
+        return "Collect a site's new articles into the store"
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if len(args) != 1:
+            raise UsageError
+        self.exitcode = self._crawl(args[0], opts.spargs)
+
+    def _crawl(self, name: str, arguments: dict[str, str]) -> int:
+        assert self.crawler_process is not None
+        try:
+            spider_class = self.crawler_process.spider_loader.load(name)
+            plan = parse_arguments(arguments, spider_class.pages.RUBRICS, settings.CRAWL_LIMIT)
+        except KeyError:
+            return fail(
+                2, f"no spider {name!r}; there are {', '.join(self.crawler_process.spider_loader.list())}"
+            )
+        except BadArgument as error:
+            return fail(2, str(error))
+        try:
+            with Store(settings.STORE_PATH) as store:
+                return self._run(name, spider_class, plan, store)
+        except StoreBusy as error:
+            return fail(6, str(error))
+        except (sqlite3.Error, OSError) as error:
+            return fail(
+                1, f"cannot use {settings.STORE_PATH}: {error}; free some space or check ARTIFACTS_DIR"
+            )
+
+    def _run(self, name: str, spider_class: type[NewsSpider], plan: Plan, store: Store) -> int:
+        plan = remembered(plan, store, name)
+        known.remember_published(store, name, spider_class.pages)
+        if fixed := reparse.after_a_fix(store):
+            print(f"{name}: the parser changed; {fixed}", file=sys.stderr)
+        crawl = store.start_crawl(name, plan.arguments())
+        started = time.monotonic()
+        crawler = self.crawler_process.create_crawler(name)
+        self.crawler_process.crawl(crawler, plan=plan, store=store, crawl=crawl)
+        self.crawler_process.start()
+        spider = crawler.spider
+        if spider is None:  # Scrapy has said why
+            return 1
+        return finish(spider, crawler.stats.get_value("finish_reason", ""), time.monotonic() - started)
+
+
+def fail(code: int, line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def remembered(plan: Plan, store: Store, site: str) -> Plan:
+    """Without since= the crawl goes back as far as the widest one before it: a nightly run stays small."""
+    key = f"since {site}"
+    earlier = store.get(key, "unset")
+    since = plan.scope.since
+    if plan.beginning:
+        store.set(key, "")
+        return plan
+    if since:
+        if earlier == "unset" or (earlier and since < earlier):
+            store.set(key, since)
+        return plan
+    if earlier == "unset":
+        if not plan.scope.until:
+            store.set(key, "")
+        return plan
+    if earlier and not plan.scope.until:
+        print(f"{site}: from {earlier} on, as before; since=all goes back to the beginning", file=sys.stderr)
+        return replace(plan, scope=Scope(earlier, plan.scope.until, plan.scope.rubrics))
+    return plan
+
+
+def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
+    """Judge the crawl, store and print its report; the exit code."""
+    store = spider.store
+    crawls = store.unchecked(spider.crawl)
+    lines: list[str] = []
+    outcome, code = "done", 0
+    if spider.failed:
+        outcome, code = "given up", spider.failed[0]
+    elif reason == "shutdown":
+        outcome, code = "stopped", 130
+    elif reason != "finished":
+        outcome, code = "broken", 1
+    if code in {0, 5} and spider.counts["fetched"]:
+        lines = alarm.alarms(store.figures(crawls), store.previous_report(spider.name).get("fields", {}))
+    if not code and not store.totals(spider.name):
+        lines.append("articles: not one link in the sitemaps, feeds and listings")
+    if lines and settings.CRAWL_ALARM:
+        outcome, code = "alarm", 3
+    told = report.build(spider, outcome, code, seconds, lines)
+    if lines:
+        told["saved_pages"] = [str(path) for path in save_examples(store, spider, crawls)]
+        told["changed"] = [
+            {"missing": missing, "pages": pages, "example": url}
+            for missing, _, pages, url in store.changed_pages(crawls)
+        ]
+    if outcome == "alarm":
+        store.hold(crawls)
+    elif outcome == "done":
+        store.forget_samples()
+    store.finish_crawl(spider.crawl, outcome, told)
+    store.compact()
+    report.write_json(settings.CRAWL_DIR / "report.json", told)
+    report.write_json(settings.CRAWL_DIR / "reports" / f"{spider.crawl:05}.json", told)
+    show(told, spider)
+    return code
+
+
+def show(told: dict, spider: NewsSpider) -> None:
+    name = spider.name
+    if told["error"]:
+        print(f"error: {told['error']}", file=sys.stderr)
+    busy = any(told[key] for key in ("fetched", "failed", "failed_sources"))
+    if not busy:
+        if told["outcome"] == "done":
+            count = sum(told["known"].get(state, 0) for state in ("kept", "known"))
+            print(f"{name}: nothing new; {count:,} articles known, asked for {told['requests']} pages")
+    else:
+        print(f"{name}: crawl {told['crawl']} {told['outcome']}")
+        print(report.table(told))
+    if told["alarm"]:
+        word = "error" if told["outcome"] == "alarm" else "warning"
+        print(
+            f"{word}: {name} no longer looks as its parser expects: {'; '.join(told['alarm'])}",
+            file=sys.stderr,
+        )
+        tried = spider.selectors()
+        for line in told["alarm"]:
+            if (field := line.partition(":")[0]) in tried:
+                print(f"  {field} was looked for at: {tried[field]}", file=sys.stderr)
+        for change in told["changed"][:5]:
+            print(
+                f"  {change['pages']} pages miss {change['missing']}, as {change['example']}", file=sys.stderr
+            )
+        if told["saved_pages"]:
+            print(f"  pages to look at: {', '.join(told['saved_pages'][:5])}", file=sys.stderr)
+        if word == "error":
+            print(
+                "  nothing of this crawl is published; fix the parser and run again, or set CRAWL_ALARM=0 if the"
+                " pages are right",
+                file=sys.stderr,
+            )
+    sys.stdout.flush()
+
+
+def save_examples(store: Store, spider: NewsSpider, crawls: list[int], most: int = 10) -> list[Path]:
+    """Write some saved pages out as files that a browser opens; failing ones first."""
+    folder = settings.CRAWL_DIR / "pages"
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = [page for number in crawls for page in store.saved_pages(number)]
+    pages.sort(key=lambda page: store.state(page[0]) == "kept")
+    written = []
+    for url, _, body in pages[:most]:
+        slug = re.sub(r"[^\w-]+", "_", url.partition("://")[2])[-80:]
+        path = folder / f"{slug}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.html"
+        path.write_bytes(body)
+        written.append(path)
+    return written

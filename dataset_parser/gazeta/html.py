@@ -1,0 +1,268 @@
+"""What parsing news pages of any site needs: bytes to text, text to tree, tree to clean paragraphs, dates.
+
+Everything here takes values and gives values, and is bounded: whatever a page holds, the work is linear in it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from lxml import etree
+from lxml import html as lxml_html
+
+MAX_TREE_BYTES = 8_000_000
+BREAK = "\ue000"  # stands for <br>: a private character that `tree` and `clean` take out of every page
+MAX_JSON_LD = 20  # blocks looked at; real pages have one to three
+
+_CHARSET = re.compile(
+    rb"""<(?:meta\b[^>]{0,300}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{2,30})""", re.I
+)
+_HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]{2,30})""", re.I)
+# Controls, zero-width and direction marks, soft hyphens, lone surrogates, non-characters.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\ue000]"
+)
+_WHITE = re.compile(r"\s+")
+_ALNUM = re.compile(r"[^\w]+|_")
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        "января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split(), start=1
+    )
+}
+_RUSSIAN_DATE = re.compile(
+    rf"(\d{{1,2}})\s+({'|'.join(_MONTHS)})\s+(\d{{4}})(?:\D{{1,5}}(\d{{1,2}}):(\d\d)(?::(\d\d))?)?"
+)
+_DOTTED_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:\D{1,5}(\d{1,2}):(\d\d)(?::(\d\d))?)?")
+_ISO_DATE = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T\s]+(\d\d):(\d\d)(?::(\d\d))?(?:[.,]\d+)?\s*(Z|[+-]\d\d:?\d\d)?)?", re.I
+)
+
+# Never part of what an article says.
+SILENT_TAGS = frozenset(
+    "script style noscript iframe form button select textarea figure figcaption aside nav template svg math"
+    " video audio object embed canvas head title".split()
+)
+BLOCK_TAGS = frozenset(
+    "p li blockquote div section article table tr td ul ol dl dd dt h1 h2 h3 h4 h5 h6 hr pre".split()
+)
+
+
+def decode(body: bytes, content_type: str = "") -> str:
+    """The page as text: the charset of the HTTP header, then of the page itself, then UTF-8, then windows-1251.
+
+    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that somebody names: Russian text in
+    windows-1251 is never valid UTF-8, and a wrong header is common.
+    """
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", "replace")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    header = _HEADER_CHARSET.search(content_type)
+    inside = _CHARSET.search(body[:8192])
+    for name in (header and header[1], inside and inside[1].decode("ascii")):
+        if not name:
+            continue
+        try:
+            codec = codecs.lookup(name).name
+        except LookupError:
+            continue
+        if codec == "utf-8" or not codec.startswith(("cp", "iso8859", "koi8", "mac")):
+            return body.decode("utf-8", "replace")
+        return body.decode("cp1251" if codec == "iso8859-1" else codec, "replace")
+    guess = body.decode("utf-8", "replace")
+    # A few broken bytes do not make a UTF-8 page another charset: hardly any letter of windows-1251 survives.
+    if guess.count("\ufffd") * 20 < sum(byte > 127 for byte in body):
+        return guess
+    return body.decode("cp1251", "replace")
+
+
+def tree(text: str) -> lxml_html.HtmlElement:
+    """The page's element tree; raises ValueError when there is none. Libxml2 itself cuts absurd depth."""
+    data = _UNPRINTABLE.sub("", text).encode("utf-8", "replace")[:MAX_TREE_BYTES]
+    parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
+    try:
+        root = lxml_html.document_fromstring(data or b"<html></html>", parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError) as error:
+        raise ValueError(f"no HTML: {error}") from None
+    return root
+
+
+def clean(text: str) -> str:
+    """One line: no control or zero-width characters, every run of white space (nbsp too) one space."""
+    return _WHITE.sub(" ", _UNPRINTABLE.sub("", text)).strip()
+
+
+def squeezed(text: str) -> str:
+    """Letters and digits only, lower case: equal for texts that differ in spaces, quotes and dashes."""
+    return _ALNUM.sub("", text).lower()
+
+
+def inline_text(
+    element: etree._Element, silent: Callable[[etree._Element], bool] = lambda _: False, line_break: str = " "
+) -> str:
+    """The text an element shows, spaces as the source has them, so words stay apart at links and line breaks.
+
+    silent: elements to leave out, with all that is in them (their tail stays).
+    """
+    parts: list[str] = []
+    skip = None
+    for event, node in etree.iterwalk(element, events=("start", "end")):
+        if event == "start":
+            if skip is not None:
+                continue
+            if node is not element and (
+                not isinstance(node.tag, str) or node.tag in SILENT_TAGS or silent(node)
+            ):
+                skip = node
+                continue
+            if node is not element and node.tag == "br":
+                parts.append(line_break)
+            elif node is not element and node.tag in BLOCK_TAGS:
+                parts.append(" ")
+            if node.text:
+                parts.append(node.text)
+        else:
+            if skip is node:
+                skip = None
+            elif skip is None and node is not element and node.tag in BLOCK_TAGS:
+                parts.append(" ")
+            if skip is None and node is not element and node.tail:
+                parts.append(node.tail)
+    return "".join(parts)
+
+
+def paragraphs(
+    body: etree._Element, silent: Callable[[etree._Element], bool], kinds: tuple[str, ...] = ("p", "li")
+) -> Iterator[tuple[etree._Element, str]]:
+    """(element, clean text) of each paragraph of a body, in order. Two line breaks part paragraphs too.
+
+    When the body has almost no `kinds` (old pages write bare text with <br>), its bare text is used.
+    """
+    found: list[tuple[etree._Element, str]] = []
+    skip = None
+    for event, node in etree.iterwalk(body, events=("start", "end")):
+        if event == "end":
+            if skip is node:
+                skip = None
+            continue
+        if skip is not None:
+            continue
+        if node is not body and (not isinstance(node.tag, str) or node.tag in SILENT_TAGS or silent(node)):
+            skip = node
+        elif node is not body and node.tag in kinds:
+            found += [(node, part) for part in _split(inline_text(node, silent, BREAK))]
+            skip = node  # a paragraph inside a list item is told once
+    told = sum(len(part) for _, part in found)
+    if told < 200:
+        bare = list(_split(_bare(body, silent)))
+        if sum(map(len, bare)) > 3 * told:
+            return iter([(body, part) for part in bare])
+    return iter(found)
+
+
+def _bare(body: etree._Element, silent: Callable[[etree._Element], bool]) -> str:
+    def heading(node: etree._Element) -> bool:
+        return node.tag in {"h1", "h2", "h3", "h4", "h5", "h6"} or silent(node)
+
+    parts = []
+    for child in body.iter("p", "div", "li"):
+        child.tail = f"{BREAK}{BREAK}{child.tail or ''}"
+    parts.append(inline_text(body, heading, BREAK))
+    return "".join(parts)
+
+
+def _split(text: str) -> list[str]:
+    pieces = re.split(rf"(?:{BREAK}\s*){{2,}}", text)
+    return [line for piece in pieces if (line := clean(piece.replace(BREAK, " ")))]
+
+
+def json_ld(root: etree._Element) -> list[dict[str, Any]]:
+    """Every object of the page's JSON-LD blocks, nested @graph and lists unfolded. Broken blocks are left out."""
+    found: list[dict[str, Any]] = []
+    for script in root.xpath("//script[contains(translate(@type,'LDJSON','ldjson'), 'ld+json')]")[
+        :MAX_JSON_LD
+    ]:
+        try:
+            loaded = json.loads(script.text or "", strict=False)
+        except (ValueError, RecursionError):
+            continue
+        stack = [loaded]
+        while stack and len(found) < 200:
+            value = stack.pop()
+            if isinstance(value, list):
+                stack.extend(reversed(value[:200]))
+            elif isinstance(value, dict):
+                found.append(value)
+                stack.extend(
+                    inner
+                    for key in ("@graph", "mainEntity")
+                    if isinstance(inner := value.get(key), list | dict)
+                )
+    return found
+
+
+def moscow_date(text: str) -> str:
+    """ "YYYY-MM-DD HH:MM:SS" in Moscow time, or "" when the text holds no date.
+
+    Reads ISO 8601 (with an offset it is converted, without one it is Moscow time already), "15.10.2013, 12:30"
+    and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
+    """
+    text = clean(text)
+    offset = None
+    if match := _ISO_DATE.search(text):
+        year, month, day, hour, minute, second, offset = match.groups()
+    elif match := _DOTTED_DATE.search(text):
+        day, month, year, hour, minute, second = match.groups()
+    elif match := _RUSSIAN_DATE.search(text.lower()):
+        day, name, year, hour, minute, second = match.groups()
+        month = _MONTHS[name]
+    else:
+        return ""
+    try:
+        when = datetime(*map(int, (year, month, day, hour or 0, minute or 0, second or 0)))
+    except ValueError:
+        return ""
+    if offset and when.year > 1:
+        sign = -1 if offset[0] == "-" else 1
+        digits = offset.strip("+-").replace(":", "")
+        shift = (
+            timedelta()
+            if offset in "Zz"
+            else sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+        )
+        when = to_moscow(when.replace(tzinfo=UTC) - shift)
+    return when.strftime("%Y-%m-%d %H:%M:%S") if when.year >= 1000 else ""
+
+
+def to_moscow(when: datetime) -> datetime:
+    """A moment with a time zone as Moscow's wall clock (no time zone attached).
+
+    Written out, because Windows has no time zone database: summer time until March 2011, then +04:00, and
+    +03:00 since 26 October 2014.
+    """
+    utc = when.astimezone(UTC).replace(tzinfo=None)
+    if utc >= datetime(2014, 10, 25, 22):
+        hours = 3
+    elif utc >= datetime(2011, 3, 26, 23):
+        hours = 4
+    else:
+        summer = (
+            _last_sunday(utc.year, 3) - timedelta(hours=1)
+            <= utc
+            < _last_sunday(utc.year, 10) - timedelta(hours=1)
+        )
+        hours = 4 if summer else 3
+    return utc.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours))).replace(tzinfo=None)
+
+
+def _last_sunday(year: int, month: int) -> datetime:
+    last = datetime(year, month, 31)
+    return last - timedelta(days=(last.weekday() + 1) % 7)

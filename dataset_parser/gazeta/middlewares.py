@@ -1,0 +1,166 @@
+"""Manners and guards between Scrapy and the network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from scrapy import Request
+from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+    IgnoreRequest,
+    ResponseDataLossError,
+)
+from scrapy.http import Response
+
+BUSY = frozenset({429, 503})  # the site asks for a pause
+BROKEN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
+NO_ANSWER = (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+    ResponseDataLossError,
+    OSError,
+)
+TRIES = 3  # times that one page is asked for while the rest of the site answers
+IN_A_ROW = 5  # failures one after another that mean the site, not the page
+LONGEST_PAUSE = 300.0
+
+
+class RedirectRefused(IgnoreRequest):
+    """A redirect that is not followed: to another host, or in circles."""
+
+
+class PoliteRedirects(RedirectMiddleware):
+    """Follows redirects inside the site only, so no page can send the crawler to another or an inner address."""
+
+    def process_response(self, request: Request, response: Response) -> Request | Response:  # type: ignore[override]
+        try:
+            followed = super().process_response(request, response)
+        except IgnoreRequest:
+            raise RedirectRefused("redirect loop") from None
+        except ValueError:
+            raise RedirectRefused("broken redirect") from None
+        if isinstance(followed, Request) and not self.crawler.spider.pages.same_site(
+            followed.url, request.url
+        ):
+            raise RedirectRefused(f"redirect to another site: {urlsplit(followed.url).netloc}")
+        return followed
+
+
+class Patience:
+    """Waits when the site asks to, tries again what may pass, and gives up on a site that does not answer.
+
+    All requests wait at one gate: a site that says 429 or 503 gets no request at all until its Retry-After
+    (seconds or a date) is over; without one, and when nothing answers, the pauses double. After several failures
+    in a row robots.txt is asked for: if that answers, the pages are broken, else the site is.
+    """
+
+    def __init__(self, crawler: Crawler):
+        self.crawler = crawler
+        self.give_up_after: float = crawler.settings.getfloat("GIVE_UP_AFTER")
+        self.first_pause: float = crawler.settings.getfloat("FIRST_PAUSE")
+        self.failures = 0  # in a row
+        self.open_at = 0.0
+        self.answered_at = time.monotonic()
+        self.answered = False
+        self.probing = asyncio.Lock()
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Patience:
+        return cls(crawler)
+
+    async def process_request(self, request: Request) -> None:
+        while (wait := self.open_at - time.monotonic()) > 0:
+            # In steps, so that a crawl that was told to stop does not sit out the pause.
+            await asyncio.sleep(min(wait, 1.0))
+            if self.crawler.spider.stopping:
+                raise IgnoreRequest("stopping")
+        if self.failures >= IN_A_ROW and not request.meta.get("probe") and not self.probing.locked():
+            async with self.probing:
+                robots = f"{self.crawler.spider.base}/robots.txt"
+                probe = Request(robots, meta={"probe": True, "dont_obey_robotstxt": True})
+                # An answer resets the count of failures; none adds to it, and the gate stays shut longer.
+                with contextlib.suppress(*NO_ANSWER, IgnoreRequest):
+                    await self.crawler.engine.download_async(probe)
+            await self.process_request(request)
+
+    def process_response(self, request: Request, response: Response) -> Request | Response:
+        self.crawler.spider.count_response(response)
+        if response.status in BUSY:
+            return self._again(request, f"http {response.status}", _retry_after(response)) or response
+        if response.status in BROKEN:
+            return self._again(request, f"http {response.status}", None) or response
+        self.failures = 0
+        self.answered_at = time.monotonic()
+        self.answered = True
+        return response
+
+    def process_exception(self, request: Request, exception: Exception) -> Request | None:
+        if isinstance(exception, NO_ANSWER):
+            return self._again(request, str(exception) or type(exception).__name__, None)
+        return None
+
+    def _again(self, request: Request, why: str, asked: float | None) -> Request | None:
+        """The request once more, or None when it had its tries. Sets the gate."""
+        spider = self.crawler.spider
+        if spider.stopping:
+            return None
+        self.failures += 1
+        probe = request.meta.get("probe", False)
+        whole_site = self.failures >= IN_A_ROW
+        if asked is not None and asked > self.give_up_after:
+            spider.give_up(
+                5, f"{spider.base} asks to come back in {asked / 60:.0f} minutes ({why}); run again then"
+            )
+            return None
+        quiet = time.monotonic() - self.answered_at
+        silent = not self.answered and self.failures >= TRIES * 2
+        if self.failures >= TRIES and (quiet > self.give_up_after or (silent and not why.startswith("http"))):
+            spider.give_up(
+                5, f"{spider.base} does not answer ({why}); check SITE_URL and the network, then run again"
+            )
+            return None
+        tries = request.meta.get("tries", 1)
+        if not probe and tries >= TRIES and not whole_site and asked is None:
+            return None
+        if asked is not None or whole_site or not self.answered:
+            doublings = min(self.failures - (0 if asked is not None or not self.answered else IN_A_ROW), 9)
+            pause = (
+                asked
+                if asked is not None
+                else min(self.first_pause * 2 ** max(doublings - 1, 0), LONGEST_PAUSE)
+            )
+            self.open_at = max(self.open_at, time.monotonic() + pause)
+            spider.note_pause(pause, why)
+        if probe or tries >= TRIES * 4:
+            return None
+        again = request.copy()
+        # While nothing answers, it is the site that fails: pages do not use up their tries.
+        again.meta["tries"] = tries + (0 if whole_site else 1)
+        again.dont_filter = True
+        return again
+
+
+def _retry_after(response: Response) -> float | None:
+    """Seconds that a Retry-After header asks for, None without a readable one."""
+    raw = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
+    if raw.isdecimal():
+        return float(raw[:9])
+    try:
+        when = parsedate_to_datetime(raw)
+    except (ValueError, TypeError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())

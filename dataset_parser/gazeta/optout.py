@@ -1,0 +1,66 @@
+"""Whether a site says that its texts are not for training models. Pure: values in, reasons out.
+
+Read are robots.txt groups that send known AI crawlers away, the Content-Signal and Content-Usage lines of
+robots.txt, the TDM Reservation Protocol (header and meta), and noai in X-Robots-Tag or meta robots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Crawlers that fetch for training, by the names their owners document.
+AI_CRAWLERS = frozenset(
+    (
+        "gptbot", "ccbot", "google-extended", "anthropic-ai", "claudebot", "claude-web", "applebot-extended",
+        "bytespider", "meta-externalagent", "facebookbot", "amazonbot", "cohere-ai", "cohere-training-data-crawler",
+        "diffbot", "omgili", "omgilibot", "imagesiftbot", "perplexitybot", "ai2bot", "img2dataset", "timpibot",
+        "yandexadditional", "yandexadditionalbot",
+    )
+)  # fmt: skip
+_NO_TRAINING = re.compile(r"(?:ai-train|train-ai|genai|ai)\s*=\s*(?:no|n)\b", re.I)
+_META = re.compile(
+    r"""<meta\b(?=[^>]{0,300}\bname\s*=\s*["']?(robots|tdm-reservation)\b)[^>]{0,300}?\bcontent\s*=\s*["']?([^"'>]{0,200})""",
+    re.I,
+)
+
+
+def robots_opt_out(robots: str) -> str:
+    """What in a robots.txt opts out of AI training, in words, or ""."""
+    named: list[str] = []
+    group: list[str] = []
+    rules = False
+    for line in robots[:500_000].splitlines():
+        name, colon, value = line.partition("#")[0].partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if not colon:
+            continue
+        if name == "user-agent":
+            if rules:
+                group, rules = [], False
+            group.append(value.lower())
+        elif name in {"content-signal", "content-usage"}:
+            if _NO_TRAINING.search(value):
+                return f"robots.txt says {name}: {value}"
+        else:
+            rules = True
+            if name == "disallow" and value in {"/", "/*", "*"}:
+                named += [agent for agent in group if agent in AI_CRAWLERS and agent not in named]
+    if named:
+        return f"robots.txt sends AI crawlers away ({', '.join(named[:5])}{'…' if len(named) > 5 else ''})"
+    return ""
+
+
+def page_opt_out(headers: Iterable[tuple[str, str]], head: str) -> str:
+    """What in a page's headers or <head> opts out of AI training, in words, or ""."""
+    for name, value in headers:
+        if name.lower() == "x-robots-tag" and "noai" in re.split(r"[\s,:]+", value.lower()):
+            return "the header X-Robots-Tag says noai"
+        if name.lower() == "tdm-reservation" and value.strip() == "1":
+            return "the header tdm-reservation is 1"
+    for name, value in _META.findall(head):
+        if name.lower() == "robots" and "noai" in re.split(r"[\s,]+", value.lower()):
+            return "the meta tag robots says noai"
+        if name.lower() == "tdm-reservation" and value.strip() == "1":
+            return "the meta tag tdm-reservation is 1"
+    return ""

@@ -1,0 +1,97 @@
+"""Read the saved failing pages again, after the parser was fixed: `python -m gazeta.reparse`. No network.
+
+Exit codes: 0 done, 3 some pages still cannot be read, 6 a crawl is active.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import sys
+from pathlib import Path
+
+from gazeta import settings
+from gazeta.items import NotAnArticle, PageChanged
+from gazeta.sites import SITES, site_of
+from gazeta.store import Store, StoreBusy
+
+
+def parser_digest() -> str:
+    """Changes when the code that reads pages does."""
+    code = hashlib.sha256()
+    files = {Path(pages.__file__) for pages in SITES.values() if pages.__file__}
+    for path in sorted(files | {Path(__file__).with_name("html.py")}):
+        code.update(path.read_bytes())
+    return code.hexdigest()[:16]
+
+
+def reparse(store: Store) -> dict[str, int]:
+    """What became of the saved failing pages: counts of kept, dropped and failed."""
+    counts = {"kept": 0, "dropped": 0, "failed": 0}
+    crawl = 0
+    for url, content_type, body in list(store.saved_pages()):
+        if store.state(url) == "kept":
+            continue
+        pages = site_of(url, settings.SITE_URL)
+        crawl = crawl or store.start_crawl(pages.SITE, {"reparse": "saved pages"})
+        try:
+            article = pages.parse_article(body, url, content_type)
+        except NotAnArticle as error:
+            reason = str(error).partition(":")[0][:60]
+            store.end(url, pages.SITE, "dropped", crawl, reason=reason, detail=str(error))
+            store.forget_page(url)
+            counts["dropped"] += 1
+        except PageChanged:
+            counts["failed"] += 1
+        else:
+            # A page may name another address as its own; that one is fetched by itself, never filled from here.
+            if article.url == url:
+                store.keep(url, article, crawl)
+                counts["kept"] += 1
+            else:
+                store.end(url, pages.SITE, "dropped", crawl, reason="same article", detail=article.url)
+                store.forget_page(url)
+                counts["dropped"] += 1
+    if crawl:
+        store.finish_crawl(crawl, "reparsed", counts)
+    return counts
+
+
+def after_a_fix(store: Store) -> str:
+    """Reparse if the parser is another one than at the last look; what came of it in words, "" for nothing."""
+    digest = parser_digest()
+    if store.get("parser") == digest:
+        return ""
+    first = store.get("parser") == ""
+    store.set("parser", digest)
+    counts = {"kept": 0, "dropped": 0} if first else reparse(store)
+    return spell(counts) if counts["kept"] or counts["dropped"] else ""
+
+
+def spell(counts: dict[str, int]) -> str:
+    return (
+        f"saved pages read again: {counts['kept']} became articles, {counts['dropped']} are none,"
+        f" {counts['failed']} still cannot be read"
+    )
+
+
+def main() -> int:
+    if not settings.STORE_PATH.exists():
+        print(f"nothing to read again: there is no {settings.STORE_PATH}")
+        return 0
+    try:
+        with Store(settings.STORE_PATH) as store:
+            counts = reparse(store)
+            store.set("parser", parser_digest())
+    except StoreBusy as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 6
+    except sqlite3.Error as error:
+        print(f"error: cannot use {settings.STORE_PATH}: {error}", file=sys.stderr)
+        return 1
+    print(spell(counts))
+    return 3 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -66,6 +66,13 @@ def encode(texts: Sequence[str], tokenizer: Any, summarize: dict[str, Any]) -> l
     return [[*each.tokens[:most], summarize["eos"]] for each in encoded]
 
 
+def encode_ids(texts: Sequence[str], tokenizer: Any, summarize: dict[str, Any]) -> list[list[int]]:
+    """The same as ids: an unknown piece has its own letters as a token, and only as an id is <unk>."""
+    most, end = summarize["source_max_tokens"] - 1, tokenizer.token_to_id(summarize["eos"])
+    encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [[*each.ids[:most], end] for each in encoded]
+
+
 def load_tokenizer(model_dir: Path, summarize: dict[str, Any]) -> Any:
     from tokenizers import Tokenizer
 
@@ -193,10 +200,7 @@ def generate_full_precision(
     tokenizer = load_tokenizer(model_dir, summarize)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForSeq2SeqLM.from_pretrained(model_dir, dtype=torch.float32).to(device).eval()
-    ids = [
-        [tokenizer.token_to_id(token) for token in tokens]
-        for tokens in encode(sources(rows, summarize), tokenizer, summarize)
-    ]
+    ids = encode_ids(sources(rows, summarize), tokenizer, summarize)
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     predictions = [""] * len(ids)
     started = time.monotonic()

@@ -98,9 +98,11 @@ def pair_statistics(
     predicted: the prediction's words.
     """
     rouge = rouge_scorer().score(reference.words, predicted)
+    # rouge-score gives texts of one word a ROUGE-2 of 0, even identical ones.
+    same = bool(predicted) and predicted == reference.words
     bleu = bleu_scorer().sentence_score(prediction, [reference.text])
     return {
-        **{name: rouge[name].fmeasure * 100 for name in ("rouge1", "rouge2", "rougeL")},
+        **{name: 100.0 if same else rouge[name].fmeasure * 100 for name in ("rouge1", "rouge2", "rougeL")},
         "meteor": meteor(predicted, reference.words),
         "bleu": [bleu.sys_len, bleu.ref_len, *bleu.counts, *bleu.totals],
         "chrf": chrf_statistics(character_ngrams(prediction), reference.characters),

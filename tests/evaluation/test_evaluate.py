@@ -1,0 +1,144 @@
+"""Evaluation end to end, on a small export with random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from t5sum import StageError
+from t5sum.evaluate import EvaluateConfig, evaluate, newest_rows, write_json
+from t5sum.generate import batches, encode, generate, load_tasks, load_tokenizer, sources
+from t5sum.metrics import BY_ARTICLE, METRICS, score
+
+SETTINGS = EvaluateConfig(device="cpu", full_precision_rows=6, samples=200, examples=3)
+
+
+@pytest.fixture(scope="module")
+def evaluation(make_model, rows):
+    return evaluate(make_model(0), rows, SETTINGS, production_dir=make_model(1))
+
+
+def test_every_system_is_scored_on_the_same_rows(evaluation, rows):
+    assert list(evaluation.systems) == ["model", "production", "lead-1", "lead-3", "TextRank", "oracle"]
+    for system in evaluation.systems.values():
+        assert len(system.predictions) == len(rows)
+        assert all(len(values) == len(rows) for values in system.per_article.values())
+    references = [row["summary"] for row in evaluation.rows]
+    for name in ("lead-1", "oracle"):
+        system = evaluation.systems[name]
+        assert system.corpus() == pytest.approx(score(system.predictions, references))
+
+
+def test_rows_are_newest_first(evaluation):
+    dates = [row["date"] for row in evaluation.rows]
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_intervals_hold_their_means_and_differences_name_a_verdict(evaluation):
+    for system in evaluation.systems.values():
+        assert set(system.intervals) == set(METRICS)
+        for metric in BY_ARTICLE:
+            interval = system.intervals[metric]
+            assert interval.low <= interval.mean <= interval.high
+            assert interval.low < interval.high or system.per_article[metric].std() < 1e-9
+    assert evaluation.differences["lead-1"]["rougeL"].verdict == "worse"
+    assert "model" not in evaluation.differences
+
+
+def test_results_survive_json_and_hold_no_nan(evaluation, tmp_path):
+    write_json(tmp_path / "evaluation.json", evaluation.as_json())
+    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    found = json.loads(text)
+    assert found["metrics"] == evaluation.metrics
+    assert found["precision"]["rows"] == 6
+    json.dumps(evaluation.by_article(), allow_nan=False)
+
+
+def test_examples_point_at_the_unsupported_parts(evaluation):
+    assert len(evaluation.examples["best"]) == len(evaluation.examples["worst"]) == 3
+    assert evaluation.examples["best"][0]["rougeL"] >= evaluation.examples["worst"][0]["rougeL"]
+    for example in (*evaluation.examples["best"], *evaluation.examples["worst"]):
+        for start, end in example["unsupported"]:
+            assert example["prediction"][start:end].strip()
+
+
+def test_without_baselines_lead_is_still_there_for_the_gate(make_model, rows):
+    settings = dataclasses.replace(SETTINGS, baselines=False, full_precision_rows=0, limit=20)
+    found = evaluate(make_model(0), rows, settings)
+    assert list(found.systems) == ["model", "lead-1"]
+    assert len(found.rows) == 20
+    assert found.precision is None
+
+
+def test_an_interrupted_evaluation_goes_on_from_what_it_made(make_model, rows, tmp_path):
+    folder, memory = make_model(0), tmp_path / "summaries.jsonl"
+    whole = generate(folder, rows, device="cpu")
+    first = generate(folder, rows[:25], device="cpu", remembered=memory)
+    assert first.fresh == 25
+    with memory.open("a", encoding="utf-8") as file:
+        file.write('{"source": "half a li')
+    second = generate(folder, rows, device="cpu", remembered=memory)
+    assert second.fresh == len(rows) - 25
+    assert second.predictions == whole.predictions
+    assert generate(folder, rows, device="cpu", remembered=memory).fresh == 0
+
+
+def test_another_model_does_not_reuse_remembered_summaries(make_model, rows, tmp_path):
+    memory = tmp_path / "summaries.jsonl"
+    generate(make_model(0), rows[:5], device="cpu", remembered=memory)
+    assert generate(make_model(1), rows[:5], device="cpu", remembered=memory).fresh == 5
+
+
+def test_sources_are_cut_to_the_served_length_and_end_in_eos(make_model):
+    folder = make_model(0)
+    summarize = load_tasks(folder)["summarize"]
+    tokenizer = load_tokenizer(folder, summarize)
+    long, short = encode(
+        sources([{"text": "В Твери открыли мост. " * 50}, {"text": "Мост."}], summarize), tokenizer, summarize
+    )
+    assert len(long) == summarize["source_max_tokens"]
+    assert long[-1] == short[-1] == "</s>"
+
+
+def test_batches_take_every_row_once_and_stay_under_the_limit():
+    lengths = [3, 90, 41, 41, 7, 100, 1, 250]
+    made = list(batches(lengths, 120))
+    assert sorted(index for batch in made for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 120 for batch in made)
+    assert made[0] == [7]
+
+
+def test_a_folder_without_an_export_is_named(make_model, tmp_path, rows):
+    with pytest.raises(StageError, match=r"tasks\.json is missing") as caught:
+        evaluate(tmp_path, rows, SETTINGS)
+    assert caught.value.code == 3
+    (tmp_path / "tasks.json").write_bytes((make_model(0) / "tasks.json").read_bytes())
+    (tmp_path / "tokenizer.json").write_bytes((make_model(0) / "tokenizer.json").read_bytes())
+    with pytest.raises(StageError, match=r"no model\.bin"):
+        evaluate(tmp_path, rows, SETTINGS)
+
+
+def test_a_damaged_export_is_one_line(make_model, tmp_path, rows):
+    source = make_model(0)
+    for name in ("tasks.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    (tmp_path / "ct2").mkdir()
+    (tmp_path / "ct2" / "model.bin").write_bytes(b"not a model")
+    with pytest.raises(StageError, match="cannot be loaded") as caught:
+        generate(tmp_path, rows, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_cannot_be_scored_are_named():
+    with pytest.raises(StageError, match="no rows"):
+        newest_rows([], None)
+    with pytest.raises(StageError, match=r"https://news\.invalid/7 has an empty summary"):
+        newest_rows([{"text": "т", "summary": " ", "url": "https://news.invalid/7", "date": ""}], None)
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"samples": 0}, {"confidence": 1.0}, {"batch_tokens": 0}])
+def test_wrong_settings_are_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=rf"evaluate\.{next(iter(wrong))}="):
+        EvaluateConfig(**wrong)

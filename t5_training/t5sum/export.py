@@ -31,7 +31,7 @@ def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[st
     quiet_libraries()
     fresh = model_dir.with_name(model_dir.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(checkpoint, fresh)
+    shutil.copytree(checkpoint, fresh, copy_function=link_weights)
     settings = config.generation
     GenerationConfig(
         num_beams=settings.beam_size, no_repeat_ngram_size=settings.no_repeat_ngram_size,
@@ -57,6 +57,17 @@ def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[st
     size = sum(path.stat().st_size for path in (model_dir / "ct2").iterdir())
     say(f"export: int8, {size / 1e6:.1f} MB; {equal} of {len(texts)} texts as transformers writes them")
     return {"compared": len(texts), "equal": equal, "bytes": size}
+
+
+def link_weights(source: str, target: str) -> None:
+    """Weights are linked, not copied, where the disk can: nobody writes into them again."""
+    if source.endswith(".safetensors"):
+        try:
+            Path(target).hardlink_to(source)
+            return
+        except OSError:
+            pass  # a file system without links: a copy does the same, in more room
+    shutil.copy2(source, target)
 
 
 def convert(model_dir: Path, target: Path, quantization: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,16 @@ def hub_errors(doing: str) -> Iterator[None]:
             "the same command goes on from here",
             5,
         ) from None
+
+
+def quiet_client() -> None:
+    """No log lines and, where there is no terminal, no bars."""
+    from huggingface_hub import logging
+    from huggingface_hub.utils import disable_progress_bars
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
 
 
 def endpoint() -> str:

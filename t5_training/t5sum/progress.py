@@ -29,9 +29,9 @@ class Progress:
         self.bar = sys.stderr.isatty()
         self.width = 0
 
-    def update(self, done: int, note: str = "") -> None:
-        """`done` of the work is finished now."""
-        self.done = done
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """`done` of the work is finished now; `total` where it has become another."""
+        self.done, self.total = done, total or self.total
         now = time.monotonic()
         if (
             self.bar

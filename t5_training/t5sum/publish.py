@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from t5sum import StageError
@@ -15,12 +14,8 @@ def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> 
 
     The same files again make no new commit. Raises StageError; nothing is half published then.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, logging
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
     paths = sorted(path for path in model_dir.rglob("*") if path.is_file())
     names = {path.relative_to(model_dir).as_posix() for path in paths}
     size = sum(path.stat().st_size for path in paths)
@@ -38,7 +33,7 @@ def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> 
     return commit.oid
 
 
-def move_tag(repo: str, tag: str, commit: str, before: str | None) -> None:
+def move_tag(repo: str, tag: str, commit: str, before: str | None, because: str) -> None:
     """Have `tag` name `commit`. The Hub has no move: it is deleted and made again, at once."""
     from huggingface_hub import HfApi
 
@@ -46,18 +41,22 @@ def move_tag(repo: str, tag: str, commit: str, before: str | None) -> None:
         return
     api = HfApi()
     with hub_errors(f"moving the tag {tag} of {repo}"):
+        message = f"{api.whoami()['name']}: {because}"
         if before is not None:
             api.delete_tag(repo, tag=tag)
         try:
-            api.create_tag(repo, tag=tag, revision=commit)
+            api.create_tag(repo, tag=tag, revision=commit, tag_message=message)
         except BaseException:
             if before is not None:  # better the old model than none
                 api.create_tag(repo, tag=tag, revision=before, exist_ok=True)
             raise
 
 
-def promote(repo: str, revision: str) -> str:
-    """Serve `revision` (a commit, branch or tag) from now on; the model served so far is tagged `previous`."""
+def promote(repo: str, revision: str, because: str) -> str:
+    """Serve `revision` (a commit, branch or tag) from now on; the model served so far is tagged `previous`.
+
+    `because`, and whose token it was, go into the tag's message.
+    """
     from t5sum.hub import resolve
 
     commit = resolve(repo, revision, "model")
@@ -67,16 +66,16 @@ def promote(repo: str, revision: str) -> str:
         say(f"{repo}: {commit[:8]} is in production already")
         return commit
     if served is not None:  # first, so that the way back is known whatever happens next
-        move_tag(repo, PREVIOUS, served, named.get(PREVIOUS))
-    move_tag(repo, PRODUCTION, commit, served)
+        move_tag(repo, PREVIOUS, served, named.get(PREVIOUS), f"in production before {commit[:8]}")
+    move_tag(repo, PRODUCTION, commit, served, because)
     before = f", {served[:8]} was before" if served else ""
     say(f"{repo}: {commit[:8]} is in production now{before}")
     return commit
 
 
-def rollback(repo: str) -> str:
+def rollback(repo: str, because: str) -> str:
     """Serve again what was served before the last promotion; a second rollback undoes the first."""
     named = revisions(repo)
     if PREVIOUS not in named:
         raise StageError(f"{repo} has no tag {PREVIOUS}: no model was in production before this one", 2)
-    return promote(repo, named[PREVIOUS])
+    return promote(repo, named[PREVIOUS], because)

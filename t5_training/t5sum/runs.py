@@ -74,6 +74,19 @@ class Run:
         saved = read_json(path)
         return saved["gave"] if saved["given"] == json.loads(json.dumps(given)) else None
 
+    def gave(self, step: str) -> dict[str, Any]:
+        """What a finished step gave."""
+        return read_json(self.path / "steps" / f"{step}.json")["gave"]
+
+    def given(self, step: str) -> dict[str, Any]:
+        """What a finished step was given."""
+        return read_json(self.path / "steps" / f"{step}.json")["given"]
+
+    def left_off(self, done: str, missing: str) -> bool:
+        """Whether this machine did the step `done` but was stopped before `missing`."""
+        steps = self.path / "steps"
+        return (steps / f"{done}.json").exists() and not (steps / f"{missing}.json").exists()
+
     def once(self, step: str, given: Any, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do `work` unless it was done with the same input; either way return what it gave (JSON)."""
         done = self.finished(step, given)

@@ -67,7 +67,7 @@ def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed:
         raise StageError(f"model.base could not be loaded: {first_line(error)}", 2) from None
     if len(tokenizer) > model.config.vocab_size:
         raise StageError(
-            f"model.base has {model.config.vocab_size} tokens, its tokenizer {len(tokenizer)}: they do not fit",
+            f"model.base has {model.config.vocab_size} tokens, its tokenizer {len(tokenizer)}: no fit",
             2,
         )
     if model.config.decoder_start_token_id is None:

@@ -265,7 +265,7 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.progress:
-            self.progress.update(state.global_step, f"loss {self.loss:.3f}, lr {self.lr:.1e}")
+            self.progress.update(state.global_step, note=f"loss {self.loss:.3f}, lr {self.lr:.1e}")
         if self.interrupted:
             control.should_save = control.should_training_stop = True
         elif self.settings.save_minutes and time.monotonic() - self.saved > 60 * self.settings.save_minutes:

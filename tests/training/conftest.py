@@ -1,0 +1,135 @@
+"""Invented rows, a dataset of them on the stand-in Hub, and the stage run as a user runs it."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[2] / "t5_training"
+REPO, MODEL = "demo/news", "demo/t5"
+# A model that learns nothing in no time: what is tested is the way there.
+TINY = [
+    "model.base=scratch", "model.scratch.vocab_size=300", "model.scratch.d_model=32", "model.scratch.d_kv=8",
+    "model.scratch.d_ff=64", "model.scratch.num_layers=1", "model.scratch.num_heads=4",
+    "summarize.source_max_tokens=64", "summarize.target_max_tokens=16", "generation.beam_size=2",
+    "generation.max_decoding_length=16", "train.effective_batch=8", "train.micro_batch=4",
+    "train.max_steps=8", "train.eval_steps=4", "train.log_steps=1", "train.warmup_steps=2", "train.lr=0.01",
+    "train.select_by=loss",
+    "train.device=cpu", "train.threads=1", "evaluate.processes=1", "evaluate.samples=50",
+    "evaluate.full_precision_rows=0", "evaluate.examples=2", "topic.min_rows=3", "topic.forest_rows=0",
+    "gate.lead_margin=100", "gate.max_empty=1",
+]  # fmt: skip
+
+PLACES = ["Суздале", "Верхоянске", "Мышкине", "Плёсе", "Елабуге", "Тотьме", "Зарайске", "Кинешме"]
+EVENTS = {
+    "culture": ["открыли музей кружева", "показали новый спектакль", "отреставрировали старинный театр"],
+    "sport": ["выиграли кубок по хоккею", "провели лыжную гонку", "построили крытый каток"],
+    "politics": ["избрали новую думу", "приняли бюджет на год", "обсудили закон о парках"],
+}
+
+
+def make_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Short invented articles whose summary is in the text."""
+    pick = random.Random(seed)
+    rows = []
+    for number in range(count):
+        rubric = pick.choice(sorted(EVENTS))
+        place, event = pick.choice(PLACES), pick.choice(EVENTS[rubric])
+        year, people = 2015 + number % 8, pick.randint(10, 99)
+        summary = f"В {place} {event}."
+        text = (
+            f"Как сообщили жители, {summary} Пришли {people} человек. "
+            + "Погода была ясной. " * pick.randint(1, 9)
+        )
+        rows.append({
+            "text": text.strip(), "summary": summary, "title": f"{event.capitalize()} в {place}",
+            "date": f"{year}-0{1 + number % 9}-1{number % 10} 12:00:00", "url": f"https://news.invalid/{seed}/{number}",
+            "rubric": rubric,
+        })  # fmt: skip
+    return rows
+
+
+def publish_rows(hub: Any, splits: dict[str, list[dict[str, Any]]]) -> str:
+    """Commit the splits as parquet, as the parser does, and return the commit."""
+    import pyarrow
+    import pyarrow.parquet
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(endpoint=hub.url, token=hub.token)
+    api.create_repo(REPO, repo_type="dataset", exist_ok=True)
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n" + "".join(
+        f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits
+    ) + "---\n"  # fmt: skip
+    operations = [CommitOperationAdd("README.md", card.encode())]
+    for split, rows in splits.items():
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+        operations.append(CommitOperationAdd(f"data/{split}-2020.parquet", file.getvalue()))
+    return api.create_commit(REPO, operations, commit_message="rows", repo_type="dataset").oid
+
+
+@pytest.fixture
+def dataset(hub: Any) -> str:
+    """Sixty articles on the stand-in Hub; the commit."""
+    rows = make_rows(60)
+    return publish_rows(hub, {"train": rows[:40], "validation": rows[40:48], "test": rows[48:]})
+
+
+class Stage:
+    """`python main.py` in a process of its own, against the stand-in Hub."""
+
+    def __init__(self, hub: Any, tmp_path: Path) -> None:
+        self.hub, self.artifacts = hub, tmp_path / "artifacts"
+        self.environment = {
+            **os.environ, **hub.environment(tmp_path / "hf"), "DATASET_REPO": REPO, "MODEL_REPO": MODEL,
+            "ARTIFACTS_DIR": str(self.artifacts), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, str(HOME / "main.py"), *words]
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*words), cwd=HOME, env={**self.environment, **environment}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __call__(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            cwd=HOME,
+            env={**self.environment, **environment},
+            text=True,
+            capture_output=True,
+        )
+
+    def runs(self) -> list[Path]:
+        return sorted(path.parent for path in (self.artifacts / "runs").glob("*/run.json"))
+
+
+@pytest.fixture
+def stage(hub: Any, tmp_path: Path) -> Stage:
+    return Stage(hub, tmp_path)
+
+
+@pytest.fixture
+def rows() -> Callable[..., list[dict[str, Any]]]:
+    return make_rows
+
+
+@pytest.fixture
+def publish(hub: Any) -> Callable[[dict[str, list[dict[str, Any]]]], str]:
+    return lambda splits: publish_rows(hub, splits)
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    return list(TINY)

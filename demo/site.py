@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -232,16 +232,25 @@ class Site:
     def _about(self, path: str) -> Response:
         if path == "/_stand-in/reset":
             self.stats.reset()
-        told: dict[str, Callable[[], object]] = {
-            "/_stand-in/articles.json": lambda: [story.expected() for story in self.stories],
-            "/_stand-in/awkward.json": lambda: [page.describe() for page in self.special],
-            "/_stand-in/stats.json": self.stats.told,
-            "/_stand-in/reset": lambda: {"reset": True},
+        told: dict[str, Callable[[], Iterator[str]]] = {
+            "/_stand-in/articles.json": lambda: _json_list(story.expected() for story in self.stories),
+            "/_stand-in/awkward.json": lambda: _json_list(page.describe() for page in self.special),
+            "/_stand-in/stats.json": lambda: iter([json.dumps(self.stats.told(), indent=1)]),
+            "/_stand-in/reset": lambda: iter(['{"reset": true}']),
         }
         if path not in told:
             return Response(404, b"{}", "application/json")
-        text = json.dumps(told[path](), ensure_ascii=False, indent=1)
-        return Response(200, text.encode(), "application/json")
+        # In pieces: the articles of a long crawl are hundreds of megabytes.
+        pieces = told[path]()
+        return Response(200, content_type="application/json", stream=lambda: map(str.encode, pieces))
+
+
+def _json_list(rows: Iterable[dict[str, object]]) -> Iterator[str]:
+    before = "[\n"
+    for row in rows:
+        yield before + json.dumps(row, ensure_ascii=False)
+        before = ",\n"
+    yield "\n]\n" if before == ",\n" else "[]\n"
 
 
 class SecondOutlet(Site):

@@ -57,6 +57,7 @@ class Special:
     story: Story
     answer: Answer
     same_as: str = ""
+    summary_origin: str = ""
 
     def describe(self) -> dict[str, object]:
         described: dict[str, object] = {
@@ -69,6 +70,8 @@ class Special:
             described["same_as"] = self.same_as
         if self.expected in ("kept", "duplicate"):
             described["article"] = self.story.expected()
+            if self.summary_origin:
+                described["article"] |= {"summary_origin": self.summary_origin}
         return described
 
 
@@ -94,9 +97,12 @@ class Table:
         story: Story,
         answer: Answer | None = None,
         same_as: str = "",
+        summary_origin: str = "",
     ) -> None:
         """Without an answer of its own the page shows its story as the era does."""
-        self.pages.append(Special(name, what, expected, story, answer or shown(story), same_as))
+        self.pages.append(
+            Special(name, what, expected, story, answer or shown(story), same_as, summary_origin)
+        )
 
     def article(self, rubric: str) -> Article:
         fits = (place for place, article in enumerate(self._articles) if article.rubric == rubric)

@@ -32,13 +32,13 @@ RUBRICS = {
     "travel": "Туризм",
     "comments": "Мнения",
     "photo": "Фото",
-    "lenta": "Лента",
+    "articles": "Статьи",
 }
-UNSORTED = "lenta"
+UNSORTED = "articles"
 
 # Topics of other people's labels and the rubric that means the same here. Rows with no label, or with one
-# that names no subject ("other", "not_news"), go into the section of the unsorted wire, "lenta", which is no
-# topic: a guessed rubric would teach the topic model a lie, and an empty one would cost the row.
+# that names no subject ("other", "not_news"), go into the unsorted section "articles", which is no topic: a
+# guessed rubric would teach the topic model a lie, and an empty one would cost the row.
 RUBRIC_OF_TOPIC = {
     "society": "social",
     "economy": "business",
@@ -62,7 +62,10 @@ ERAS = [
     ("2024", datetime(2024, 1, 1), 18_300_000, 22_400_000),
 ]
 WHITE = re.compile(r"\s+")
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# Control characters, invisible spaces and hyphens, lone surrogates: no editor would leave them on a page.
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ud800-\udfff\ufffe\uffff]"
+)
 
 
 class BadNews(Exception):
@@ -195,7 +198,7 @@ def place(article: Article, when: datetime, index: int, copy: int = 0, news: boo
     """Give an article its address. The same index and date give the same address, whatever else is served."""
     era, _, feature_base, news_base = [era for era in ERAS if era[1] <= when][-1]
     if news is None:
-        news = zlib.crc32(f"story {index}".encode()) % 10 < 3
+        news = article.rubric != UNSORTED and zlib.crc32(f"story {index}".encode()) % 10 < 3
     number = (news_base if news else feature_base) + index * 6 + 1
     rubric = rubric_on(when, article.rubric)
     root = f"/{rubric}" if rubric else ""  # only pages that are no articles have no rubric
@@ -276,7 +279,7 @@ def from_file(path: Path, limit: int | None = None) -> list[Story]:
         raise BadNews(f"cannot read {path}: {error}; give a .jsonl or .jsonl.gz file of news") from None
     if not stories:
         raise BadNews(
-            f"{path} has no row with a title, a summary and a text; see demo/README.md for the format"
+            f"{path} has no row with a title, a summary and a text; each row in JSON on a line of its own"
         )
     if left_out:
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))

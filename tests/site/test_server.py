@@ -123,13 +123,13 @@ def test_news_file_is_served_with_its_own_words_dates_and_rubrics(start, tmp_pat
         "Победа в серии буллитов",
     )
     # A label that names no subject gives the unsorted section, never a guessed rubric.
-    assert jam["rubric"] == "lenta"
-    assert jam["path"].startswith("/lenta/")
+    assert jam["rubric"] == "articles"
+    assert jam["path"].startswith("/articles/")
     assert (style["rubric"], later_style["rubric"]) == ("lifestyle", "style")
     page = html.fromstring(running.get(bridge["path"]).text)
     assert [" ".join(title.text_content().split()) for title in page.xpath("//h1")] == [bridge["title"]]
     assert page.xpath("//meta[@name='description']/@content")[0].replace("\u00a0", " ") == bridge["summary"]
-    unsorted = running.get("/lenta/").text
+    unsorted = running.get("/articles/").text
     assert [article["path"] for article in running.told("articles") if article["path"] in unsorted] == [
         jam["path"]
     ]
@@ -184,7 +184,7 @@ def test_real_news_file_is_served_whole(start, shared):
     articles = running.told("articles")
     assert len(articles) == 1559
     assert {article["era"] for article in articles} == {"2015"}
-    assert {"social", "sport", "culture", "tech", "science", "business", "lenta"} == {
+    assert {"social", "sport", "culture", "tech", "science", "business", "articles"} == {
         a["rubric"] for a in articles
     }
     for article in articles[::50]:

@@ -6,7 +6,6 @@ is cheap; torch and transformers load only for the comparison with full precisio
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import time
@@ -292,13 +291,6 @@ def pick_examples(
 
     worst = [place for place in order[::-1][:count] if place not in order[:count]]
     return {"best": [example(place) for place in order[:count]], "worst": [example(place) for place in worst]}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader never meets half a file."""
-    fresh = path.with_name(path.name + ".part")
-    fresh.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
 
 
 class _shown:

@@ -48,11 +48,7 @@ class Lists:
         that goes on from the oldest time it saw then misses none and meets none twice.
         """
         if rubric and rubric == self._endless:
-            first = (
-                self.all[0].when if unix is None else datetime.fromtimestamp(unix, moscow(self.all[0].when))
-            )
-            hours = [first.replace(tzinfo=None) - timedelta(hours=turn) for turn in range(1, PAGE + 1)]
-            return [replace(self.all[turn % 5], when=hour) for turn, hour in enumerate(hours)]
+            return self._never_the_last(unix)
         stories = self.section(rubric)
         keys = self._keys.get(rubric, [])
         start = 0 if unix is None else bisect_right(keys, -unix)
@@ -60,6 +56,15 @@ class Lists:
         while 0 < end < len(stories) and stories[end].unix // step == stories[end - 1].unix // step:
             end += 1
         return stories[start:end]
+
+    def _never_the_last(self, unix: int | None) -> list[Story]:
+        """A page of the endless listing: stories at earlier times, and one address that leads nowhere."""
+        newest = self.all[1].when
+        start = newest if unix is None else datetime.fromtimestamp(unix, moscow(newest)).replace(tzinfo=None)
+        hours = [start - timedelta(hours=turn) for turn in range(1, PAGE + 1)]
+        page = [replace(self.all[turn % 5], when=hour) for turn, hour in enumerate(hours)]
+        nowhere = f"/{self._endless}/{hours[0]:%Y/%m/%d}/{page[0].unix}.shtml"
+        return [replace(page[0], path=nowhere), *page[1:]]
 
     # ------------------------------------------------------------ sitemaps
 

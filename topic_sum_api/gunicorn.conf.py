@@ -1,6 +1,7 @@
 """How gunicorn runs the API. The numbers are topic_sum/settings.py's; here is why they are used so."""
 
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ except ImproperlyConfigured as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 from topic_sum.port import PortTaken, check_port
+from topic_sum.worker import Worker
 
 wsgi_app = "topic_sum.wsgi"
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
@@ -30,10 +32,15 @@ preload_app = False
 
 # sync workers kill a request that takes longer than `timeout`; gthread does not, so REQUEST_SECONDS rules.
 # Our worker adds that a client which sends slowly, or nothing, holds no thread.
-worker_class = "topic_sum.worker.Worker"
+worker_class = Worker
 # All that run, all that wait, and four more: a probe must not wait behind the work (3.7 s was seen).
 threads = settings.TRANSLATORS + settings.QUEUE_SIZE + 4
-worker_connections = 1000 + threads
+# Open connections cost a descriptor each and no thread.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+descriptors = min(hard, 16384) if hard != resource.RLIM_INFINITY else 16384
+resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+worker_connections = max(threads + 1, min(4096, descriptors - 256))
+Worker.most_body = settings.MAX_BODY_BYTES
 keepalive = 15
 # Above the longest request, so that a stop finishes what it accepted.
 graceful_timeout = settings.REQUEST_SECONDS + 5
@@ -50,6 +57,8 @@ errorlog = "-"
 loglevel = "warning"
 # The proxy's headers are read by Django under NUM_PROXIES and HTTPS only.
 forwarded_allow_ips = ""
+# Nobody steers this server through a socket in somebody's home folder.
+control_socket_disable = True
 
 if workers > 1:
     # Prometheus adds up the processes' numbers through files here; read when its client is imported.

@@ -70,8 +70,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = work / "checkpoint"
     checkpoint.mkdir()
     sentencepiece.SentencePieceTrainer.train(
-        input=str(work / "texts.txt"), model_prefix=str(checkpoint / "spiece"), vocab_size=300, hard_vocab_limit=False,
-        model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=1.0, minloglevel=2,
+        input=str(work / "texts.txt"), model_prefix=str(checkpoint / "spiece"), vocab_size=300,
+        hard_vocab_limit=False, model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        character_coverage=1.0, minloglevel=2,
     )  # fmt: skip
     tokenizer = T5Tokenizer.from_pretrained(checkpoint)
     torch.manual_seed(7)
@@ -228,7 +229,7 @@ class Server:
 
 def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **settings: str) -> Server:
     environment = {
-        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
+        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")
     } | {
         "MODEL_REPO": REPO, "HF_ENDPOINT": hub_url, "HF_TOKEN": ModelHub.token, "PORT": str(port),
         "ARTIFACTS_DIR": str(folder), "HF_HOME": str(folder / "hf"), "TRANSLATORS": "1",
@@ -245,6 +246,12 @@ def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **set
     if wait:
         server.wait_ready()
     return server
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., None]:
+    """until(callable, what, seconds=30): waits until the callable is true."""
+    return wait_until
 
 
 @pytest.fixture(scope="session")

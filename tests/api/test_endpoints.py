@@ -1,12 +1,15 @@
 """The whole server, over HTTP, as a client meets it."""
 
+import json
+
+import pytest
+
 
 def test_analyze_answers_topic_and_summary_and_names_the_model(api, text, published):
     answer = api.post("/api/v1/analyze", {"text": text("sport"), "title": "Матч чемпионата"})
     assert answer.status == 200, answer.raw
     body = answer.json
-    assert body["topic"] == "sport"
-    assert body["name"] == "Спорт"
+    assert (body["topic"], body["name"]) == ("sport", "Спорт")
     assert body["summary"]
     assert body["model"] == {
         "repo": "demo/tiny",
@@ -16,3 +19,164 @@ def test_analyze_answers_topic_and_summary_and_names_the_model(api, text, publis
     }
     assert body["source"]["windows"] == 1
     assert body["source"]["cut"] is False
+
+
+def test_summarize_and_topic_answer_what_analyze_answers(api, text):
+    asked = {"text": text("economy", seed=5)}
+    both = api.post("/api/v1/analyze", asked).json
+    assert api.post("/api/v1/summarize", asked).json["summary"] == both["summary"]
+    alone = api.post("/api/v1/topic", asked).json
+    assert alone["topic"] == both["topic"] == "economy"
+    assert alone["scores"] == both["scores"]
+    assert "summary" not in alone
+
+
+def test_scores_cover_all_topics_best_first_and_sum_to_one(api, text):
+    scores = api.post("/api/v1/topic", {"text": text("culture")}).json["scores"]
+    assert {score["topic"] for score in scores} == {"sport", "economy", "culture"}
+    assert [score["score"] for score in scores] == sorted((score["score"] for score in scores), reverse=True)
+    assert sum(score["score"] for score in scores) == pytest.approx(1, abs=0.001)
+
+
+def test_top_k_limits_the_scores(api, text):
+    assert len(api.post("/api/v1/topic", {"text": text("culture"), "top_k": 1}).json["scores"]) == 1
+
+
+def test_explain_names_words_of_the_text_that_speak_for_the_topic(api, text):
+    asked = text("sport")
+    words = api.post("/api/v1/topic", {"text": asked, "explain": True}).json["explain"]
+    assert words
+    assert all(word["word"] in asked and word["weight"] > 0 for word in words)
+    assert words[0]["word"].lower() in "матч гол тренер команды чемпионат сборная стадион"
+
+
+def test_a_short_text_has_no_topic_and_says_why_and_keeps_its_scores(api):
+    body = api.post("/api/v1/topic", {"text": "Гол!"}).json
+    assert (body["topic"], body["name"], body["reason"]) == (None, None, "too_short")
+    assert len(body["scores"]) == 3
+
+
+def test_a_text_about_nothing_known_has_no_topic(api):
+    body = api.post("/api/v1/topic", {"text": "Zyx wvu tsr qpo nml kji hgf edc ba. " * 4, "top_k": 1}).json
+    assert body["topic"] is None
+    assert body["reason"] == "unsure"
+    assert body["scores"][0]["score"] < 0.4
+
+
+def test_every_text_of_a_list_gets_its_own_result_or_error(api, text):
+    asked = {"texts": [text("sport"), "   ", text("economy"), 5], "titles": ["Матч", None, None, None]}
+    answer = api.post("/api/v1/analyze", asked)
+    assert answer.status == 200
+    first, empty, third, number = answer.json["results"]
+    assert first["topic"] == "sport"
+    assert third["topic"] == "economy"
+    assert empty == {"error": {"code": "empty", "message": "This field is empty.", "field": "texts[1]"}}
+    assert (number["error"]["code"], number["error"]["field"]) == ("wrong_type", "texts[3]")
+    assert first["summary"] == api.post("/api/v1/summarize", {"text": asked["texts"][0]}).json["summary"]
+
+
+def test_a_long_text_is_read_in_windows_and_nothing_is_cut(api, text):
+    body = api.post("/api/v1/summarize", {"text": text("sport", sentences=40)}).json
+    assert body["source"]["windows"] > 1
+    assert body["source"]["cut"] is False
+    assert body["summary"]
+
+
+def test_a_text_of_more_windows_than_allowed_says_that_it_was_cut(api, text):
+    body = api.post("/api/v1/summarize", {"text": text("sport", sentences=400)}).json
+    assert body["source"]["windows"] == 16
+    assert body["source"]["cut"] is True
+
+
+def test_variants_are_different_and_the_summary_is_the_first(api, text):
+    body = api.post("/api/v1/summarize", {"text": text("culture", seed=3), "variants": 3}).json
+    summaries = [variant["summary"] for variant in body["variants"]]
+    assert summaries[0] == body["summary"]
+    assert 1 < len(summaries) <= 3
+    assert len(set(summaries)) == len(summaries)
+
+
+def test_the_first_variant_is_the_summary_given_without_variants(api, text):
+    asked = {"text": text("culture", seed=4)}
+    assert (
+        api.post("/api/v1/summarize", asked | {"variants": 2}).json["summary"]
+        == api.post("/api/v1/summarize", asked).json["summary"]
+    )
+
+
+def test_max_chars_is_kept(api, text):
+    asked = {"text": text("economy", seed=9)}
+    whole = api.post("/api/v1/summarize", asked).json["summary"]
+    short = api.post("/api/v1/summarize", asked | {"max_chars": 30}).json["summary"]
+    assert len(whole) > 30 >= len(short)
+    assert whole.startswith(short.rstrip("…"))
+
+
+def test_the_same_question_again_is_answered_from_the_cache(api, text):
+    asked = {"text": text("economy", seed=77)}
+    assert api.post("/api/v1/summarize", asked).json["cached"] is False
+    assert api.post("/api/v1/summarize", asked).json["cached"] is True
+    assert api.post("/api/v1/summarize", asked | {"variants": 2}).json["cached"] is False
+
+
+def test_invisible_characters_and_spaces_do_not_change_the_answer(api, text):
+    plain = text("sport", seed=8)
+    dirty = plain.replace(" ", " \u200b\n\t ", 5).replace("о", "о\u00ad", 2) + "\u202e"
+    asked = api.post("/api/v1/summarize", {"text": dirty}).json
+    assert asked["summary"] == api.post("/api/v1/summarize", {"text": plain}).json["summary"]
+    assert asked["source"]["chars"] == len(plain)
+
+
+def test_model_tells_revisions_metrics_topics_and_limits(api, published):
+    body = api.get("/api/v1/model").json
+    assert body["revision"] == published
+    assert body["requested_revision"] == "production"
+    assert body["metrics"] == {"rougeL": 12.5, "topic_macro_f1": 0.99}
+    assert {"topic": "sport", "name": "Спорт"} in body["topics"]
+    assert body["from_local_copy"] is False
+    assert body["trouble"] is None
+    assert body["limits"]["max_texts"] == 16
+
+
+def test_health_and_page_and_docs_answer(api):
+    assert api.get("/health/live").json == {"status": "live"}
+    assert api.get("/health/ready").json == {"status": "ready"}
+    for path in ("/", "/api/docs", "/api/schema"):
+        assert api.get(path, Accept="text/html,application/yaml;q=0.9,*/*;q=0.8").status == 200, path
+
+
+def test_swagger_ui_and_its_files_come_from_here(api):
+    page = api.get("/api/docs").raw.decode()
+    addresses = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert api.get(address.replace("&amp;", "&")).status == 200
+
+
+def test_metrics_count_what_was_answered(api, text):
+    def number(name):
+        lines = api.get("/api/v1/metrics").raw.decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    before = number('topic_sum_texts_total{task="topic"}'), number("topic_sum_source_tokens_total")
+    api.post("/api/v1/analyze", {"text": text("sport", seed=31)})
+    assert number('topic_sum_texts_total{task="topic"}') == before[0] + 1
+    assert number("topic_sum_source_tokens_total") > before[1]
+    assert number("topic_sum_ready") == 1
+    assert number("topic_sum_places") == 5
+    assert number("topic_sum_in_room") == 0
+
+
+def test_an_answer_is_plain_utf8_json(api, text):
+    answer = api.post("/api/v1/topic", {"text": text("sport")})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "Спорт" in answer.raw.decode()
+    assert json.loads(answer.raw)
+
+
+def test_a_request_id_is_kept_and_a_bad_one_replaced(api):
+    assert (
+        api.get("/health/live", **{"X-Request-ID": "abc-12345678"}).headers["X-Request-ID"] == "abc-12345678"
+    )
+    assert api.get("/health/live", **{"X-Request-ID": "x y"}).headers["X-Request-ID"] != "x y"

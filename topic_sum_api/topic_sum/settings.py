@@ -157,7 +157,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "topic_sum.api.middleware.RequestLog",
-    "topic_sum.api.middleware.BodyLimit",
+    "topic_sum.api.middleware.Gate",
     "django.middleware.security.SecurityMiddleware",
     "topic_sum.api.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",

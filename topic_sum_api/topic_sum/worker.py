@@ -1,9 +1,202 @@
-"""gunicorn's threaded worker, in which slow and silent clients hold no thread."""
+"""gunicorn's threaded worker, in which slow and silent clients hold no thread.
+
+gthread gives a new connection to a thread, which waits for the request to arrive. As many clients as there
+are threads, each sending a byte a second, then keep everybody else out. Here the worker's own event loop
+collects a request, head and body, and hands it to a thread when it is whole. What gunicorn's parser makes of
+it is unchanged; this only decides when it begins to read.
+"""
 
 from __future__ import annotations
 
-from gunicorn.workers.gthread import ThreadWorker
+import contextlib
+import errno
+import re
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+# A client has this long for a request, from its first byte (or from connecting) to its last.
+RECEIVE_SECONDS = 20
+# A head longer than this is handed over as it is: the parser refuses it.
+MOST_HEAD_BYTES = 64 * 1024
+_CHUNK = 64 * 1024
+# After the last answer on a connection the client has this long to close it: a reset could cut the answer.
+LINGER_SECONDS = 2
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Connection(TConn):
+    """A connection with the bytes of it that no thread has been given yet."""
+
+    def __init__(self, cfg: object, sock: socket.socket, client: object, server: object):
+        super().__init__(cfg, sock, client, server)
+        self.received = bytearray()
+        self.wanted = 0  # bytes of the whole request, once its head is here
+        self.receive_until = 0.0
+        self.linger: Callable[[Connection], None] = lambda conn: None
+
+    def whole(self, most_body: int) -> int:
+        """How many of the received bytes are one whole request; 0 while it is not all here.
+
+        A head the parser will refuse, and a body too long to collect, count as whole: they need an answer,
+        not patience.
+        """
+        if not self.wanted:
+            end = self.received.find(b"\r\n\r\n")
+            if end < 0:
+                return len(self.received) if len(self.received) > MOST_HEAD_BYTES else 0
+            head = bytes(self.received[: end + 2])
+            length = _LENGTH.search(head)
+            body = int(length.group(1)[:18]) if length else 0
+            if body > most_body:
+                return len(self.received)
+            self.wanted = end + 4 + body
+            if expect := _EXPECT.search(head):
+                # The client waits for leave to send its body. Given here, so the parser must not give it.
+                del self.received[expect.start() : expect.end()]
+                self.wanted -= expect.end() - expect.start()
+                with contextlib.suppress(OSError):
+                    self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return self.wanted if len(self.received) >= self.wanted else 0
+
+    def init(self) -> None:
+        super().init()
+        if self.wanted:
+            size, self.wanted = self.wanted, 0
+            self.parser.unreader.unread(bytes(self.received[:size]))
+            del self.received[:size]
+
+    def close(self, graceful: bool = False) -> None:
+        # gthread waits for the client's close on the event loop, where everybody else waits with it.
+        if graceful:
+            self.linger(self)
+        else:
+            super().close()
 
 
 class Worker(ThreadWorker):
-    pass
+    """ThreadWorker whose threads get whole requests."""
+
+    most_body = 0  # gunicorn.conf.py sets it from MAX_BODY_BYTES
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        # In the order of their deadlines: everybody gets the same time.
+        self.receiving: dict[Connection, None] = {}
+        self.lingering: dict[Connection, float] = {}
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(0.05)  # no descriptor left: those who wait in the backlog wait on
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        # A client that does not read its answer holds a thread for this long at most.
+        limit = struct.pack("ll", RECEIVE_SECONDS, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        conn = Connection(self.cfg, client, address, listener.getsockname())
+        conn.linger = self._linger
+        self._collect(conn)
+
+    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """The next request on a connection kept alive begins."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._collect(conn)
+
+    def finish_request(self, conn: Connection, fs: object) -> None:
+        super().finish_request(conn, fs)
+        # A client may send its next request before it has this answer: those bytes are here already.
+        if conn.received and self.keepalived_conns and self.keepalived_conns[-1] is conn:
+            self.on_client_socket_readable(conn, conn.sock)
+
+    def handle(self, conn: Connection) -> bool:
+        conn.initialized = False  # so that init() feeds the parser this request
+        return super().handle(conn)
+
+    def murder_pending(self) -> None:
+        super().murder_pending()
+        now = time.monotonic()
+        for conn in list(self.receiving):
+            # A worker that stops waits for requests on their way, not for silent connections.
+            if conn.receive_until > now and (self.alive or conn.received):
+                if self.alive:
+                    break
+                continue
+            if conn.received:
+                with contextlib.suppress(OSError):
+                    conn.sock.send(_TOO_SLOW)
+            self._drop(conn)
+        for conn in [conn for conn, until in self.lingering.items() if until <= now]:
+            self._end(conn)
+
+    def _collect(self, conn: Connection) -> None:
+        conn.sock.setblocking(False)
+        conn.receive_until = time.monotonic() + RECEIVE_SECONDS
+        self.receiving[conn] = None
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+        self._receive(conn, conn.sock)
+
+    def _receive(self, conn: Connection, client: socket.socket) -> None:
+        try:
+            chunk = client.recv(_CHUNK)
+        except BlockingIOError:
+            chunk = None
+        except OSError:
+            chunk = b""
+        if chunk == b"":
+            self._drop(conn)
+            return
+        if chunk:
+            conn.received += chunk
+        if conn.received and (size := conn.whole(self.most_body)):
+            conn.wanted = size
+            del self.receiving[conn]
+            self.poller.unregister(client)
+            conn.data_ready = True
+            self.enqueue_req(conn)
+
+    def _linger(self, conn: Connection) -> None:
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
+        except (OSError, ValueError, KeyError):
+            conn.close()
+            return
+        self.lingering[conn] = time.monotonic() + LINGER_SECONDS
+
+    def _discard(self, conn: Connection, client: socket.socket) -> None:
+        try:
+            if client.recv(_CHUNK):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._end(conn)
+
+    def _end(self, conn: Connection) -> None:
+        self.lingering.pop(conn, None)
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        conn.close()
+
+    def _drop(self, conn: Connection) -> None:
+        self.receiving.pop(conn, None)
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()

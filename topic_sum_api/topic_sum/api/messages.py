@@ -44,6 +44,11 @@ MESSAGES = {
     "length_required": Message(
         411, "Нужен заголовок Content-Length.", "A Content-Length header is needed."
     ),
+    "bad_host": Message(
+        400,
+        "Под этим именем сервер не отвечает (настройка ALLOWED_HOSTS).",
+        "The server does not answer to this host name (setting ALLOWED_HOSTS).",
+    ),
     "bad_request": Message(400, "Неверный запрос.", "Bad request."),
     # The address and the headers
     "not_found": Message(404, "Такого адреса нет.", "There is nothing at this address."),

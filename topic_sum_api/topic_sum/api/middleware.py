@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
 from topic_sum.api import metrics
@@ -71,26 +72,30 @@ class RequestLog:
         )
 
 
-class BodyLimit:
-    """Refuses a body by its announced length, before a byte of it is read."""
+class Gate:
+    """Refuses foreign host names, and a body by its announced length before a byte of it is read."""
+
+    # A probe calls by address, whatever that is today.
+    ANY_HOST = ("/health/", "/api/v1/metrics")
 
     def __init__(self, get_response: Next):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(self.ANY_HOST):
+            try:
+                request.get_host()
+            except DisallowedHost:
+                return answer(request, "bad_host")
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            return self._refuse(request, "length_required")
+            return answer(request, "length_required")
         try:
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
-            return self._refuse(request, "bad_request")
+            return answer(request, "bad_request")
         if length > settings.MAX_BODY_BYTES:
-            return self._refuse(request, "body_too_large", most=settings.MAX_BODY_BYTES)
+            return answer(request, "body_too_large", most=settings.MAX_BODY_BYTES)
         return self.get_response(request)
-
-    def _refuse(self, request: HttpRequest, code: str, **values: object) -> HttpResponse:
-        # The unread body must not be taken for the next request.
-        return answer(request, code, headers={"Connection": "close"}, **values)
 
 
 class ContentSecurityPolicy:

@@ -106,7 +106,9 @@ class Service:
             except Exception:  # a bug must not end the watch: the traceback is logged, the old model serves
                 log.exception("error: the model watcher failed; it goes on")
                 self.trouble = "the model watcher failed, see the log"
-            pause = self.limits.check_seconds if self.ready else FIRST_RETRY_SECONDS
+            pause = self.limits.check_seconds
+            if not self.ready:
+                pause = min(pause, FIRST_RETRY_SECONDS)
             # Replicas started together must not ask the Hub together.
             self._stop.wait(pause * random.uniform(0.9, 1.1))
 

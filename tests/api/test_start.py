@@ -1,0 +1,274 @@
+"""From nothing to ready: settings, ports, the Hub there and not there, models that must not be served."""
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def changed(model_folder, tmp_path):
+    """A copy of the tiny model with something wrong: changed(what, **tasks sections to update)."""
+
+    def make(name="changed", **sections):
+        folder = tmp_path / name
+        shutil.copytree(model_folder, folder)
+        tasks = json.loads((folder / "tasks.json").read_text())
+        for section, update in sections.items():
+            tasks[section] = tasks[section] | update if isinstance(update, dict) else update
+        (folder / "tasks.json").write_text(json.dumps(tasks))
+        return folder
+
+    return make
+
+
+def run_api(repo_root, **settings):
+    environment = {"PATH": os.environ["PATH"]} | settings
+    return subprocess.run(
+        [sys.executable, "-m", "topic_sum"], cwd=repo_root / "topic_sum_api", env=environment,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "MODEL_REPO is not set"),
+        ({"MODEL_REPO": "nothing"}, "MODEL_REPO='nothing' is not of the form user/name"),
+        ({"MODEL_REPO": "a/b", "PORT": "http"}, "PORT='http' is not a whole number"),
+        ({"MODEL_REPO": "a/b", "PORT": "70000"}, "PORT=70000 must be between 1 and 65535"),
+        ({"MODEL_REPO": "a/b", "HF_ENDPOINT": "localhost:1"}, "HF_ENDPOINT='localhost:1' is no address"),
+        ({"MODEL_REPO": "a/b", "RATE_LIMIT": "many"}, "RATE_LIMIT='many' is not like 60/minute"),
+        ({"MODEL_REPO": "a/b", "LOG_FORMAT": "xml"}, "LOG_FORMAT='xml' is none of text, json"),
+    ],
+)
+def test_a_wrong_setting_ends_with_exit_2_and_one_line(repo_root, settings, words):
+    ended = run_api(repo_root, **settings)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert words in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_taken_port_ends_with_exit_5_and_one_line(repo_root):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = run_api(repo_root, MODEL_REPO="a/b", PORT=str(taken.getsockname()[1]))
+    assert ended.returncode == 5
+    assert ended.stderr.startswith("error: cannot listen on 127.0.0.1:")
+    assert "set PORT" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_ready_is_said_once_with_address_and_model(api, published):
+    assert api.log.count("API ready at") == 1
+    assert f"API ready at {api.url}/ (model demo/tiny@{published[:8]})" in api.log
+
+
+def test_without_a_model_the_api_lives_waits_and_is_ready_when_one_comes(
+    serve, model_hub, model_folder, until
+):
+    server = serve(wait=False, MODEL_REPO="demo/later", MODEL_CHECK_SECONDS="1")
+    until(lambda: server.get("/health/live").status == 200, "alive")
+    until(lambda: "error:" in server.log, "the log says why")
+    assert "error: model demo/later is not on" in server.log
+    ready = server.get("/health/ready")
+    assert ready.status == 503
+    assert "demo/later" in ready.json["detail"]
+    asked = server.post("/api/v1/analyze", {"text": "Слово"})
+    assert (asked.status, asked.json["error"]["code"]) == (503, "not_ready")
+    assert asked.headers["Retry-After"]
+    model_hub.publish(model_folder, "demo/later")
+    server.wait_ready()
+    assert server.log.count("error:") == 1, server.log
+
+
+def test_a_wrong_token_is_named_and_tried_again(serve, published, until):
+    server = serve(wait=False, HF_TOKEN="wrong")
+    until(lambda: "error:" in server.log, "the log says why")
+    assert "HF_TOKEN" in server.log
+    assert "Traceback" not in server.log
+    assert server.get("/health/ready").status == 503
+
+
+def test_a_hub_that_is_down_without_a_local_copy_is_said_in_one_line(serve, free_port, until):
+    server = serve(wait=False, hub_url=f"http://127.0.0.1:{free_port()}")
+    until(lambda: "error:" in server.log, "the log says why")
+    assert "does not answer" in server.log
+    assert "HF_ENDPOINT" in server.log
+    assert "Traceback" not in server.log
+    assert server.get("/health/live").status == 200
+
+
+def test_with_the_hub_down_the_local_copy_serves_and_says_so(serve, model_hub, published, text, tmp_path):
+    first = serve()
+    expected = first.post("/api/v1/summarize", {"text": text("sport")}).json["summary"]
+    assert first.stop() == 0
+    model_hub.stop()
+    try:
+        server = serve()
+        body = server.get("/api/v1/model").json
+        assert body["from_local_copy"] is True
+        assert body["revision"] == published
+        assert "does not answer" in body["trouble"]
+        assert "serving the local copy" in server.log
+        assert server.post("/api/v1/summarize", {"text": text("sport")}).json["summary"] == expected
+    finally:
+        model_hub.start()
+
+
+def test_a_local_copy_damaged_on_disk_is_fetched_again(serve, published, tmp_path):
+    assert serve().stop() == 0
+    [blob] = {path.resolve() for path in tmp_path.rglob("ct2/model.bin")}
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 255
+    blob.write_bytes(data)
+    server = serve()
+    assert "was damaged and is fetched again" in server.log
+    assert server.get("/api/v1/model").json["revision"] == published
+
+
+def refusal(serve, until, repo):
+    """What the log says about a model that must not serve."""
+    server = serve(wait=False, MODEL_REPO=repo)
+    until(lambda: "error:" in server.log, "the log says why")
+    assert server.get("/health/ready").status == 503
+    assert "Traceback" not in server.log, server.log
+    [line] = [line for line in server.log.splitlines() if line.startswith("error:")]
+    assert "is refused" in line
+    return line
+
+
+def test_an_unknown_format_is_refused(serve, until, model_hub, changed):
+    model_hub.publish(changed(format=2), "demo/format")
+    assert "format 2, this API reads format 1" in refusal(serve, until, "demo/format")
+
+
+def test_a_missing_file_is_named(serve, until, model_hub, changed):
+    folder = changed()
+    (folder / "ct2" / "model.bin").unlink()
+    model_hub.publish(folder, "demo/missing")
+    assert "ct2/model.bin is missing" in refusal(serve, until, "demo/missing")
+
+
+def test_a_damaged_ct2_model_is_refused(serve, until, model_hub, changed):
+    folder = changed()
+    model = folder / "ct2" / "model.bin"
+    model.write_bytes(model.read_bytes()[:20_000])
+    model_hub.publish(folder, "demo/damaged")
+    assert "ct2/ cannot be loaded" in refusal(serve, until, "demo/damaged")
+
+
+def test_a_pickle_is_never_loaded_by_its_name(serve, until, model_hub, changed):
+    folder = changed(topic={"path": "topics/topics.pkl"})
+    (folder / "topics" / "topics.pkl").write_bytes(pickle.dumps([1]))
+    model_hub.publish(folder, "demo/pickle")
+    assert "topics/topics.pkl" in refusal(serve, until, "demo/pickle")
+
+
+def test_load_model_refuses_a_pickle_named_skops(changed, tmp_path):
+    from topic_sum.inference.errors import ModelRefused
+    from topic_sum.inference.model import load_model
+
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    folder = changed()
+    (folder / "topics" / "topics.skops").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelRefused, match="no skops file"):
+        load_model(folder, "a/b", "c", 1)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_load_model_refuses_types_that_are_no_plain_estimators(changed, tmp_path):
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+    from skops.io import dump
+    from topic_sum.inference.errors import ModelRefused
+    from topic_sum.inference.model import load_model
+
+    steps = {
+        "FunctionTransformer": [TfidfVectorizer(), FunctionTransformer(np.abs), LogisticRegression()],
+        "numpy.load": [TfidfVectorizer(preprocessor=np.load), LogisticRegression()],
+        "posix.system": [TfidfVectorizer(preprocessor=os.system), LogisticRegression()],
+    }
+    for name, pipeline in steps.items():
+        folder = changed(name)
+        dump(make_pipeline(*pipeline), folder / "topics" / "topics.skops")
+        with pytest.raises(ModelRefused, match="not allowed"):
+            load_model(folder, "a/b", "c", 1)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"topic": {"sklearn": "0.1.0"}}, "made by scikit-learn 0.1.0"),
+        ({"topic": {"labels": [{"topic": "a", "name": "А"}]}}, "3 classes, tasks.json names 1"),
+        ({"topic": {"mask": ["("]}}, "bad regular expression"),
+        ({"topic": {"path": "../../etc/passwd"}}, "outside the model"),
+        ({"topic": 5}, "no section 'topic'"),
+        ({"summarize": {"source_max_tokens": "600"}}, "summarize.source_max_tokens is '600'"),
+        ({"summarize": {"engine": "onnx"}}, "engine 'onnx'"),
+        ({"summarize": {"generation": {"temperature": 2}}}, "unknown generation settings: temperature"),
+        ({"summarize": {"eos": "<end>"}}, "no piece '<end>'"),
+    ],
+)
+def test_load_model_refuses_tasks_it_cannot_keep(changed, sections, words):
+    from topic_sum.inference.errors import ModelRefused
+    from topic_sum.inference.model import load_model
+
+    with pytest.raises(ModelRefused) as refused:
+        load_model(changed(**sections), "a/b", "c", 1)
+    assert words in str(refused.value)
+
+
+def test_a_new_revision_replaces_the_old_one_while_requests_go_on(
+    serve, model_hub, model_folder, changed, text, until
+):
+    first = model_hub.publish(model_folder, "demo/moving")
+    server = serve(MODEL_REPO="demo/moving", MODEL_CHECK_SECONDS="1")
+    assert server.get("/api/v1/model").json["revision"] == first
+    second = model_hub.publish(changed(metrics={"rougeL": 99.0}), "demo/moving")
+    seen = []
+
+    def swapped():
+        answer = server.post("/api/v1/analyze", {"text": text("sport", seed=len(seen))})
+        assert answer.status == 200, answer.raw
+        seen.append(answer.json["model"]["revision"])
+        return seen[-1] == second
+
+    until(swapped, "the new revision serves")
+    assert seen[0] == first
+    assert server.get("/api/v1/model").json["metrics"]["rougeL"] == 99.0
+
+
+def test_a_broken_new_revision_is_refused_counted_and_left_alone(
+    serve, model_hub, model_folder, changed, until
+):
+    first = model_hub.publish(model_folder, "demo/breaking")
+    server = serve(MODEL_REPO="demo/breaking", MODEL_CHECK_SECONDS="1")
+    broken = model_hub.publish(changed(format=3), "demo/breaking")
+    until(lambda: "is refused" in server.log, "the refusal is logged")
+    assert f"demo/breaking@{broken[:8]} is refused" in server.log
+    assert f"still serving {first[:8]}" in server.log
+    body = server.get("/api/v1/model").json
+    assert body["revision"] == first
+    assert "format 3" in body["trouble"]
+    assert (
+        'topic_sum_model_events_total{event="model_refused"} 1.0'
+        in server.get("/api/v1/metrics").raw.decode()
+    )
+    # The tag moves back: all is well again, and nothing was reloaded.
+    fixed = model_hub.publish(model_folder, "demo/breaking")
+    until(lambda: server.get("/api/v1/model").json["revision"] == fixed, "the repaired revision serves")
+    assert server.get("/api/v1/model").json["trouble"] is None

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 14, 40
+MOST_DOTS = 25  # beyond that they hide the line
 COLOURS = ("#2563c9", "#c2570c", "#5f6b7a")  # blue, orange, grey: told apart without red and green
 
 
@@ -25,8 +26,7 @@ def line_chart(
     for (name, points), colour in zip(kept.items(), COLOURS, strict=False):
         path = " ".join(f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        dots = points if len(points) <= 60 else points[:: math.ceil(len(points) / 60)]
-        for x, y in dots:
+        for x, y in points if len(points) <= MOST_DOTS else ():
             told = escape(f"{name}: {y:.4g} at {x:g}")
             parts.append(
                 f'<circle cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="3" fill="{colour}">'

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from t5sum import StageError
 
 SPIECE = "spiece.model"
+WORD = re.compile(r"\w+")
 SAMPLE = 200  # texts compared
 LONGEST = 2000  # characters of each
 
@@ -41,6 +44,8 @@ def load_tokenizer(folder: Path, texts: Sequence[str]) -> Any:
         )
     spiece = folder / SPIECE
     if not spiece.exists():
+        if not (folder / "tokenizer.json").exists():  # transformers makes up one of 104 tokens
+            raise StageError(f"the base model has no tokenizer: neither tokenizer.json nor {SPIECE}", 2)
         return tokenizer
     sample = [text[:LONGEST] for text in texts[:SAMPLE]]
     if agrees(tokenizer, spiece, sample):
@@ -117,7 +122,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path, seed: i
     try:
         with quiet_descriptor(2):
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts), model_writer=model, model_type="unigram",
+                sentence_iterator=iter(texts + whole_words(texts)), model_writer=model, model_type="unigram",
                 vocab_size=vocab_size, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False,
                 character_coverage=0.9999,
                 normalization_rule_name="nmt_nfkc", max_sentence_length=100_000, num_threads=1,
@@ -130,6 +135,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path, seed: i
     if not agrees(tokenizer, folder / SPIECE, [text[:LONGEST] for text in texts[:SAMPLE]]):
         raise AssertionError("the trained tokenizer differs from its own sentencepiece model")
     return tokenizer
+
+
+def whole_words(texts: Iterable[str], least: int = 5) -> list[str]:
+    """Lines that let frequent words become pieces; the trainer reads them after the texts.
+
+    sentencepiece looks for pieces in the list of different words, and only at strings found in two of them: a
+    word that never stands beside a comma or a full stop is not even considered. On the demo's articles a text
+    took 1.65 times the tokens without these lines.
+    """
+    counts = Counter(word for text in texts for word in WORD.findall(text))
+    return [word + sign for word, count in sorted(counts.items()) if count >= least for sign in ".,"]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForSeq2SeqLM, Seq2SeqTrainingArguments, T5Config
+from transformers import AutoModelForSeq2SeqLM, Seq2SeqTrainingArguments
 
 from t5sum import StageError
 from t5sum.batches import Collate
@@ -23,6 +23,7 @@ from t5sum.config import Config, ScratchConfig, TrainConfig
 from t5sum.data import newest
 from t5sum.progress import Progress, say
 from t5sum.runs import Run, read_json, write_json
+from t5sum.scratch import scratch_model
 from t5sum.tasks import Examples, examples, normalise, source_text
 from t5sum.tokens import first_line, load_tokenizer, train_tokenizer
 from t5sum.trainer import (
@@ -49,13 +50,7 @@ def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed:
     """The base model in fp32, or one of our own shape with random weights. Raises StageError (2)."""
     transformers.set_seed(seed)
     if base is None:
-        shape = T5Config(
-            vocab_size=len(tokenizer), d_model=scratch.d_model, d_kv=scratch.d_kv, d_ff=scratch.d_ff,
-            num_layers=scratch.num_layers, num_heads=scratch.num_heads, dropout_rate=scratch.dropout,
-            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.pad_token_id, architectures=["T5ForConditionalGeneration"],
-        )  # fmt: skip
-        return transformers.T5ForConditionalGeneration(shape)
+        return scratch_model(scratch, tokenizer)
     try:
         family = transformers.AutoConfig.from_pretrained(base).model_type
         if family not in FAMILIES:

@@ -1,8 +1,8 @@
 """A T5 of our own shape, for the demo and the tests: weights that are random but know where to look.
 
 A summary copies names and numbers out of the text. From T5's usual random weights a model of this size learns
-the wording of summaries in the demo's few minutes, but no copying. Two choices of the first weights bring that
-forward; both are learned on from there like any others:
+the wording of summaries in the demo's few minutes, but no copying. Two choices of the first weights bring
+copying forward; both are learned on from there like any others:
 
 - cross-attention begins by handing over what it looks at (values times output is the identity), after
   "Mimetic Initialization of Self-Attention Layers", Trockman and Kolter 2023;

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, validate_repo_id
 
 from gazeta.progress import watched
 from gazeta.shards import DATA, DUPLICATES, LINEAGE, Revision
@@ -43,8 +43,8 @@ class Stale(Exception):
 class Hub:
     """One dataset repository. Creating it touches nothing; every method may raise HubProblem."""
 
-    def __init__(self, repo: str, token: str, endpoint: str):
-        self.repo, self.token, self.endpoint = repo, token, endpoint
+    def __init__(self, repo: str, token: str, endpoint: str, cache_dir: Path | None = None):
+        self.repo, self.token, self.endpoint, self.cache_dir = repo, token, endpoint, cache_dir
         self.api = HfApi(endpoint=endpoint, token=token)
 
     def check_token(self) -> None:
@@ -86,6 +86,7 @@ class Hub:
                         revision=sha,
                         token=self.token,
                         endpoint=self.endpoint,
+                        cache_dir=self.cache_dir,
                     )
                 )
                 for path in watched(wanted, f"files of {self.repo}", len(wanted))
@@ -140,12 +141,10 @@ class Hub:
             if not isinstance(error.__cause__, HTTPError):
                 raise
             raise self._problem(error.__cause__) from error.__cause__
-        except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError) as error:
+        except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             raise self._problem(error) from error
 
     def _problem(self, error: Exception) -> Exception:
-        if isinstance(error, HFValidationError):
-            return HubProblem(f"DATASET_REPO={self.repo!r} is no repository name; it looks like user/name", 2)
         if isinstance(error, OfflineModeIsEnabled):
             return HubProblem("HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it to publish", 2)
         if not isinstance(error, HfHubHTTPError):
@@ -174,4 +173,12 @@ def from_settings() -> Hub:
     for name, value in (("DATASET_REPO", settings.DATASET_REPO), ("HF_TOKEN", settings.hub_token())):
         if not value:
             raise HubProblem(f"{name} is not set; see .env.example", 2)
+    try:
+        validate_repo_id(settings.DATASET_REPO)
+        named = "/" in settings.DATASET_REPO
+    except HFValidationError:
+        named = False
+    if not named:
+        line = f"DATASET_REPO={settings.DATASET_REPO!r} is no repository name; it looks like user/name"
+        raise HubProblem(line, 2)
     return Hub(settings.DATASET_REPO, settings.hub_token(), settings.HF_ENDPOINT)

@@ -166,8 +166,7 @@ def publish(store: Store, target: Hub, accepted: Sequence[str] = (), tokenizer: 
         if target.head() is None:
             target.create()
     except HubProblem as problem:
-        absent = problem
-        say(f"{problem}; the dataset is made all the same, and kept")
+        absent = problem  # the dataset is made all the same, and kept
     for _ in range(TRIES):
         before, parent = None, ""
         if absent is None:

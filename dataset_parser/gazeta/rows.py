@@ -143,12 +143,12 @@ def one_row_a_story(
 def splits_by_time(count: int) -> list[str]:
     """The split of each of `count` rows, oldest first: the newest 5% test, the 5% before them validation.
 
-    At least one row each from three rows on; fewer than MIN_ROWS rows cannot be split: all are train.
+    At least one row each from three rows on; fewer than MIN_ROWS rows cannot be split: all are train. Both
+    bounds only ever move on as newer rows come: what a model was trained on is never tested with later.
     """
-    held_out = max(1, count // HELD_OUT) if count >= MIN_ROWS else 0
-    return (
-        ["train"] * (count - 2 * held_out) + ["validation"] * held_out + ["test"] * held_out
-    )  # fmt: skip
+    test = max(1, count // HELD_OUT) if count >= MIN_ROWS else 0
+    validation = max(2, 2 * count // HELD_OUT) - test if count >= MIN_ROWS else 0
+    return ["train"] * (count - validation - test) + ["validation"] * validation + ["test"] * test
 
 
 def plan(

@@ -1,0 +1,115 @@
+"""What the dataset's tests share: a good article to bend, invented news, stores, the publisher to run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from gazeta.items import Article
+from gazeta.rules import Row
+from gazeta.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = Row(
+    text="В Зареченске закончили ремонт моста через реку Быструю. Движение по нему откроют в пятницу утром.\n"
+    "Рабочие заменили опоры и уложили новый асфальт, рассказал инженер Семен Ладейкин. По его словам, мост"
+    " выдержит"
+    " и тяжелые грузовики.\n"
+    "Жители ждали открытия почти год: объезд занимал около сорока минут. Автобусы вернутся на прежний путь"
+    " со"
+    " следующей недели, а ночью движение будут закрывать для проверки.",
+    summary="Мост в центре Зареченска снова открывают после года ремонта, автобусы пойдут прежней дорогой.",
+    title="В Зареченске открывают мост через Быструю",
+    date="2024-05-17 09:30:00",
+    url="https://www.gazeta.ru/social/2024/05/17/18800001.shtml",
+    rubric="social",
+    summary_origin="lead",
+    fetched_at="2024-05-18 06:00:00",
+)
+
+
+@pytest.fixture(scope="session")
+def good() -> Row:
+    """An article that breaks no rule."""
+    return GOOD
+
+
+@pytest.fixture(scope="session")
+def invented() -> Callable[[int], list[Row]]:
+    """The first `count` of the demo's invented articles, as rows."""
+    sys.path.insert(0, str(ROOT / "demo"))
+    from news import generate
+
+    def rows(count: int) -> list[Row]:
+        return [
+            Row(
+                text="\n".join(told["paragraphs"]),
+                summary=told["summary"],
+                title=told["title"],
+                date=told["date"],
+                url=f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml",
+                rubric=told["rubric"],
+                summary_origin="lead",
+                fetched_at="2026-01-01 00:00:00",
+            )
+            for number, told in enumerate(generate(count))
+        ]
+
+    return rows
+
+
+def keep_all(path: Path, rows: Iterable[Row]) -> None:
+    with Store(path) as store:
+        crawl = store.start_crawl("gazeta", {"limit": "10"})
+        with store.transaction():
+            for row in rows:
+                store.keep(
+                    row.url,
+                    Article(
+                        row.url, row.title, row.summary, row.text, row.date, row.rubric, summary_origin="lead"
+                    ),
+                    crawl,
+                )
+        store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 10, "kept": 10})
+
+
+@pytest.fixture
+def fill() -> Callable[[Path, Iterable[Row]], None]:
+    """Put rows into the store of an artifacts folder, as a crawl would."""
+
+    def into(artifacts: Path, rows: Iterable[Row]) -> None:
+        keep_all(artifacts / "crawl" / "crawl.sqlite3", rows)
+
+    return into
+
+
+@pytest.fixture
+def run_publish(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m gazeta.publish` as a user would. `hub` may be None; `set` overrides the"
+    " environment."""
+
+    def run(hub, artifacts: Path, *arguments: str, **set: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "ARTIFACTS_DIR": str(artifacts),
+            "DATASET_REPO": "demo/news",
+            "OMP_NUM_THREADS": "1",
+            **(hub.environment(tmp_path / "hf") if hub else {}),
+            **set,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "gazeta.publish", *arguments],
+            cwd=ROOT / "dataset_parser",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

@@ -134,42 +134,50 @@ def test_a_local_copy_damaged_on_disk_is_fetched_again(serve, published, tmp_pat
     assert server.get("/api/v1/model").json["revision"] == published
 
 
-def refusal(serve, until, repo):
-    """What the log says about a model that must not serve."""
-    server = serve(wait=False, MODEL_REPO=repo)
-    until(lambda: "error:" in server.log, "the log says why")
-    assert server.get("/health/ready").status == 503
-    assert "Traceback" not in server.log, server.log
-    [line] = [line for line in server.log.splitlines() if line.startswith("error:")]
-    assert "is refused" in line
-    return line
+@pytest.fixture
+def refusal(model_hub, tmp_path, caplog):
+    """What the log says about a published model that must not serve."""
+
+    def refused(folder, repo):
+        from topic_sum.inference.revision import Source
+        from topic_sum.inference.service import Limits, Service
+
+        commit = model_hub.publish(folder, repo)
+        source = Source(repo, "production", tmp_path / "copies", model_hub.url, model_hub.token)
+        service = Service(source, Limits(1, 4, 60, 16, 10, 300))
+        service.refresh()
+        service.refresh()
+        service.stop()
+        assert not service.ready
+        [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert line.startswith(f"error: model {repo}@{commit[:8]} is refused: ")
+        assert service.trouble in line
+        return line
+
+    return refused
 
 
-def test_an_unknown_format_is_refused(serve, until, model_hub, changed):
-    model_hub.publish(changed(format=2), "demo/format")
-    assert "format 2, this API reads format 1" in refusal(serve, until, "demo/format")
+def test_an_unknown_format_is_refused(refusal, changed):
+    assert "format 2, this API reads format 1" in refusal(changed(format=2), "demo/format")
 
 
-def test_a_missing_file_is_named(serve, until, model_hub, changed):
+def test_a_missing_file_is_named(refusal, changed):
     folder = changed()
     (folder / "ct2" / "model.bin").unlink()
-    model_hub.publish(folder, "demo/missing")
-    assert "ct2/model.bin is missing" in refusal(serve, until, "demo/missing")
+    assert "ct2/model.bin is missing" in refusal(folder, "demo/missing")
 
 
-def test_a_damaged_ct2_model_is_refused(serve, until, model_hub, changed):
+def test_a_damaged_ct2_model_is_refused(refusal, changed):
     folder = changed()
     model = folder / "ct2" / "model.bin"
     model.write_bytes(model.read_bytes()[:20_000])
-    model_hub.publish(folder, "demo/damaged")
-    assert "ct2/ cannot be loaded" in refusal(serve, until, "demo/damaged")
+    assert "ct2/ cannot be loaded" in refusal(folder, "demo/damaged")
 
 
-def test_a_pickle_is_never_loaded_by_its_name(serve, until, model_hub, changed):
+def test_a_pickle_is_never_loaded_by_its_name(refusal, changed):
     folder = changed(topic={"path": "topics/topics.pkl"})
     (folder / "topics" / "topics.pkl").write_bytes(pickle.dumps([1]))
-    model_hub.publish(folder, "demo/pickle")
-    assert "topics/topics.pkl" in refusal(serve, until, "demo/pickle")
+    assert "topics/topics.pkl" in refusal(folder, "demo/pickle")
 
 
 def test_load_model_refuses_a_pickle_named_skops(changed, tmp_path):

@@ -10,12 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import sklearn
-from skops.io import load as skops_load
-from skops.io.exceptions import UntrustedTypesFoundException
+import sklearn.exceptions
+import sklearn.utils
 
 from .errors import ModelRefused
 from .text import normalise
+
+# skops asks for every estimator there is, to trust them all: that imports the whole of scikit-learn, two more
+# seconds of each start. Here the trusted types are named below, so its question gets an empty answer.
+_all_estimators = sklearn.utils.all_estimators
+sklearn.utils.all_estimators = lambda *args, **kwargs: []
+try:
+    from skops.io import load as skops_load
+    from skops.io.exceptions import UntrustedTypesFoundException
+finally:
+    sklearn.utils.all_estimators = _all_estimators
 
 # The only types a model file may hold. Anything else in it is refused before a single object is built.
 _TRUSTED_MODULES = (

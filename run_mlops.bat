@@ -1,18 +1,21 @@
 @echo off
 rem Collects news, trains on them and serves the model: stages parser, training, api, in that order.
-rem Twin of run_mlops.sh. The sequence is here; what takes thought is in doctor.py, setup_venv.py and demo\.
+rem Twin of run_mlops.sh: a change here is a change there. The sequence is here; what takes thought is in
+rem doctor.py (checks), setup_venv.py (packages), stage.py (settings, logs) and demo\.
+rem No delayed expansion and no blocks around paths, so that any character may stand in a folder's name.
 setlocal EnableExtensions DisableDelayedExpansion
-chcp 65001 >nul 2>&1
+set "called_from=%CD%"
 cd /d "%~dp0" || exit /b 2
 
-rem ---- the window stays open when the file was double-clicked: Explorer runs cmd /c ""...\run_mlops.bat" "
+rem ---- a double-clicked window stays open: Explorer, and nothing else, runs cmd /c ""...\run_mlops.bat" "
 set "hold="
+if not defined CMDCMDLINE goto :console
 setlocal EnableDelayedExpansion
-if defined CMDCMDLINE (
-  set "line=!CMDCMDLINE:"=!"
-  if not "!line:run_mlops.bat=!"=="!line!" endlocal& set "hold=1"& setlocal
-)
-endlocal & set "hold=%hold%"
+set "line=!CMDCMDLINE:"='!"
+set "clicked="
+if "!line:~-3!"=="' '" set "clicked=1"
+endlocal & set "hold=%clicked%"
+:console
 if defined MLOPS_NO_PAUSE set "hold="
 
 set "demo="
@@ -27,219 +30,231 @@ set "code=0"
 
 :option
 if "%~1"=="" goto :options_read
+if "%~1"=="--demo" set "demo=1" & goto :next
+if "%~1"=="--quick" set "quick=1" & goto :next
+if "%~1"=="--no-docker" set "docker=" & goto :next
+if "%~1"=="--exit" set "leave=1" & goto :next
+if "%~1"=="--dry-run" set "dry=1" & goto :next
+if "%~1"=="--no-pause" set "hold=" & goto :next
+if "%~1"=="--help" goto :usage
+if "%~1"=="-h" goto :usage
 set "option=%~1"
-if "%option%"=="--demo"      (set "demo=1"   & shift & goto :option)
-if "%option%"=="--quick"     (set "quick=1"  & shift & goto :option)
-if "%option%"=="--no-docker" (set "docker="  & shift & goto :option)
-if "%option%"=="--exit"      (set "leave=1"  & shift & goto :option)
-if "%option%"=="--dry-run"   (set "dry=1"    & shift & goto :option)
-if "%option%"=="--no-pause"  (set "hold="    & shift & goto :option)
-if "%option%"=="--help"      goto :usage
-if "%option%"=="-h"          goto :usage
-if "%option%"=="--only"      goto :valued
-if "%option%"=="--from"      goto :valued
-if "%option%"=="--news"      goto :valued
-call :wrong "unknown option %option%"
-goto :finish
-
-:valued
-if "%~2"=="" call :wrong "%option% needs a value" & goto :finish
+if "%~1"=="--only" goto :value
+if "%~1"=="--from" goto :value
+if "%~1"=="--news" goto :value
+set "wrong=unknown option %~1"
+goto :wrong
+:value
+set "wrong=%~1 needs a value"
+if "%~2"=="" goto :wrong
 set "%option:~2%=%~2"
 shift
+:next
 shift
 goto :option
 
 :options_read
-for %%S in ("%only%" "%from%") do (
-  if not "%%~S"=="" if not "%%~S"=="parser" if not "%%~S"=="training" if not "%%~S"=="api" (
-    call :wrong "no stage %%~S; the stages are parser, training, api"
-    goto :finish
-  )
-)
-if defined only if defined from call :wrong "--only and --from exclude each other" & goto :finish
-if defined news if not defined demo call :wrong "--news goes with --demo" & goto :finish
-if defined news if not exist "%news%" call :wrong "cannot read %news%" & goto :finish
-if defined demo if defined quick call :wrong "--demo and --quick exclude each other" & goto :finish
-set "local=%demo%%quick%"
-if defined local set "docker="
+set "stage=%only%%from%"
+set "wrong=--only and --from exclude each other"
+if defined only if defined from goto :wrong
+set "wrong=no stage %stage%; the stages are parser, training, api"
+if defined stage if not "%stage%"=="parser" if not "%stage%"=="training" if not "%stage%"=="api" goto :wrong
+set "wrong=--news goes with --demo"
+if defined news if not defined demo goto :wrong
+if not defined news goto :news_found
+pushd "%called_from%"
+for %%F in ("%news%") do set "news=%%~fF"
+popd
+set "wrong=cannot read %news%"
+if not exist "%news%" goto :wrong
+:news_found
+set "wrong=--demo and --quick exclude each other"
+if defined demo if defined quick goto :wrong
+if defined demo set "docker="
+if defined quick set "docker="
 set "stages=parser training api"
 if "%from%"=="training" set "stages=training api"
 if "%from%"=="api" set "stages=api"
 if defined only set "stages=%only%"
 
-rem ---- settings
-set "training="
-set "site="
+rem ---- settings: stage.py reads them from these files, the same way for both scripts
+set "settings=--settings .env"
+set "artifacts="
 set "stand_ins="
-set "limit="
-if not defined local (
-  if exist ".env" call :read_settings ".env"
-  goto :settings_read
-)
-set "mine=%SITE_URL%"
-call :read_settings "demo\demo.env" override
+set "collect="
+set "train="
+set "source="
+if defined demo goto :demo_settings
+if defined quick goto :quick_settings
+goto :settings_known
+:demo_settings
 rem Real news must not mix with the invented ones: each source has a Hub and a crawl of its own.
 set "source=demo"
-if defined quick set "source=quick"
-if defined news for %%F in ("%news%") do for %%G in ("%%~nF") do set "source=demo-%%~nG"
-set "ARTIFACTS_DIR=%CD%\artifacts\%source%"
-set "HF_HOME=%CD%\artifacts\%source%\hf"
-set "training=config=../demo/train.yaml"
-if defined quick set "training=%training% config=../demo/train_real_news.yaml"
-if defined news set "training=%training% config=../demo/train_real_news.yaml"
-if defined quick (
-  set "SITE_URL=%mine%"
-  set "CRAWL_DELAY="
-  set "stand_ins=--hub-only"
-  set "limit=--limit 200"
-) else (
-  call set "site=%%SITE_URL%%"
-)
-:settings_read
+set "train= config=../demo/train.yaml"
+if not defined news goto :demo_source
+for %%F in ("%news%") do set "source=%%~nxF"
+if "%source:~-3%"==".gz" set "source=%source:~0,-3%"
+if "%source:~-6%"==".jsonl" set "source=%source:~0,-6%"
+set "source=demo-%source%"
+set stand_ins= --news "%news%"
+set "train=%train% config=../demo/train_real_news.yaml"
+:demo_source
+rem No quotes around these settings and commands: they hold quoted paths, and quotes do not nest
+set artifacts= --artifacts "artifacts/%source%"
+set settings=--override demo/demo.env%artifacts%
+goto :settings_known
+:quick_settings
+set "source=quick"
+set "artifacts= --artifacts artifacts/quick"
+set settings=--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT"%artifacts%
+set "stand_ins= --hub-only"
+set "collect= --limit 200"
+set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml"
+:settings_known
 set "PYTHONUTF8=1"
 
-rem From here values are read as !name!, so that & and parentheses in a path stay what they are.
-setlocal EnableDelayedExpansion
+rem ---- Python, by what it answers: the Store's python.exe exists and does nothing. "call", as it may be a .bat
+set "python="
+set "test=import sys; sys.exit(sys.version_info < (3, 11))"
+if defined PYTHON call "%PYTHON%" -c "%test%" >nul 2>&1 && set python="%PYTHON%"
+for %%P in ("py -3.11" "py -3.12" "py -3.13" "py -3" python3 python) do if not defined python call :try_python %%P
+set "wrong=no Python 3.11 or newer found; install it from python.org"
+if not defined python goto :stop_2
+set "venv=.venv\Scripts\python.exe"
 
-rem ---- one run at a time: Windows opens a file for writing only once
-if defined dry goto :unlocked
-if not exist "artifacts\" mkdir artifacts || (>&2 echo error: cannot write into this folder& set "code=2"& goto :finish)
-2>nul (9>artifacts\run.lock (call )) || (
-  >&2 echo error: another run of this folder is active; wait for it or stop it
-  set "code=6"
-  goto :finish
-)
-call :main 9>artifacts\run.lock
-goto :finish
-:unlocked
-call :main
+set "parts="
+for %%S in (%stages%) do call :add_part %%S
+set "plan=checks %stages%"
+if defined parts set "plan=checks packages %stages%"
+
+if defined dry call :main & goto :finish
+
+rem ---- one run at a time: Windows lets a file be written through one redirection only, until this cmd has ended
+set "wrong=cannot write into the folder artifacts"
+if not exist "artifacts\" mkdir artifacts 2>nul
+2>nul (type nul >artifacts\probe) || goto :stop_2
+del artifacts\probe
+set "locked=1"
+2>nul (9>artifacts\run.lock (call )) && call :main 9>artifacts\run.lock
+if not defined locked goto :finish
+>&2 echo error: another run of this folder is active; wait for it or stop it
+set "code=6"
 goto :finish
 
 :main
-rem ---- Python, checks, packages
-set "found="
-set "test=import sys; sys.exit(sys.version_info < (3, 11))"
-if defined PYTHON "!PYTHON!" -c "!test!" >nul 2>&1 && set "found="!PYTHON!""
-if not defined found py -3 -c "!test!" >nul 2>&1 && set "found=py -3"
-if not defined found python -c "!test!" >nul 2>&1 && set "found=python"
-if not defined found python3 -c "!test!" >nul 2>&1 && set "found=python3"
-if not defined found (
-  >&2 echo error: no Python 3.11 or newer found; install it from python.org
-  set "code=2"
-  exit /b
-)
-set "parts="
-for %%S in (!stages!) do (
-  if "%%S"=="training" (set "parts=!parts! training") else if not defined docker set "parts=!parts! %%S"
-)
-set "check=!found! doctor.py --stages !stages: =,!"
-if not defined docker set "check=!check! --no-docker"
-if defined local set "check=!check! --small"
+set "locked="
+if defined dry goto :stages
+call %python% stage.py begin %plan%
+set "code=%errorlevel%"
+if not "%code%"=="0" exit /b %code%
+:stages
+for %%S in (%plan%) do call :stage %%S
+if defined dry exit /b 0
+if defined source call %python% demo/services.py stop --root "artifacts/%source%"
+set "open="
+if defined hold set "open= --open"
+call %python% stage.py end%artifacts%%open%
+exit /b 0
 
-call :say "checks and packages"
-call :prepare
-if not "!code!"=="0" goto :stop
-for %%S in (!stages!) do (
-  if "!code!"=="0" (
-    call :say "stage %%S"
-    call :stage_%%S
-    if not "!code!"=="0" (
-      >&2 echo error: stage %%S ended with exit code !code!; the stages after it were not started
-    ) else if not defined dry echo stage %%S: done
-  )
-)
-:stop
-if defined local if not defined dry !found! demo\services.py stop --root artifacts\!source!
-exit /b
+:stage
+if not "%code%"=="0" exit /b %code%
+echo.
+echo == %1
+call :stage_%1
+if not "%code%"=="0" >&2 echo error: %1 ended with exit code %code%; nothing was started after it
+exit /b %code%
 
-:prepare
-if defined local (
-  set "command=!found! demo\services.py start --root artifacts\!source! !stand_ins!"
-  if defined news set "command=!command! --news "!news!""
-  call :run .
-  if not "!code!"=="0" exit /b
-)
-set "command=!check!"
-call :run .
-if not "!code!"=="0" exit /b
-if not defined parts exit /b
-set "command=!found! setup_venv.py!parts!"
-call :run .
-exit /b
+:stage_checks
+set "where="
+if not defined docker set "where= --no-docker"
+if not defined source goto :doctor
+set "where=%where% --small"
+set command=python demo/services.py start --root "artifacts/%source%"%stand_ins%
+call :run checks .
+if not "%code%"=="0" exit /b %code%
+:doctor
+set "command=python doctor.py --stages %stages: =,%%where%"
+call :run checks .
+exit /b %code%
+
+:stage_packages
+set "command=python setup_venv.py%parts%"
+call :run packages .
+exit /b %code%
 
 :stage_parser
-if defined docker (
-  set "command=docker compose -f docker-compose.parser.yml run --rm --build parser"
-  call :run .
-) else (
-  set "command=..\.venv\Scripts\python.exe -m gazeta !limit!"
-  call :run dataset_parser
-)
-exit /b
+set "command=docker compose -f docker-compose.parser.yml run --rm --build parser"
+if defined docker call :run parser . & goto :end_stage
+set "command=..\%venv% -m gazeta%collect%"
+call :run parser dataset_parser
+:end_stage
+exit /b %code%
 
 :stage_training
-set "command=..\.venv\Scripts\python.exe main.py !training!"
-call :run t5_training
-exit /b
+set "command=..\%venv% main.py%train%"
+call :run training t5_training
+exit /b %code%
 
 :stage_api
-if defined docker (
-  set "command=docker compose -f docker-compose.api.yml up --build --detach --wait"
-  call :run .
-  if not "!code!"=="0" exit /b
-  if not defined PORT set "PORT=8000"
-  if not defined dry echo The API answers at http://127.0.0.1:!PORT!/ until: docker compose -f docker-compose.api.yml down
-  if not defined leave exit /b
-  set "command=docker compose -f docker-compose.api.yml down"
-  call :run .
-  exit /b
-)
-if not defined demo if not defined leave (
-  set "command=..\.venv\Scripts\python.exe -m topic_sum"
-  call :run topic_sum_api
-  exit /b
-)
-set "command=.venv\Scripts\python.exe demo\show.py"
-if defined site set "command=!command! --site !site!"
-if defined leave set "command=!command! --exit"
-call :run .
-exit /b
+if defined docker goto :api_in_docker
+set "where="
+if defined leave set "where= --exit"
+set "command=%venv% demo/show.py --newest%where%"
+if defined demo call :run api . & goto :end_stage
+set "command=%venv% demo/show.py%where%"
+if defined leave call :run api . & goto :end_stage
+set "command=..\%venv% -m topic_sum"
+call :run api topic_sum_api
+exit /b %code%
+:api_in_docker
+set "command=docker compose -f docker-compose.api.yml up --build --detach --wait"
+call :run api .
+if not "%code%"=="0" exit /b %code%
+set "command=python demo/show.py --running"
+call :run api .
+if not "%code%"=="0" exit /b %code%
+set "command=docker compose -f docker-compose.api.yml down"
+if defined leave call :run api .
+exit /b %code%
 
 :run
-rem Runs !command! in the folder %1 and leaves its exit code in code; with --dry-run only says so.
-if defined dry (
-  if "%~1"=="." (echo !command!) else echo (cd %~1 ^&^& !command!^)
-  exit /b
-)
-pushd "%~1" || (set "code=2"& exit /b)
-!command!
-set "code=!errorlevel!"
-popd
-exit /b
+rem run STAGE FOLDER: runs %command% there and leaves its exit code in code; with --dry-run only says so
+if defined dry goto :say_command
+call %python% stage.py run %1 %settings% --in %2 -- %command%
+set "code=%errorlevel%"
+exit /b %code%
+:say_command
+if "%~2"=="." goto :say_here
+echo (cd %2 ^&^& %command%)
+exit /b 0
+:say_here
+echo %command%
+exit /b 0
 
-:say
-echo(
-echo == %~1
-exit /b
+:add_part
+if defined docker if not "%1"=="training" exit /b 0
+set "parts=%parts% %1"
+exit /b 0
 
-:read_settings
-rem NAME=VALUE lines of the file %1; with "override" they win over the environment.
-for /f "usebackq eol=# tokens=1,* delims==" %%A in ("%~1") do (
-  if "%~2"=="override" (set "%%A=%%~B") else if not defined %%A set "%%A=%%~B"
-)
-exit /b
+:try_python
+call %~1 -c "%test%" >nul 2>&1 && set "python=%~1"
+exit /b 0
 
 :wrong
->&2 echo error: %~1; see run_mlops.bat --help
+set "wrong=%wrong%; see run_mlops.bat --help"
+:stop_2
+setlocal EnableDelayedExpansion
+>&2 echo error: !wrong!
+endlocal
 set "code=2"
-exit /b
+goto :finish
 
 :usage
 echo Usage: run_mlops.bat [options]
-echo(
+echo.
 echo Stages, in this order: parser (collect and publish the dataset), training (fine-tune, evaluate and
 echo publish the model), api (serve it). The run stops at the first stage that fails, with its exit code.
-echo(
+echo.
 echo   --demo         the whole cycle on this computer alone: stand-in news site and Hub, a small T5
 echo                  trained on the spot; needs no Docker, no token, no network but the package index
 echo   --news FILE    with --demo: the stand-in site serves the articles of FILE (.jsonl or .jsonl.gz)
@@ -252,15 +267,14 @@ echo   --exit         do not stay: ask the API about one article, then stop it
 echo   --dry-run      print the commands instead of running them
 echo   --no-pause     never wait for a key (this file waits when it was double-clicked)
 echo   --help         this text
-echo(
+echo.
 echo Settings are read from .env (see .env.example); the environment wins over it.
 echo Exit codes: 0 done or nothing to do, 1 unexpected, 2 wrong usage or setting, 3 the site changed or
 echo the data failed its tests, 4 the model was not promoted, 5 a service is not there (Hub, site, Docker,
 echo port), 6 another run is active.
 
 :finish
-if defined hold (
-  echo(
-  pause
-)
+if not defined hold exit /b %code%
+echo.
+pause
 exit /b %code%

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Collects news, trains on them and serves the model: stages parser, training, api, in that order.
-# Twin of run_mlops.bat. The sequence is here; what takes thought is in doctor.py, setup_venv.py and demo/.
+# Twin of run_mlops.bat: a change here is a change there. The sequence is here; what takes thought is in
+# doctor.py (checks), setup_venv.py (packages), stage.py (settings, logs) and demo/.
 set -u
 
 usage() {
@@ -32,6 +33,7 @@ TEXT
 
 wrong() { echo "error: $1; see ./run_mlops.sh --help" >&2; exit 2; }
 
+called_from=$PWD
 cd "$(dirname "$0")" || exit 2
 demo='' news='' quick='' only='' from='' docker=1 leave='' dry=''
 while [ $# -gt 0 ]; do
@@ -56,7 +58,8 @@ for stage in $only $from; do
 done
 [ -z "$only" ] || [ -z "$from" ] || wrong "--only and --from exclude each other"
 [ -z "$news" ] || [ -n "$demo" ] || wrong "--news goes with --demo"
-[ -z "$news" ] || [ -r "$news" ] || wrong "cannot read $news"
+case $news in '' | /*) ;; *) news=$called_from/$news ;; esac
+[ -z "$news" ] || [ -f "$news" ] || wrong "cannot read $news"
 [ -z "$demo" ] || [ -z "$quick" ] || wrong "--demo and --quick exclude each other"
 [ -z "$demo$quick" ] || docker=''
 case $only in
@@ -64,136 +67,130 @@ case $only in
   *) stages=$only ;;
 esac
 
-# ---- settings: NAME=VALUE lines; a value may hold spaces, =, quotes around it, a Windows line end
-read_settings() { # FILE, then "override" when the file wins over the environment
-  local line name value
-  while IFS= read -r line || [ -n "$line" ]; do
-    line=${line%$'\r'}
-    case $line in '' | '#'*) continue ;; *=*) ;; *) continue ;; esac
-    name=${line%%=*} value=${line#*=}
-    case $value in \"*\") value=${value#\"} value=${value%\"} ;; \'*\') value=${value#\'} value=${value%\'} ;; esac
-    [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || { echo "error: $1: $name is not a variable's name" >&2; exit 2; }
-    [ "${2:-}" != override ] && [ -n "${!name+set}" ] || export "$name=$value"
-  done <"$1"
-}
-training=() site='' stand_ins=() limit=()
-if [ -n "$demo$quick" ]; then
-  mine=${SITE_URL:-}
-  read_settings demo/demo.env override
+# ---- settings: stage.py reads them from these files, the same way for both scripts
+settings=(--settings .env) artifacts=() stand_ins=() collect=() train=()
+if [ -n "$demo" ]; then
   # Real news must not mix with the invented ones: each source has a Hub and a crawl of its own.
   source=demo
-  [ -z "$quick" ] || source=quick
-  [ -z "$news" ] || { source=${news##*/} source=demo-${source%%.*}; }
-  export ARTIFACTS_DIR=$PWD/artifacts/$source
-  export HF_HOME=$ARTIFACTS_DIR/hf
-  training=(config=../demo/train.yaml)
-  [ -z "$quick$news" ] || training+=(config=../demo/train_real_news.yaml)
-  if [ -n "$quick" ]; then
-    unset SITE_URL CRAWL_DELAY
-    [ -z "$mine" ] || export SITE_URL=$mine
-    stand_ins=(--hub-only) limit=(--limit 200)
-  else
-    site=$SITE_URL
-    [ -z "$news" ] || stand_ins=(--news "$news")
+  if [ -n "$news" ]; then
+    source=${news##*/} source=${source%.gz} source=demo-${source%.jsonl}
+    stand_ins=(--news "$news")
   fi
-elif [ -f .env ]; then
-  read_settings .env
+  artifacts=(--artifacts "artifacts/$source")
+  settings=(--override demo/demo.env "${artifacts[@]}")
+  train=(config=../demo/train.yaml)
+  [ -z "$news" ] || train+=(config=../demo/train_real_news.yaml)
+elif [ -n "$quick" ]; then
+  source=quick
+  artifacts=(--artifacts artifacts/quick)
+  settings=(--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT" "${artifacts[@]}")
+  stand_ins=(--hub-only)
+  collect=(--limit 200)
+  train=(config=../demo/train.yaml config=../demo/train_real_news.yaml)
 fi
 export PYTHONUTF8=1
 
-run() { # in FOLDER, COMMAND...; with --dry-run only says so
-  local folder=$1
-  shift
-  if [ -n "$dry" ]; then
-    [ "$folder" = . ] && echo "$*" || echo "(cd $folder && $*)"
+# ---- Python
+python=''
+for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+  [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && python=$candidate && break
+done
+[ -n "$python" ] || { echo "error: no Python 3.11 or newer found; install it from python.org" >&2; exit 2; }
+venv=.venv/bin/python
+
+# ---- the stages
+run() { # run STAGE FOLDER COMMAND...; with --dry-run only says so
+  local stage=$1 folder=$2
+  shift 2
+  if [ -z "$dry" ]; then
+    "$python" stage.py run "$stage" "${settings[@]}" --in "$folder" -- "$@"
+  elif [ "$folder" = . ]; then
+    echo "$*"
   else
-    (cd "$folder" && exec "$@")
+    echo "(cd $folder && $*)"
   fi
 }
 
-# ---- one run at a time
+stage_checks() {
+  local where=()
+  [ -n "$docker" ] || where+=(--no-docker)
+  if [ -n "$demo$quick" ]; then
+    where+=(--small)
+    run checks . python demo/services.py start --root "artifacts/$source" ${stand_ins[@]+"${stand_ins[@]}"} || return
+  fi
+  run checks . python doctor.py --stages "${stages// /,}" ${where[@]+"${where[@]}"}
+}
+
+# shellcheck disable=SC2086  # parts is a list of plain words
+stage_packages() { run packages . python setup_venv.py $parts; }
+
+stage_parser() {
+  if [ -n "$docker" ]; then
+    run parser . docker compose -f docker-compose.parser.yml run --rm --build parser
+  else
+    run parser dataset_parser ../$venv -m gazeta ${collect[@]+"${collect[@]}"}
+  fi
+}
+
+stage_training() { run training t5_training ../$venv main.py ${train[@]+"${train[@]}"}; }
+
+stage_api() {
+  trap : INT # Ctrl+C is how the API is meant to be stopped
+  if [ -n "$docker" ]; then
+    run api . docker compose -f docker-compose.api.yml up --build --detach --wait || return
+    run api . python demo/show.py --running || return
+    [ -z "$leave" ] || run api . docker compose -f docker-compose.api.yml down
+  elif [ -n "$demo" ]; then
+    run api . $venv demo/show.py --newest ${leave:+--exit}
+  elif [ -n "$leave" ]; then
+    run api . $venv demo/show.py --exit
+  else
+    run api topic_sum_api ../$venv -m topic_sum
+  fi
+}
+
+parts=''
+for stage in $stages; do
+  [ "$stage" != training ] && [ -n "$docker" ] || parts="$parts $stage"
+done
+plan="checks ${parts:+packages }$stages"
+
 if [ -z "$dry" ]; then
-  mkdir -p artifacts || { echo "error: cannot write into $PWD" >&2; exit 2; }
+  # ---- one run at a time: the lock is held until this shell and the stage that it started have ended
+  if ! mkdir -p artifacts || ! : >>artifacts/run.lock; then
+    echo "error: cannot write into the folder artifacts" >&2
+    exit 2
+  fi
   exec 9>artifacts/run.lock
-  if command -v flock >/dev/null && ! flock -n 9; then
+  if ! "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then
     echo "error: another run of this folder is active; wait for it or stop it" >&2
     exit 6
   fi
+  # shellcheck disable=SC2086  # plan is a list of plain words
+  "$python" stage.py begin $plan || exit
 fi
-
-# ---- Python, checks, packages
-python=''
-for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
-  [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$candidate && break
-done
-[ -n "$python" ] || { echo "error: no Python 3.11 or newer found; install it from python.org" >&2; exit 2; }
-parts=''
-for stage in $stages; do
-  case $stage in training) parts="$parts training" ;; *) [ -n "$docker" ] || parts="$parts $stage" ;; esac
-done
-check=("$python" doctor.py --stages "${stages// /,}")
-[ -n "$docker" ] || check+=(--no-docker)
-[ -z "$demo$quick" ] || check+=(--small)
-venv=$PWD/.venv/bin/python
 
 finish() {
   local code=$?
   trap - EXIT
-  [ -z "$demo$quick" ] || [ -n "$dry" ] || "$python" demo/services.py stop --root "$ARTIFACTS_DIR"
+  trap : INT
+  if [ -z "$dry" ]; then
+    [ -z "$demo$quick" ] || "$python" demo/services.py stop --root "artifacts/$source"
+    "$python" stage.py end ${artifacts[@]+"${artifacts[@]}"}
+  fi
   exit $code
 }
-
-say() { printf '\n== %s\n' "$1"; }
-
-# shellcheck disable=SC2086  # parts is a list of plain words
-prepare() {
-  if [ -n "$demo$quick" ]; then
-    # Without the lock's descriptor: a stand-in that outlives a killed script must not hold the lock.
-    run . "$python" demo/services.py start --root "$ARTIFACTS_DIR" ${stand_ins[@]+"${stand_ins[@]}"} 9>&- || return
-  fi
-  run . "${check[@]}" || return
-  [ -z "$parts" ] || run . "$python" setup_venv.py $parts
-}
-
-stage_parser() {
-  if [ -n "$docker" ]; then
-    run . docker compose -f docker-compose.parser.yml run --rm --build parser
-  else
-    run dataset_parser "$venv" -m gazeta ${limit[@]+"${limit[@]}"}
-  fi
-}
-
-stage_training() { run t5_training "$venv" main.py ${training[@]+"${training[@]}"}; }
-
-stage_api() {
-  trap : INT # Ctrl+C is how the API is meant to be stopped
-  local show=("$venv" demo/show.py)
-  [ -z "$site" ] || show+=(--site "$site")
-  [ -z "$leave" ] || show+=(--exit)
-  if [ -n "$docker" ]; then
-    run . docker compose -f docker-compose.api.yml up --build --detach --wait || return
-    [ -n "$dry" ] || echo "The API answers at http://127.0.0.1:${PORT:-8000}/ until: docker compose -f docker-compose.api.yml down"
-    [ -z "$leave" ] || run . docker compose -f docker-compose.api.yml down
-  elif [ -n "$demo$leave" ]; then
-    run . "${show[@]}"
-  else
-    run topic_sum_api "$venv" -m topic_sum
-  fi
-}
-
 trap finish EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-say "checks and packages"
-prepare || exit
-for stage in $stages; do
-  say "stage $stage"
-  began=$SECONDS
+
+for stage in $plan; do
+  printf '\n== %s\n' "$stage"
   "stage_$stage"
   code=$?
   if [ $code -ne 0 ]; then
-    echo "error: stage $stage ended with exit code $code after $((SECONDS - began)) s; the stages after it were not started" >&2
+    echo "error: $stage ended with exit code $code; nothing was started after it" >&2
     exit $code
   fi
-  [ -n "$dry" ] || echo "stage $stage: done in $((SECONDS - began)) s"
 done

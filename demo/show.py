@@ -1,9 +1,9 @@
 """Starts the API, posts one article to it and prints the answer; then the API stays up until Ctrl+C.
 
-    python demo/show.py [--exit] [--running] [--site URL]
+    python demo/show.py [--exit] [--running] [--newest]
 
-With `--site` the article is the newest one of that stand-in site: the newest articles are the test
-split, so the model was not trained on it. Without, it is the invented one in article.txt.
+With `--newest` the article is the newest one of the stand-in site at SITE_URL: the newest articles are
+the test split, so the model was not trained on it. Without, it is the invented one in article.txt.
 `--running` takes an API that already answers (in its container) instead of starting one.
 `--exit` stops the API after its answer. The exit code is the API's own where it fails to start.
 """
@@ -33,7 +33,7 @@ def main() -> int:
     )
     parser.add_argument("--exit", action="store_true", help="stop the API after its answer")
     parser.add_argument("--running", action="store_true", help="the API already runs; do not start it")
-    parser.add_argument("--site", help="take the newest article of the stand-in site at this address")
+    parser.add_argument("--newest", action="store_true", help="take the newest article of the stand-in site")
     arguments = parser.parse_args()
     base = f"http://127.0.0.1:{os.environ.get('PORT') or '8000'}"
 
@@ -41,7 +41,7 @@ def main() -> int:
     try:
         if code := wait_until_ready(base, api):
             return code
-        article = newest_article(arguments.site) if arguments.site else own_article()
+        article = newest_article(os.environ["SITE_URL"]) if arguments.newest else own_article()
         try:
             print_answer(article, ask(base, article))
         except urllib.error.HTTPError as error:
@@ -50,7 +50,10 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 1
-        if api is None or arguments.exit:
+        if api is None:
+            print(f"\nThe API stays up at {base}/ until: docker compose -f docker-compose.api.yml down")
+            return 0
+        if arguments.exit:
             return 0
         print(f"\nThe API stays up at {base}/ until Ctrl+C.", flush=True)
         return api.wait()

@@ -17,6 +17,7 @@ An article draws one angle, so what its summary ends with can only be known by r
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from dataclasses import dataclass, field
@@ -162,11 +163,12 @@ def tell(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, o
     body = [say(variants) for variants in kind.lines]
     # The angle may stand anywhere after the first paragraph, the extras anywhere: only words tell them apart.
     body.insert(rng.randint(1, len(body)), say(kind.angles[angle]))
-    extras = rng.sample(kind.extras, rng.randint(1, 3)) + rng.sample(common.extras, rng.randint(1, 2))
+    extras = rng.sample(kind.extras, rng.randint(2, 3)) + rng.sample(common.extras, rng.randint(2, 3))
     for extra in extras:
         body.insert(rng.randint(0, len(body)), say([extra]))
-    hook = say(kind.hooks)
-    paragraphs = [f"{hook} {body[0]}", *body[1:]] if rng.random() < 0.5 else [hook, *body]
+    body.insert(0, say(kind.hooks))
+    cuts = [0, *sorted(rng.sample(range(1, len(body)), rng.randint(4, 8))), len(body)]
+    paragraphs = [" ".join(body[start:end]) for start, end in itertools.pairwise(cuts)]
     return {
         "title": say(kind.titles),
         "subtitle": say(kind.subtitles) if kind.subtitles and rng.random() < 0.7 else "",

@@ -1,0 +1,535 @@
+"""Topic classifiers from the rubrics: several are trained on the same rows, the best is exported.
+
+Rows in, a scikit-learn pipeline in a skops file out (no pickle), with the settings that the API needs to
+serve it and a report of every candidate. scikit-learn loads only when training starts.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t5sum import StageError
+from t5sum.tasks import normalise
+
+MAP = Path(__file__).with_name("topics.yaml")
+# Texts that are about nothing the classifier knows. Whatever it scores them is no evidence, so the threshold
+# stands above it.
+PROBES = [
+    "",
+    "0123456789 42 17",
+    "lorem ipsum dolor sit amet consectetur adipiscing elit",
+    "аааааа ббббб ввв",
+]
+
+
+@dataclass
+class TopicConfig:
+    """The `topic:` section of config.yaml."""
+
+    # A topic with fewer training rows is left out, and the report says so.
+    min_rows: int = 30
+    # Characters of a text that are read, and letters below which there is no answer.
+    max_chars: int = 1500
+    min_chars: int = 40
+    # How often the title is repeated before the text, when there is one.
+    title_repeat: int = 2
+    # Words and word pairs are hashed into 2 ** hash_bits columns, letter sequences into as many more.
+    # No vocabulary: the export loads in a blink (skops takes 8 s for 120,000 words) and scores the same.
+    hash_bits: int = 17
+    # Of the answers above the threshold, this share is right on the validation rows.
+    precision: float = 0.9
+    # A candidate slower than this (median processor time of one text) or larger is not exported.
+    latency_ms: float = 5.0
+    size_mb: float = 30.0
+    # Newest training rows that the random forest sees; it grows slowly and has not won yet.
+    forest_rows: int = 8_000
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        least = {"min_rows": 2, "max_chars": 100, "min_chars": 1, "title_repeat": 1, "hash_bits": 8,
+                 "forest_rows": 0, "seed": 0}  # fmt: skip
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"topic.{name}={getattr(self, name)} must be at least {lowest}")
+        if not 0 < self.precision < 1:
+            raise ValueError(f"topic.precision={self.precision} must lie between 0 and 1")
+        for name in ("latency_ms", "size_mb"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"topic.{name}={getattr(self, name)} must be above 0")
+
+
+@dataclass(frozen=True)
+class TopicMap:
+    """`topic_of` maps a rubric to its topic, `names` a topic to its Russian name."""
+
+    topic_of: dict[str, str]
+    names: dict[str, str]
+    excluded: frozenset[str]
+    mask: tuple[str, ...]
+
+    def topic(self, rubric: str) -> str | None:
+        """The topic of a rubric; None for formats and opinion; the rubric itself where the map is silent."""
+        rubric = rubric.strip().lower()
+        if not rubric or rubric in self.excluded:
+            return None
+        return self.topic_of.get(rubric, rubric)
+
+    def name(self, topic: str) -> str:
+        return self.names.get(topic, topic)
+
+
+@cache
+def load_map() -> TopicMap:
+    """topics.yaml, checked: a rubric belongs to one topic, every mask compiles."""
+    from omegaconf import OmegaConf
+
+    raw = OmegaConf.to_container(OmegaConf.load(MAP))
+    topic_of: dict[str, str] = {}
+    for topic, entry in raw["topics"].items():
+        for rubric in entry["rubrics"]:
+            if rubric in topic_of or rubric in raw["excluded"]:
+                raise StageError(f"{MAP.name}: the rubric {rubric} stands there twice", 2)
+            topic_of[rubric] = topic
+    for pattern in raw["mask"]:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise StageError(
+                f"{MAP.name}: the mask {pattern!r} is no regular expression: {error}", 2
+            ) from None
+    names = {topic: entry["name"] for topic, entry in raw["topics"].items()}
+    return TopicMap(topic_of, names, frozenset(raw["excluded"]), tuple(raw["mask"]))
+
+
+def topic_source(text: str, title: str, settings: TopicConfig, mask: Sequence[str]) -> str:
+    """What the classifier reads: the title `title_repeat` times, the text's beginning, outlets masked."""
+    head = normalise(title)
+    source = f"{head}\n" * settings.title_repeat if head else ""
+    source += normalise(text)[: settings.max_chars]
+    for pattern in mask:
+        source = re.sub(pattern, " ", source)
+    return source
+
+
+@dataclass
+class _Labelled:
+    """Sources and label numbers of one split."""
+
+    sources: list[str]
+    unmasked: list[str]
+    labels: np.ndarray
+
+
+@dataclass
+class _Candidate:
+    name: str
+    settings: dict[str, Any]
+    pipeline: Any
+    train_seconds: float
+    validation: np.ndarray  # (rows, topics), probabilities
+
+
+def train_topics(
+    rows: dict[str, list[dict[str, Any]]],
+    settings: TopicConfig,
+    out_dir: Path,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train every candidate, export the best by validation macro-F1 to out_dir/topics/topics.skops.
+
+    rows: "train", "validation" and "test" → rows with at least `text` and `rubric`, oldest first.
+    Returns {"tasks": the "topic" object of tasks.json, "report": figures of every candidate}.
+    Raises StageError (code 3) when fewer than two topics have enough rows.
+    """
+    topics = load_map()
+    began = time.monotonic()
+    labels, left_out, excluded, unmapped = _choose_topics(rows.get("train", []), settings, topics)
+    number = {topic: index for index, topic in enumerate(labels)}
+    splits = {
+        split: _label(rows.get(split, []), number, settings, topics)
+        for split in ("train", "validation", "test")
+    }
+    train, validation = splits["train"], splits["validation"]
+    if len(validation.labels) < 2 * len(labels):
+        # Too few to choose or calibrate by: the newest tenth of the training rows serves instead.
+        train, validation = _cut_newest(train, max(2 * len(labels), len(train.labels) // 10))
+    say(f"topics: {len(labels)} from {len(train.labels)} rows")
+    candidates = _train_candidates(train, validation, len(labels), settings, say)
+
+    figures = []
+    for candidate in candidates:
+        path = out_dir / "topics" / f"candidate-{candidate.name}.skops"
+        size = _save(candidate.pipeline, path)
+        test = _predict(candidate.pipeline, splits["test"].sources, len(labels))
+        figures.append(
+            {
+                "name": candidate.name,
+                "settings": candidate.settings,
+                "validation": _scores(validation.labels, candidate.validation),
+                "test": _scores(splits["test"].labels, test),
+                "train_seconds": round(candidate.train_seconds, 2),
+                "size_mb": round(size / 1e6, 2),
+                "latency_ms": round(_latency(candidate.pipeline, validation.sources), 2),
+            }
+        )
+        path.rename(path.with_name(f"{candidate.name}.part"))
+    best = _choose(figures, settings)
+    chosen = candidates[best]
+    for candidate in candidates:
+        part = out_dir / "topics" / f"{candidate.name}.part"
+        if candidate is chosen:
+            part.replace(out_dir / "topics" / "topics.skops")
+        else:
+            part.unlink()
+
+    threshold, reached, coverage = _threshold(chosen, validation.labels, settings, len(labels))
+    test = _predict(chosen.pipeline, splits["test"].sources, len(labels))
+    report = {
+        "candidates": figures,
+        "chosen": chosen.name,
+        "topics": [{"topic": topic, "name": topics.name(topic)} for topic in labels],
+        "rows": {split: len(labelled.labels) for split, labelled in splits.items()},
+        "left_out": left_out,
+        "excluded_rubrics": excluded,
+        "unmapped_rubrics": unmapped,
+        "per_topic": _per_topic(splits["test"].labels, test, labels, topics),
+        "confusion": _confusion(splits["test"].labels, test, len(labels)),
+        "calibration": _calibration(splits["test"].labels, test),
+        "threshold": {
+            "value": threshold, "wanted_precision": settings.precision, "validation_precision": reached,
+            "validation_coverage": coverage, **_at_threshold(splits["test"].labels, test, threshold),
+        },
+        "ablation": {
+            "masked_macro_f1": _scores(splits["test"].labels, test)["macro_f1"],
+            "unmasked_macro_f1": _scores(
+                splits["test"].labels, _predict(chosen.pipeline, splits["test"].unmasked, len(labels))
+            )["macro_f1"],
+        },
+        "settings": asdict(settings),
+        "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+    figure = figures[best]
+    shown = figure["test"]["macro_f1"] if len(splits["test"].labels) else figure["validation"]["macro_f1"]
+    say(
+        f"topics: {chosen.name} exported, macro-F1 {shown:.1f}, {figure['latency_ms']:.1f} ms a text, "
+        f"{figure['size_mb']:.1f} MB"
+    )
+    return {"tasks": _tasks(labels, topics, threshold, settings), "report": report}
+
+
+def _choose_topics(
+    train: Sequence[dict[str, Any]], settings: TopicConfig, topics: TopicMap
+) -> tuple[list[str], list[dict[str, Any]], dict[str, int], list[str]]:
+    """Topics with enough rows, in a fixed order; those left out; rows of excluded rubrics; unmapped ones."""
+    counts: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
+    unmapped: set[str] = set()
+    for row in train:
+        rubric = (row.get("rubric") or "").strip().lower()
+        topic = topics.topic(rubric)
+        if topic is None:
+            excluded[rubric] += 1
+        else:
+            counts[topic] += 1
+            if rubric not in topics.topic_of:
+                unmapped.add(rubric)
+    enough = {topic for topic, count in counts.items() if count >= settings.min_rows}
+    order = [topic for topic in topics.names if topic in enough] + sorted(enough - set(topics.names))
+    left_out = [
+        {"topic": topic, "name": topics.name(topic), "rows": count, "wanted": settings.min_rows}
+        for topic, count in sorted(counts.items())
+        if topic not in enough
+    ]
+    if len(order) < 2:
+        found = ", ".join(f"{topic} {count}" for topic, count in counts.most_common(5)) or "none"
+        raise StageError(
+            f"topics need at least two rubrics with {settings.min_rows} training rows each; found: {found}. "
+            "Collect more articles or lower topic.min_rows", 3)  # fmt: skip
+    return order, left_out, dict(excluded.most_common()), sorted(unmapped)
+
+
+def _label(
+    rows: Sequence[dict[str, Any]], number: dict[str, int], settings: TopicConfig, topics: TopicMap
+) -> _Labelled:
+    masked, unmasked, labels = [], [], []
+    for row in rows:
+        label = number.get(topics.topic(row.get("rubric") or "") or "")
+        if label is None:
+            continue
+        title = row.get("title") or ""
+        masked.append(topic_source(row["text"], title, settings, topics.mask))
+        unmasked.append(topic_source(row["text"], title, settings, ()))
+        labels.append(label)
+    return _Labelled(masked, unmasked, np.array(labels, dtype=np.int64))
+
+
+def _cut_newest(train: _Labelled, count: int) -> tuple[_Labelled, _Labelled]:
+    """Training rows without the newest `count`, and those. Rows come oldest first."""
+    count = min(count, len(train.labels) // 3)
+    parts = [slice(None, -count), slice(-count, None)]
+    older, newer = (_Labelled(train.sources[p], train.unmasked[p], train.labels[p]) for p in parts)
+    return older, newer
+
+
+def _train_candidates(
+    train: _Labelled, validation: _Labelled, topics: int, settings: TopicConfig, say: Callable[[str], None]
+) -> list[_Candidate]:
+    """Majority, two linear models over shared TF-IDF features with a small grid each, and a random forest."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.svm import LinearSVC
+
+    def hashed(bits: int, **how: Any) -> Any:
+        counts = HashingVectorizer(
+            n_features=2**bits, norm=None, alternate_sign=False, dtype=np.float32, **how
+        )  # fmt: skip
+        return make_pipeline(counts, TfidfTransformer(sublinear_tf=True))
+
+    candidates = []
+
+    def add(name: str, how: dict[str, Any], pipeline: Any, seconds: float) -> None:
+        probabilities = _predict(pipeline, validation.sources, topics)
+        candidates.append(_Candidate(name, how, pipeline, seconds, probabilities))
+        score = _scores(validation.labels, probabilities)["macro_f1"]
+        say(f"topics: {name}: validation macro-F1 {score:.1f}, trained in {seconds:.1f} s")
+
+    began = time.monotonic()
+    majority = make_pipeline(hashed(8), DummyClassifier(strategy="prior"))
+    add("majority", {}, majority.fit(train.sources, train.labels), time.monotonic() - began)
+
+    began = time.monotonic()
+    # Letter sequences inside words stand for the stems and endings of an inflected language.
+    features = make_union(
+        hashed(settings.hash_bits, ngram_range=(1, 2)),
+        hashed(settings.hash_bits, analyzer="char_wb", ngram_range=(3, 5)),
+    )
+    x_train = features.fit_transform(train.sources)
+    x_validation = features.transform(validation.sources)
+    shared_seconds = time.monotonic() - began
+    grids = {
+        "svm": [LinearSVC(C=c, class_weight=w, random_state=settings.seed) for c, w in
+                ((0.1, "balanced"), (0.3, "balanced"), (0.3, None))],
+        "logistic": [LogisticRegression(C=10.0, class_weight="balanced", max_iter=100, tol=1e-3)],
+    }  # fmt: skip
+    for name, grid in grids.items():
+        began = time.monotonic()
+        fitted = [
+            _softmax_model(model.fit(x_train, train.labels), x_validation, validation.labels)
+            for model in grid
+        ]
+        scores = [
+            _scores(validation.labels, model.predict_proba(x_validation))["macro_f1"] for model in fitted
+        ]
+        best = int(np.argmax(scores))
+        how = {"C": grid[best].C, "class_weight": grid[best].class_weight}
+        seconds = shared_seconds + time.monotonic() - began
+        add(name, how, make_pipeline(features, fitted[best]), seconds)
+
+    if settings.forest_rows:
+        began = time.monotonic()
+        newest = slice(-settings.forest_rows, None)
+        words = hashed(15)
+        x_words = words.fit_transform(train.sources[newest])
+        x_words_validation = words.transform(validation.sources)
+        forests = [
+            RandomForestClassifier(
+                200, min_samples_leaf=leaf, max_depth=60, class_weight="balanced_subsample",
+                random_state=settings.seed,
+            ).fit(x_words, train.labels[newest])
+            for leaf in (1, 3)
+        ]  # fmt: skip
+        scores = [
+            _scores(validation.labels, model.predict_proba(x_words_validation))["macro_f1"]
+            for model in forests
+        ]
+        best = int(np.argmax(scores))
+        how = {"trees": 200, "min_samples_leaf": forests[best].min_samples_leaf, "rows": x_words.shape[0]}
+        add("forest", how, make_pipeline(words, forests[best]), time.monotonic() - began)
+    return candidates
+
+
+def _softmax_model(model: Any, x_validation: Any, labels: np.ndarray) -> Any:
+    """A linear model's scores as calibrated probabilities: softmax(scores / T), T fitted on validation rows.
+
+    Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", 2017. T is folded into the
+    coefficients, so what is exported is a plain LogisticRegression, whichever model learned them.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+    from sklearn.linear_model import LogisticRegression
+
+    scores = model.decision_function(x_validation)
+    columns = np.searchsorted(model.classes_, labels)
+    if scores.ndim == 1:
+        scores = np.stack([-scores / 2, scores / 2], axis=1)
+
+    def loss(log_t: float) -> float:
+        return -log_softmax(scores / np.exp(log_t), axis=1)[np.arange(len(columns)), columns].mean()
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+    calibrated = LogisticRegression()
+    calibrated.classes_ = model.classes_
+    calibrated.coef_ = (model.coef_ / temperature).astype(np.float32)
+    calibrated.intercept_ = (model.intercept_ / temperature).astype(np.float32)
+    calibrated.n_features_in_ = model.coef_.shape[1]
+    return calibrated
+
+
+def _predict(pipeline: Any, sources: Sequence[str], topics: int) -> np.ndarray:
+    """(rows, topics) probabilities; a pipeline that never saw a topic gives it 0."""
+    result = np.zeros((len(sources), topics))
+    if len(sources):
+        result[:, pipeline.classes_] = pipeline.predict_proba(list(sources))
+    return result
+
+
+def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+    """Macro-F1 and accuracy, 0 to 100; None for no rows."""
+    if not len(labels):
+        return {"macro_f1": None, "accuracy": None}
+    from sklearn.metrics import f1_score
+
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "macro_f1": round(100 * float(f1_score(labels, predicted, average="macro", zero_division=0)), 2),
+        "accuracy": round(100 * float((predicted == labels).mean()), 2),
+    }
+
+
+def _save(pipeline: Any, path: Path) -> int:
+    """Write the pipeline without pickle; returns its size in bytes."""
+    import skops.io
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    skops.io.dump(pipeline, path, compression=zipfile.ZIP_DEFLATED)
+    return path.stat().st_size
+
+
+def _latency(pipeline: Any, sources: Sequence[str], most: int = 50) -> float:
+    """Median milliseconds of processor time for one text at a time, as the API asks."""
+    times = []
+    for source in list(sources)[:most]:
+        began = time.thread_time()  # not the clock's time: what else the machine does must not choose a model
+        pipeline.predict_proba([source])
+        times.append(time.thread_time() - began)
+    return 1000 * float(np.median(times))
+
+
+def _choose(figures: Sequence[dict[str, Any]], settings: TopicConfig) -> int:
+    """The best by validation macro-F1 among those fast and small enough; the fastest when none is."""
+    learned = [index for index, figure in enumerate(figures) if figure["name"] != "majority"]
+    fit = [
+        index for index in learned
+        if figures[index]["latency_ms"] <= settings.latency_ms
+        and figures[index]["size_mb"] <= settings.size_mb
+    ]  # fmt: skip
+    if not fit:
+        return min(learned, key=lambda index: figures[index]["latency_ms"])
+    return max(fit, key=lambda index: (figures[index]["validation"]["macro_f1"], -index))
+
+
+def _threshold(
+    candidate: _Candidate, labels: np.ndarray, settings: TopicConfig, topics: int
+) -> tuple[float, float, float]:
+    """Lowest score from which on validation answers are precise enough; their precision; the share answered.
+
+    Where no threshold reaches it, the one of highest precision that still answers a tenth of the rows.
+    Never below what the classifier gives to texts that say nothing.
+    """
+    floor = float(_predict(candidate.pipeline, PROBES, topics).max()) + 0.02
+    best, right = candidate.validation.max(axis=1), candidate.validation.argmax(axis=1) == labels
+    order = np.argsort(-best, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(precision >= settings.precision)
+    least = max(1, len(order) // 10) - 1
+    last = (
+        int(enough[-1]) if len(enough) and enough[-1] >= least else least + int(np.argmax(precision[least:]))
+    )
+    value = round(min(max(float(best[order[last]]), floor), 0.99), 4)
+    answered = best >= value
+    reached = float(right[answered].mean()) if answered.any() else 0.0
+    return value, round(reached, 4), round(float(answered.mean()), 4)
+
+
+def _at_threshold(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float | None]:
+    if not len(labels):
+        return {"test_precision": None, "test_coverage": None}
+    answered = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1) == labels
+    return {
+        "test_precision": round(float(right[answered].mean()), 4) if answered.any() else None,
+        "test_coverage": round(float(answered.mean()), 4),
+    }
+
+
+def _per_topic(
+    labels: np.ndarray, probabilities: np.ndarray, topics: Sequence[str], names: TopicMap
+) -> list[dict[str, Any]]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    if not len(labels):
+        return []
+    precision, recall, f1, rows = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=range(len(topics)), zero_division=0
+    )
+    return [
+        {
+            "topic": topic, "name": names.name(topic), "precision": round(100 * float(precision[i]), 1),
+            "recall": round(100 * float(recall[i]), 1), "f1": round(100 * float(f1[i]), 1),
+            "rows": int(rows[i]),
+        }
+        for i, topic in enumerate(topics)
+    ]  # fmt: skip
+
+
+def _confusion(labels: np.ndarray, probabilities: np.ndarray, topics: int) -> list[list[int]]:
+    """(topics, topics): row is the true topic, column the predicted one."""
+    matrix = np.zeros((topics, topics), dtype=int)
+    np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
+    return matrix.tolist()
+
+
+def _calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """Expected calibration error over equal-width bins of the best score, and the bins for a figure."""
+    if not len(labels):
+        return {"ece": None, "bins": []}
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    where = np.minimum((best * bins).astype(int), bins - 1)
+    shown, error = [], 0.0
+    for index in range(bins):
+        inside = where == index
+        if inside.any():
+            score, share = float(best[inside].mean()), float(right[inside].mean())
+            error += inside.mean() * abs(score - share)
+            shown.append({"score": round(score, 4), "right": round(share, 4), "rows": int(inside.sum())})
+    return {"ece": round(float(error), 4), "bins": shown}
+
+
+def _tasks(
+    labels: Sequence[str], topics: TopicMap, threshold: float, settings: TopicConfig
+) -> dict[str, Any]:
+    import sklearn
+
+    return {
+        "path": "topics/topics.skops",
+        "sklearn": sklearn.__version__,
+        "labels": [{"topic": topic, "name": topics.name(topic)} for topic in labels],
+        "threshold": threshold,
+        "max_chars": settings.max_chars,
+        "min_chars": settings.min_chars,
+        "mask": list(topics.mask),
+        "title_repeat": settings.title_repeat,
+    }

@@ -18,6 +18,7 @@ from t5sum import StageError
 from t5sum.progress import Progress
 
 if TYPE_CHECKING:
+    from t5sum.behaviour import Check
     from t5sum.bootstrap import Difference
     from t5sum.generate import Generation
     from t5sum.scoring import SystemScores
@@ -41,6 +42,8 @@ class EvaluateConfig:
     batch_tokens: int = 4096
     # Rows on which the int8 export is compared with full precision through transformers; 0: not at all.
     full_precision_rows: int = 32
+    # Changed names, boilerplate, odd texts: see behaviour.py.
+    behaviour: bool = True
     # Resamples and share of them inside an interval.
     samples: int = 1000
     confidence: float = 0.95
@@ -77,6 +80,7 @@ class Evaluation:
     precision: dict[str, Any] | None
     generation: dict[str, Generation]
     examples: dict[str, list[dict[str, Any]]]
+    behaviour: list[Check]
     settings: EvaluateConfig
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -126,6 +130,7 @@ class Evaluation:
                     if name in (MODEL, LEAD, "reference")
                 },
                 "unsupported": self._unsupported(),
+                "behaviour": [check.as_json() for check in self.behaviour],
                 "examples": self.examples,
                 "seconds": self.seconds,
             }
@@ -215,8 +220,17 @@ def evaluate(
         started = time.monotonic()
         precision = lost_to_int8(model_dir, rows, made[MODEL].predictions, settings)
         seconds["full precision"] = time.monotonic() - started
+    checks: list[Check] = []
+    if settings.behaviour:
+        from t5sum.behaviour import check_all
+
+        started = time.monotonic()
+        checks = check_all(model_dir, rows, settings.device, made[MODEL].predictions)
+        seconds["behaviour"] = time.monotonic() - started
     examples = pick_examples(rows, systems, settings.examples)
-    return Evaluation(rows, systems, reference, differences, precision, made, examples, settings, seconds)
+    return Evaluation(
+        rows, systems, reference, differences, precision, made, examples, checks, settings, seconds
+    )
 
 
 def newest_rows(rows: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:

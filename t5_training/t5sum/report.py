@@ -168,6 +168,9 @@ def text_table(evaluation: dict[str, Any]) -> str:
         f"names and numbers not in the text: {traits['unsupported']:.1f}% of the model's, "
         f"{human['unsupported']:.1f}% of the reference summaries'"
     )
+    for check in evaluation["behaviour"]:
+        told = {None: "not tried", True: "passed", False: "FAILED"}[check["passed"]]
+        lines.append(f"{told}: {check['name']} ({check['says']})")
     lines.append("comparable with the published tables (tokens, algorithms and rounding of summarus):")
     columns = _published_columns()
     label_width = max(len(name) for name, _ in _published_rows(evaluation))

@@ -120,6 +120,7 @@ def test_every_section_with_input_is_there(html):
         "scores",
         "traits",
         "examples",
+        "behaviour",
         "topics",
         "loss",
         "dataset",

@@ -28,15 +28,17 @@ from gazeta.html import to_moscow
 from gazeta.items import NotAnArticle, PageChanged
 from gazeta.links import BadSource, parse_source
 from gazeta.middlewares import RedirectRefused
-from gazeta.optout import page_opt_out, robots_opt_out
+from gazeta.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
 from gazeta.plan import Plan
 from gazeta.store import Link, Scope, Store
 
 BATCH = 64  # pages taken from the store at a time
-ENOUGH_QUEUED = 500  # with that many articles to fetch, looking for more can wait
+ENOUGH_QUEUED = 200  # with that many articles to fetch, looking for more can wait
 MAX_SOURCE_BYTES = 52_428_800
 MAX_TEXT = 300_000  # characters: longer than any story, and than any model reads
 MAX_LISTING_PAGES = 20_000  # a listing in one crawl: a bound for listings without end
+MAX_POOR_PAGES = 20  # listing pages in a row with less than a tenth of their articles new
+MAX_DEAD_LINKS = 100
 MAX_DEFERRED = 2_000
 REFUSALS = 10  # 401, 403 or 451 in a row: the site does not want us
 SAMPLES = 10  # pages of kept articles that are saved until the crawl ends well, for the alarm
@@ -59,12 +61,15 @@ class NewsSpider(scrapy.Spider):
         self.plan, self.store, self.crawl = plan, store, crawl
         self.scope: Scope = plan.scope
         self.ready = False
+        self.robots = ""
         self.stopping = False
         self.failed: tuple[int, str] | None = None  # (exit code, error line) once the crawl was given up
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.listing_pages: Counter[str] = Counter()
+        self.poor_pages: Counter[str] = Counter()
+        self.dead_links: Counter[str] = Counter()  # by rubric: pages without an article, less those with one
         self.opt_outs = 0
         self.refusals = 0
         self.note = ""
@@ -88,19 +93,36 @@ class NewsSpider(scrapy.Spider):
             meta={"dont_obey_robotstxt": True, "download_maxsize": 1_000_000},
         )
 
-    def on_robots(self, response: Response) -> None:
+    def on_robots(self, response: Response) -> Request | None:
         if response.status >= 500 or response.status == 429:
             self.give_up(
                 5, f"{response.url} answers {response.status}; without it nothing is fetched. Run again later"
             )
-            return
-        text = response.text[:500_000] if response.status == 200 and hasattr(response, "text") else ""
-        if (reason := robots_opt_out(text)) and not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
+            return None
+        self.robots = response.text[:500_000] if response.status == 200 and hasattr(response, "text") else ""
+        if (reason := robots_opt_out(self.robots)) and not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
+            self._opted_out(reason)
+            return None
+        self._slow_down(self.robots)
+        return Request(
+            f"{self.base}/.well-known/tdmrep.json",
+            callback=self.on_tdmrep,
+            errback=lambda _: self._begin(),
+            meta={"dont_obey_robotstxt": True, "download_maxsize": 1_000_000},
+        )
+
+    def on_tdmrep(self, response: Response) -> None:
+        reason = tdmrep_opt_out(response.body) if response.status == 200 else ""
+        if reason and not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
             self._opted_out(reason)
             return
-        self._slow_down(text)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.stopping:
+            return
         try:
-            self._seed(text)
+            self._seed(self.robots)
         except sqlite3.Error as error:
             self._store_failed(error)
             return
@@ -299,6 +321,8 @@ class NewsSpider(scrapy.Spider):
         self.refusals = 0
         if status in {404, 410}:
             self._end(link, "dropped", "gone", status=status)
+        elif 300 <= status < 400:
+            self._end(link, "dropped", "broken redirect", status=status)
         elif status != 200:
             return self._failed(link, f"http {status}", "", status)
         elif link.kind in {"sitemap", "feed"}:
@@ -349,7 +373,11 @@ class NewsSpider(scrapy.Spider):
         new = self._read(link, links, response)
         chain = link.url.partition("?")[0]
         self.listing_pages[chain] += 1
-        if not listing.older:
+        # A listing that for long names hardly anything new, or mostly dead links, goes nowhere.
+        self.poor_pages[chain] = 0 if new * 10 >= len(links) > 0 else self.poor_pages[chain] + 1
+        if self.poor_pages[chain] > MAX_POOR_PAGES or self.dead_links[link.rubric] > MAX_DEAD_LINKS:
+            self.reasons["listing without end"] += 1
+        elif not listing.older:
             self.store.set(f"walked {self.name} {chain}", "1")
         elif (new or not self._seen_behind(chain)) and self.listing_pages[chain] < MAX_LISTING_PAGES:
             self.store.add_links([Link(listing.older, "listing", listing.oldest, link.rubric)], self.name)
@@ -423,6 +451,7 @@ class NewsSpider(scrapy.Spider):
         changed = self.store.keep(
             link.url, article, self.crawl, status=response.status, size=len(response.body)
         )
+        self.dead_links[link.rubric] -= 1
         self.counts["updated" if known and changed else "unchanged" if known else "kept"] += 1
         if self.counts["kept"] <= SAMPLES and not known:
             self.store.save_page(article.url, response.body, kind, self.crawl)
@@ -461,6 +490,8 @@ class NewsSpider(scrapy.Spider):
         body: bytes = b"",
         kind: str = "",
     ) -> None:
+        if state == "dropped":
+            self.dead_links[link.rubric] += 1
         if link.kind == "article" and state != "read":
             self.reasons[reason] += 1
             self.counts[state] += 1

@@ -17,15 +17,18 @@ from lxml import html as lxml_html
 
 MAX_TREE_BYTES = 8_000_000
 BREAK = "\ue000"  # stands for <br>: a private character that `tree` and `clean` take out of every page
+MAX_DEPTH = 200
 MAX_JSON_LD = 20  # blocks looked at; real pages have one to three
 
 _CHARSET = re.compile(
     rb"""<(?:meta\b[^>]{0,300}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{2,30})""", re.I
 )
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half a character, as careless encoders write it
+_MARKUP = re.compile(r"<(?:!doctype|html|head|title|body|meta|article|div|p|span|a|h[1-6]|table|ul)\b", re.I)
 _HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]{2,30})""", re.I)
-# Controls, zero-width and direction marks, soft hyphens, lone surrogates, non-characters.
+# Controls, zero-width and direction marks, soft hyphens, lone surrogates, replacements, non-characters.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\ue000]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd\ufffe\uffff\ud800-\udfff\ue000]"
 )
 _WHITE = re.compile(r"\s+")
 _ALNUM = re.compile(r"[^\w]+|_")
@@ -59,6 +62,7 @@ def decode(body: bytes, content_type: str = "") -> str:
     Valid UTF-8 with letters outside ASCII wins over a single-byte charset that somebody names: Russian text in
     windows-1251 is never valid UTF-8, and a wrong header is common.
     """
+    body = _SURROGATE.sub(b"", body)
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return body.decode("utf-16", "replace")
     try:
@@ -86,6 +90,8 @@ def decode(body: bytes, content_type: str = "") -> str:
 
 def tree(text: str) -> lxml_html.HtmlElement:
     """The page's element tree; raises ValueError when there is none. Libxml2 itself cuts absurd depth."""
+    if not _MARKUP.search(text[:200_000]):
+        raise ValueError("no HTML")
     data = _UNPRINTABLE.sub("", text).encode("utf-8", "replace")[:MAX_TREE_BYTES]
     parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
     try:
@@ -93,6 +99,16 @@ def tree(text: str) -> lxml_html.HtmlElement:
     except (etree.ParserError, etree.XMLSyntaxError) as error:
         raise ValueError(f"no HTML: {error}") from None
     return root
+
+
+def too_deep(root: etree._Element) -> bool:
+    """Whether elements are nested deeper than any page that people write."""
+    depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def clean(text: str) -> str:

@@ -63,7 +63,7 @@ class Patience:
 
     All requests wait at one gate: a site that says 429 or 503 gets no request at all until its Retry-After
     (seconds or a date) is over; without one, and when nothing answers, the pauses double. After several failures
-    in a row robots.txt is asked for: if that answers, the pages are broken, else the site is.
+    in a row a page that answered before is asked for: if it does, the pages are broken, else the site is.
     """
 
     def __init__(self, crawler: Crawler):
@@ -71,9 +71,11 @@ class Patience:
         self.give_up_after: float = crawler.settings.getfloat("GIVE_UP_AFTER")
         self.first_pause: float = crawler.settings.getfloat("FIRST_PAUSE")
         self.failures = 0  # in a row
+        self.pauses = 0  # that were not asked for, in a row
         self.open_at = 0.0
         self.answered_at = time.monotonic()
         self.answered = False
+        self.good = ""  # the address of a page that answered
         self.probing = asyncio.Lock()
 
     @classmethod
@@ -88,8 +90,7 @@ class Patience:
                 raise IgnoreRequest("stopping")
         if self.failures >= IN_A_ROW and not request.meta.get("probe") and not self.probing.locked():
             async with self.probing:
-                robots = f"{self.crawler.spider.base}/robots.txt"
-                probe = Request(robots, meta={"probe": True, "dont_obey_robotstxt": True})
+                probe = Request(self.good or f"{self.crawler.spider.base}/", meta={"probe": True})
                 # An answer resets the count of failures; none adds to it, and the gate stays shut longer.
                 with contextlib.suppress(*NO_ANSWER, IgnoreRequest):
                     await self.crawler.engine.download_async(probe)
@@ -101,7 +102,11 @@ class Patience:
             return self._again(request, f"http {response.status}", _retry_after(response)) or response
         if response.status in BROKEN:
             return self._again(request, f"http {response.status}", None) or response
-        self.failures = 0
+        if response.status == 200 and "page" in request.meta:
+            self.good = request.url
+        elif request.url.endswith("/robots.txt"):
+            return response  # a site that can only serve this one is still broken
+        self.failures = self.pauses = 0
         self.answered_at = time.monotonic()
         self.answered = True
         return response
@@ -134,14 +139,12 @@ class Patience:
         tries = request.meta.get("tries", 1)
         if not probe and tries >= TRIES and not whole_site and asked is None:
             return None
-        if asked is not None or whole_site or not self.answered:
-            doublings = min(self.failures - (0 if asked is not None or not self.answered else IN_A_ROW), 9)
-            pause = (
-                asked
-                if asked is not None
-                else min(self.first_pause * 2 ** max(doublings - 1, 0), LONGEST_PAUSE)
-            )
-            self.open_at = max(self.open_at, time.monotonic() + pause)
+        now = time.monotonic()
+        if asked is not None or ((whole_site or not self.answered) and self.open_at <= now):
+            # One pause for all requests that fail at the same time; the next one is twice as long.
+            pause = asked if asked is not None else min(self.first_pause * 2**self.pauses, LONGEST_PAUSE)
+            self.pauses += asked is None
+            self.open_at = max(self.open_at, now + pause)
             spider.note_pause(pause, why)
         if probe or tries >= TRIES * 4:
             return None

@@ -1,11 +1,12 @@
 """Whether a site says that its texts are not for training models. Pure: values in, reasons out.
 
 Read are robots.txt groups that send known AI crawlers away, the Content-Signal and Content-Usage lines of
-robots.txt, the TDM Reservation Protocol (header and meta), and noai in X-Robots-Tag or meta robots.
+robots.txt, the TDM Reservation Protocol (file, header and meta), and noai in X-Robots-Tag or meta robots.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -48,6 +49,20 @@ def robots_opt_out(robots: str) -> str:
                 named += [agent for agent in group if agent in AI_CRAWLERS and agent not in named]
     if named:
         return f"robots.txt sends AI crawlers away ({', '.join(named[:5])}{'…' if len(named) > 5 else ''})"
+    return ""
+
+
+def tdmrep_opt_out(body: bytes) -> str:
+    """What a /.well-known/tdmrep.json reserves for the whole site, in words, or ""."""
+    try:
+        rules = json.loads(body[:100_000])
+    except (ValueError, RecursionError):
+        return ""
+    for rule in rules if isinstance(rules, list) else []:
+        if isinstance(rule, dict) and str(rule.get("tdm-reservation")) == "1":
+            location = str(rule.get("location", "")).rstrip("*")
+            if location in {"", "/"}:
+                return "/.well-known/tdmrep.json reserves text and data mining"
     return ""
 
 

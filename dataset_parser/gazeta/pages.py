@@ -27,6 +27,7 @@ from gazeta.html import (
     paragraphs,
     squeezed,
     to_moscow,
+    too_deep,
     tree,
 )
 from gazeta.items import DESCRIPTION, FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
@@ -193,7 +194,7 @@ def parse_article(body: bytes, url: str, content_type: str = "") -> Article:
     try:
         page = _Page(body, url, content_type)
     except ValueError as error:
-        raise NotAnArticle(f"{error} on {url}") from None
+        raise NotAnArticle(f"{error}: {url}") from None
     page.refuse_other_kinds()
     title, text = page.title(), page.text()
     date = page.date()
@@ -300,6 +301,8 @@ class _Page:
 
     def complain(self, missing: list[str], has_title: bool) -> None:
         """Raise what a page with missing fields deserves: PageChanged if it should hold an article."""
+        if too_deep(self.tree):
+            raise NotAnArticle(f"nested too deep: {self.url}")
         gallery = bool(_find(self.tree, GALLERY)) or "/photo/" in urlsplit(self.url).path
         if gallery and "text" in missing:
             raise NotAnArticle(f"gallery: {self.url}")

@@ -122,9 +122,10 @@ DOWNLOADER_MIDDLEWARES = {
 EXTENSIONS = {
     "scrapy.extensions.logstats.LogStats": None,
     "scrapy.extensions.telnet.TelnetConsole": None,
+    "scrapy.extensions.remote_control.RemoteControl": None,
     "gazeta.report.Progress": 0,
 }
-TELNETCONSOLE_ENABLED = False
+TELNETCONSOLE_ENABLED = REMOTE_CONTROL_ENABLED = False  # no port is opened
 HTTPERROR_ALLOW_ALL = True  # what a status means is the spider's business
 REDIRECT_MAX_TIMES = 5
 COOKIES_ENABLED = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import re
 import sqlite3
 import sys
@@ -61,6 +62,9 @@ class Command(ScrapyCrawl):
             print(f"{name}: the parser changed; {fixed}", file=sys.stderr)
         crawl = store.start_crawl(name, plan.arguments())
         started = time.monotonic()
+        for noisy in ("core.downloader.handlers.http11", "downloadermiddlewares.httpcompression"):
+            # A page too large or cut off is counted in the report; no need to warn of it as well.
+            logging.getLogger(f"scrapy.{noisy}").setLevel(logging.ERROR)
         crawler = self.crawler_process.create_crawler(name)
         self.crawler_process.crawl(crawler, plan=plan, store=store, crawl=crawl)
         self.crawler_process.start()
@@ -109,7 +113,16 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
         outcome, code = "stopped", 130
     elif reason != "finished":
         outcome, code = "broken", 1
-    if code in {0, 5} and spider.counts["fetched"]:
+    silent = sum(
+        spider.reasons[why] for why in spider.reasons if why.startswith("http ") or why == "no answer"
+    )
+    if not code and silent >= 10 and silent > spider.counts["fetched"]:
+        spider.failed = (
+            5,
+            f"{silent} of {silent + spider.counts['fetched']} pages did not answer; run again later",
+        )
+        outcome, code = "given up", 5
+    if not code and spider.counts["fetched"]:
         lines = alarm.alarms(store.figures(crawls), store.previous_report(spider.name).get("fields", {}))
     if not code and not store.totals(spider.name):
         lines.append("articles: not one link in the sitemaps, feeds and listings")

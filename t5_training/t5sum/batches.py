@@ -38,6 +38,9 @@ class StepSampler(Sampler[int]):
         order = random.permutation(len(self.lengths))
         if not self.grouped:
             return iter(order.tolist())
+        longest = int(np.argmax(self.lengths[order, 0]))
+        if longest >= len(order) - len(order) % self.effective_batch:  # not in the short step at the end
+            order[[0, longest]] = order[[longest, 0]]
         steps = []
         for start in range(0, len(order), self.window):
             window = self.sort(order[start : start + self.window])
@@ -46,9 +49,9 @@ class StepSampler(Sampler[int]):
             ]
         last = [steps.pop()] if len(steps[-1]) < self.effective_batch else []
         random.shuffle(steps)  # type: ignore[arg-type]
-        longest = max(range(len(steps)), key=lambda i: self.lengths[steps[i], 0].max(), default=0)
         if steps:
-            steps[0], steps[longest] = steps[longest], steps[0]
+            heaviest = max(range(len(steps)), key=lambda i: self.lengths[steps[i], 0].max())
+            steps[0], steps[heaviest] = steps[heaviest], steps[0]
         return iter(np.concatenate(steps + last).tolist())
 
     def sort(self, indices: np.ndarray) -> np.ndarray:

@@ -196,6 +196,10 @@ def _read_yaml(path: Path) -> Any:
     return values
 
 
+# Values that people try because other models take them.
+REASONS = {("train.precision", "fp16"): "fp16 turns T5's activations into NaN"}
+
+
 def _explain(error: Any, values: Any) -> str:
     """One line for a key or value that does not fit: what is allowed at that place."""
     from omegaconf import OmegaConf
@@ -218,7 +222,8 @@ def _explain(error: Any, values: Any) -> str:
                 names = ", ".join(item.name for item in fields(_section(key)))
                 return f"{key} is a section; set one of its keys, {key}.KEY=VALUE, with KEY one of {names}"
     value = OmegaConf.select(values, key)
-    return f"{key}={value!r} is not allowed: it must be {_wanted(_section(key))}"
+    why = f" ({REASONS[key, value]})" if (key, value) in REASONS else ""
+    return f"{key}={value!r} is not allowed{why}: it must be {_wanted(_section(key))}"
 
 
 def _section_names(kind: Any, above: str = "") -> list[str]:

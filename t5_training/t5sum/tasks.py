@@ -79,10 +79,7 @@ def _slice(values: np.ndarray, ends: np.ndarray, index: int) -> np.ndarray:
 
 
 def encode(texts: Sequence[str], tokenizer: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of `texts`, each cut to `most` tokens, the last of which is always </s>.
-
-    "</s>" written in an article is text, not the end: only what we append ends a source.
-    """
+    """Token ids of `texts`, each cut to `most` tokens, the last of which is always </s>."""
     ids = tokenizer(
         list(texts), add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
     )["input_ids"]

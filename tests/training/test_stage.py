@@ -1,0 +1,292 @@
+"""`python main.py` as a user runs it, against the stand-in Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, snapshot_download
+
+MODEL = "demo/t5"
+FILES = {
+    ".gitattributes", "README.md", "config.json", "ct2/config.json", "ct2/model.bin", "ct2/shared_vocabulary.json",
+    "generation_config.json", "loss.png", "metrics.json", "model.safetensors", "provenance.json", "report.html",
+    "tasks.json", "tokenizer.json", "tokenizer_config.json", "topics/topics.skops",
+}  # fmt: skip
+
+
+def tags(hub: Any) -> dict[str, str]:
+    return {tag.name: tag.target_commit for tag in HfApi(endpoint=hub.url).list_repo_refs(MODEL).tags}
+
+
+def commits(hub: Any) -> list[str]:
+    return [each.commit_id for each in HfApi(endpoint=hub.url).list_repo_commits(MODEL)]
+
+
+def files(hub: Any, revision: str, tmp_path: Path) -> Path:
+    return Path(snapshot_download(MODEL, revision=revision, endpoint=hub.url, cache_dir=tmp_path / "cache"))
+
+
+def errors(done: Any) -> list[str]:
+    return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+
+def test_one_command_makes_a_served_model_and_the_next_has_nothing_to_do(
+    stage, hub, dataset, tiny, tmp_path: Path
+) -> None:
+    done = stage(*tiny)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\r" not in done.stdout + done.stderr
+    revision = tags(hub)["production"]
+    assert commits(hub)[0] == revision
+    assert len(commits(hub)) == 2, "the repository's first commit and ours"
+    folder = files(hub, "production", tmp_path)
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == FILES
+
+    tasks = json.loads((folder / "tasks.json").read_text())
+    assert tasks["dataset"] == {"repo": "demo/news", "revision": dataset}
+    assert tasks["summarize"]["source_max_tokens"] == 64
+    assert tasks["summarize"]["generation"]["beam_size"] == 2
+    assert [label["topic"] for label in tasks["topic"]["labels"]] == ["politics", "culture", "sport"]
+    assert set(tasks["metrics"]) >= {"rougeL", "topic_macro_f1"}
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["dataset"]["revision"] == dataset
+    assert record["config"]["train"]["lr"] == 0.01
+    assert record["training"]["steps"] == 8
+    assert record["gate"]["promoted"] is True
+    assert record["libraries"]["torch"]
+    assert not re.search(r"/tmp/|/work/|/home/", json.dumps(record)), "nothing of this machine is published"
+    card = (folder / "README.md").read_text()
+    assert "production" in card and "lead-1" in card and dataset[:8] in card
+
+    again = stage(*tiny)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-1].startswith("nothing to do: model demo/t5")
+    assert commits(hub)[0] == revision
+
+
+def test_nothing_to_do_is_found_without_loading_torch(stage, dataset, tiny) -> None:
+    import subprocess
+    import sys
+
+    assert stage(*tiny).returncode == 0
+    words = [*stage.command(*tiny)[1:]]
+    code = (
+        "import sys, runpy; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "assert not {'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules)"
+    )
+    home = Path(words[0]).parent
+    environment = {**stage.environment, "PYTHONPATH": str(home)}
+    subprocess.run([sys.executable, "-c", code, *words], check=True, cwd=home, env=environment)
+
+
+def test_new_rows_and_new_settings_train_again_and_settings_of_serving_do_not(
+    stage, hub, dataset, tiny, rows, publish, tmp_path: Path
+) -> None:
+    assert stage(*tiny).returncode == 0
+    first = tags(hub)["production"]
+    served = stage(*tiny, "generation.beam_size=1")
+    assert served.returncode == 0, served.stderr
+    assert "train: done before, kept" in served.stdout
+    assert tags(hub) == {"production": commits(hub)[0], "previous": first}
+    assert (
+        json.loads((files(hub, "production", tmp_path) / "tasks.json").read_text())["summarize"][
+            "generation"
+        ]["beam_size"]
+        == 1
+    )
+
+    more = rows(70)
+    publish({"train": more[:50], "validation": more[50:58], "test": more[58:]})
+    newer = stage(*tiny)
+    assert newer.returncode == 0, newer.stderr
+    assert "50 train" in newer.stdout
+    assert "new: the dataset or the settings changed" in newer.stdout
+    assert len(stage.runs()) == 2
+
+
+def test_a_refused_model_is_published_but_not_served(stage, hub, dataset, tiny) -> None:
+    assert stage(*tiny).returncode == 0
+    good = tags(hub)["production"]
+    strict = [
+        *(word for word in tiny if not word.startswith("gate.lead")),
+        "gate.lead_margin=0",
+        "train.seed=1",
+    ]
+    refused = stage(*strict)
+    assert refused.returncode == 4
+    [line] = errors(refused)
+    worse = commits(hub)[0]
+    assert f"the gate refused {MODEL} {worse[:8]}" in line
+    assert "python main.py promote" in line
+    assert tags(hub) == {"production": good}
+
+    again = stage(*strict)
+    assert again.returncode == 0, "a model is served, so the cycle may go on"
+    assert "nothing to do" in again.stdout and "refused it" in again.stdout
+    assert commits(hub)[0] == worse
+
+    assert stage("promote", worse[:8]).returncode == 2, "the Hub knows whole commits only"
+    assert stage("promote", worse, "because=to see").returncode == 0
+    assert tags(hub) == {"production": worse, "previous": good}
+    assert stage("rollback").returncode == 0
+    assert tags(hub) == {"production": good, "previous": worse}
+    assert stage("rollback").returncode == 0
+    assert tags(hub) == {"production": worse, "previous": good}
+
+
+def test_a_first_model_that_is_refused_leaves_nothing_to_serve(stage, hub, dataset, tiny) -> None:
+    strict = [*(word for word in tiny if not word.startswith("gate.lead")), "gate.lead_margin=0"]
+    assert stage(*strict).returncode == 4
+    assert tags(hub) == {}
+    again = stage(*strict)
+    assert again.returncode == 4
+    assert "no model is in production" in again.stdout
+    assert stage("rollback").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "code", "said"),
+    [
+        (["trane"], {}, 2, "unknown command trane; there are train"),
+        (["promote"], {}, 2, "promote takes one REV after it"),
+        (["--fast"], {}, 2, "unknown option --fast"),
+        (["train.lrr=1"], {}, 2, "train.lrr is not a setting"),
+        (["config=absent.yaml"], {}, 2, "there is no such file"),
+        (["--model=x"], {}, 2, "belongs after evaluate"),
+        ([], {"DATASET_REPO": ""}, 2, "DATASET_REPO is not set"),
+        ([], {"MODEL_REPO": ""}, 2, "MODEL_REPO is not set"),
+        ([], {"HF_TOKEN": ""}, 2, "HF_TOKEN is not set"),
+        ([], {"HF_TOKEN": "wrong"}, 2, "does not accept the token"),
+        ([], {"DATASET_REPO": "demo/absent"}, 2, "no such repository"),
+        ([], {"DATASET_REPO": "no spaces/here"}, 2, "looking up dataset"),
+        ([], {"MODEL_REPO": "somebody/t5"}, 2, "who may write to demo"),
+        (["hub.dataset_revision=v9"], {}, 2, "v9"),
+        ([], {"HF_ENDPOINT": "http://127.0.0.1:9"}, 5, "does not answer"),
+        (["upload", "absent"], {}, 2, "no run absent"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_line(stage, dataset, words, environment, code, said) -> None:
+    done = stage(*words, **environment)
+    assert done.returncode == code, done.stderr
+    [line] = errors(done)
+    assert said in line
+    assert "Traceback" not in done.stderr
+    assert stage.runs() == [], "nothing was begun"
+
+
+def test_a_read_token_is_refused_before_training(stage, hub, dataset, tiny) -> None:
+    done = stage(*tiny, HF_TOKEN=hub.read_token)
+    assert done.returncode == 2
+    assert "may only read" in errors(done)[0]
+    assert stage.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda row: row.pop("summary"), "no column summary"),
+        (lambda row: row.update(text=None), "without text or summary"),
+    ],
+)
+def test_a_dataset_that_cannot_be_used_is_code_3(stage, tiny, rows, publish, spoil, said) -> None:
+    made = rows(12)
+    for row in made:
+        spoil(row)
+    publish({"train": made[:6], "validation": made[6:9], "test": made[9:]})
+    done = stage(*tiny)
+    assert done.returncode == 3, done.stderr
+    assert said in errors(done)[0]
+
+
+def test_a_dataset_without_a_split_is_code_3(stage, tiny, rows, publish) -> None:
+    publish({"train": rows(6)})
+    done = stage(*tiny)
+    assert done.returncode == 3, done.stderr
+    assert "no rows in validation, test" in errors(done)[0]
+
+
+def test_train_alone_stops_there_and_the_whole_stage_goes_on(stage, hub, dataset, tiny) -> None:
+    assert stage("train", *tiny, HF_TOKEN=hub.read_token).returncode == 0
+    assert not HfApi(endpoint=hub.url).repo_exists(MODEL)
+    whole = stage(*tiny)
+    assert whole.returncode == 0, whole.stderr
+    assert "train: done before, kept" in whole.stdout
+
+
+def test_topics_alone_need_no_model(stage, dataset, tiny) -> None:
+    done = stage("train-topics", *tiny)
+    assert done.returncode == 0, done.stderr
+    [run] = stage.runs()
+    assert (run / "topics" / "topics.skops").exists()
+    assert not (run / "trained").exists()
+
+
+def test_any_pair_of_revisions_can_be_evaluated(stage, hub, dataset, tiny) -> None:
+    assert stage(*tiny).returncode == 0
+    done = stage("evaluate", "--model", "main", "--dataset", dataset, *tiny)
+    assert done.returncode == 0, done.stderr
+    [found] = (stage.artifacts / "evaluations").glob("*/evaluation.json")
+    assert set(json.loads(found.read_text())["metrics"]) == {
+        "rouge1",
+        "rouge2",
+        "rougeL",
+        "bleu",
+        "chrf",
+        "meteor",
+    }
+    assert "lead-1" in done.stdout
+
+
+def test_a_run_can_be_published_again_by_hand(stage, hub, dataset, tiny) -> None:
+    assert stage(*tiny).returncode == 0
+    before = commits(hub)
+    [run] = stage.runs()
+    done = stage("upload", run.name, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert commits(hub) == before, "the same files make no new commit"
+    HfApi(endpoint=hub.url, token=hub.token).delete_repo(MODEL)
+    assert stage("upload", str(run), *tiny).returncode == 0
+    assert tags(hub)["production"] == commits(hub)[0]
+
+
+def test_two_runs_do_not_work_in_one_directory(stage, dataset, tiny) -> None:
+    from filelock import FileLock
+
+    assert stage("train", *tiny).returncode == 0
+    [run] = stage.runs()
+    with FileLock(run / "lock"):
+        done = stage(*tiny)
+    assert done.returncode == 6
+    assert "another run works in" in errors(done)[0]
+
+
+def test_training_goes_on_from_the_model_in_production(stage, hub, dataset, tiny, rows, publish) -> None:
+    assert stage(*tiny).returncode == 0
+    first = tags(hub)["production"]
+    more = rows(70)
+    publish({"train": more[:50], "validation": more[50:58], "test": more[58:]})
+    done = stage(*tiny, "model.init=production")
+    assert done.returncode == 0, done.stderr
+    assert f"base: {MODEL} at {first[:8]}" in done.stdout
+
+
+def test_help_names_every_command(stage) -> None:
+    done = stage("--help")
+    assert done.returncode == 0
+    for word in (
+        "train-topics",
+        "evaluate",
+        "promote REV",
+        "rollback",
+        "upload RUN",
+        "--smoke",
+        "Exit codes",
+    ):
+        assert word in done.stdout

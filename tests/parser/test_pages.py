@@ -1,0 +1,286 @@
+"""Pages in, articles out. A case is two files in pages/: NAME.html as fetched and NAME.json as expected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gazeta.items import NotAnArticle, PageChanged
+from gazeta.pages import (
+    canonical_url,
+    is_article_url,
+    parse_article,
+    parse_listing,
+    same_site,
+    url_day,
+    url_rubric,
+)
+
+PAGES = Path(__file__).parent / "pages"
+CASES = sorted(path.stem for path in PAGES.glob("*.json"))
+URL = "https://www.gazeta.ru/social/news/2022/04/28/17654486.shtml"
+
+
+def page(text: str, *, title: str = "Заголовок", head: str = "", before: str = "") -> bytes:
+    return (
+        f'<html><head>{head}</head><body><article class="b_article">{before}<h1 class="headline">{title}</h1>'
+        '<time itemprop="datePublished" datetime="2022-04-28T10:00:00+03:00"></time>'
+        f'<div itemprop="articleBody">{text}</div></article></body></html>'
+    ).encode()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
+    expected = json.loads((PAGES / f"{name}.json").read_text(encoding="utf-8"))
+    body = (PAGES / f"{name}.html").read_bytes()
+    if expected.get("raises") == "PageChanged":
+        with pytest.raises(PageChanged) as changed:
+            parse_article(body, expected["url"], expected["content_type"])
+        assert changed.value.fields == expected["fields"]
+        assert expected["url"] in str(changed.value)
+        return
+    if expected.get("raises") == "NotAnArticle":
+        with pytest.raises(NotAnArticle, match=expected["reason"]):
+            parse_article(body, expected["url"], expected["content_type"])
+        return
+    article = parse_article(body, expected["url"], expected["content_type"])
+    assert {name: getattr(article, name) for name in expected["article"]} == expected["article"]
+
+
+def test_every_page_has_its_expected_answer_and_every_answer_its_page() -> None:
+    assert sorted(path.stem for path in PAGES.glob("*.html")) == CASES
+    assert len(CASES) >= 10
+
+
+def test_a_real_page_of_2021_gives_its_true_fields(shared: Path) -> None:
+    path = shared / "pages" / "article-2021-12-29-news.html"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here")
+    url = "https://www.gazeta.ru/social/news/2021/12/29/17083219.shtml"
+    article = parse_article(path.read_bytes(), url, "text/html")
+    paragraphs = article.text.split("\n")
+    assert article.title.startswith("В ВОЗ предупредили о «цунами»") and article.title.endswith("COVID-19")
+    assert article.date == "2021-12-29 23:42:45"
+    assert (article.rubric, article.url) == ("social", url)
+    assert len(paragraphs) == 5
+    assert paragraphs[0].endswith("Об этом сообщает ТАСС.") and paragraphs[0] == article.summary
+    assert "отметил, что ВОЗ фиксирует" in paragraphs[1]  # the link's word is there, and its spaces
+    assert paragraphs[4].endswith("70% населения Земли.")
+    assert article.source() == "\n".join(paragraphs[1:])
+    assert article.subtitle.startswith("Глава ВОЗ Гебрейесус опасается")
+
+
+def test_a_real_home_page_is_no_article_but_lists_some(shared: Path) -> None:
+    path = shared / "pages" / "home-2023-11-21.html"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here")
+    with pytest.raises(NotAnArticle):
+        parse_article(path.read_bytes(), "https://www.gazeta.ru/", "text/html")
+    listing = parse_listing(path.read_bytes(), "https://www.gazeta.ru/", "text/html")
+    assert ("https://www.gazeta.ru/social/2023/11/21/17896711.shtml", "2023-11-21") in listing.articles
+    assert 40 < len(listing.articles) < 70
+    assert not [url for url, _ in listing.articles if "results" in url or "prcom" in url]
+
+
+# Encodings
+
+RUSSIAN = page("<p>Ёлки и&nbsp;берёзы растут рядом.</p>", title="Ёж").decode()
+
+
+@pytest.mark.parametrize(
+    ("charset", "header", "meta"),
+    [
+        ("cp1251", "text/html; charset=windows-1251", ""),
+        ("cp1251", "text/html", "windows-1251"),
+        ("cp1251", "text/html", ""),
+        ("utf-8", "text/html", ""),
+        ("utf-8", "text/html; charset=utf-8", "windows-1251"),
+        ("utf-8", "text/html; charset=windows-1251", ""),
+        ("cp1251", "text/html; charset=no-such-thing", ""),
+        ("utf-16", "text/html; charset=utf-16", ""),
+        ("koi8-r", "text/html; charset=koi8-r", ""),
+    ],
+)
+def test_any_declaration_of_the_charset_gives_the_same_letters(charset: str, header: str, meta: str) -> None:
+    text = RUSSIAN.replace("<head>", f'<head><meta charset="{meta}">') if meta else RUSSIAN
+    article = parse_article(text.encode(charset), URL, header)
+    assert (article.title, article.text) == ("Ёж", "Ёлки и берёзы растут рядом.")
+
+
+def test_a_broken_byte_does_not_turn_a_utf8_page_into_another_charset() -> None:
+    body = RUSSIAN.encode().replace("рядом".encode(), "рядом".encode() + b"\xff")
+    assert parse_article(body, URL).text == "Ёлки и берёзы растут рядом."
+
+
+# Text
+
+
+def test_words_stay_apart_at_links_and_line_breaks() -> None:
+    text = parse_article(
+        page('<p>Агентство <a href="/t.shtml"><b>ТАСС</b></a> сообщило,\nчто<br/>всё <i>хорошо</i>.</p>'), URL
+    ).text
+    assert text == "Агентство ТАСС сообщило, что всё хорошо."
+
+
+def test_controls_and_lone_surrogates_leave_no_trace() -> None:
+    body = page("<p>Пер\x00вый&#0; аб&#xD800;зац\u200b текста\ufeff.</p>").replace(
+        b"\xd0\xb7", b"\xed\xa0\x80\xd0\xb7"
+    )
+    text = parse_article(body, URL, "text/html; charset=utf-8").text
+    assert text == "Первый абзац текста."
+    text.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "<p>Реклама</p>",
+        '<div class="b_article-incut"><p>Анонс другой статьи.</p></div>',
+        "<p>Читайте также:</p>",
+        "<p>Что думаешь?</p>",
+        "<p>Подписывайтесь на «Газету.Ru» в Дзен и Telegram.</p>",
+        '<p><a href="/social/2022/01/01/1.shtml">Заголовок другой статьи</a></p>',
+        "<script>var a = '<p>код</p>';</script>",
+        "<aside><p>Врезка сбоку.</p></aside><figure><p>Подпись к снимку.</p></figure>",
+        '<section class="b-article_read_also"><p class="intro">Чужой лид.</p></section>',
+        '<p class="online_time">10:15</p>',
+    ],
+)
+def test_what_the_article_does_not_say_is_left_out(junk: str) -> None:
+    assert parse_article(page(f"<p>Раз.</p>{junk}<p>Два.</p>"), URL).text == "Раз.\nДва."
+
+
+def test_a_sentence_about_advertising_stays() -> None:
+    said = "Реклама подорожала вдвое, рассказали в агентстве."
+    assert parse_article(
+        page(f"<p>{said}</p><p>Подробнее об этом он говорить не стал.</p>"), URL
+    ).text.startswith(said)
+
+
+# Summaries
+
+
+def test_the_subheading_is_never_taken_for_the_lead() -> None:
+    before = (
+        '<h2 class="subheader">Подзаголовок статьи</h2><div class="b_article-intro">Подзаголовок статьи</div>'
+    )
+    article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p>", before=before), URL)
+    assert article.subtitle == "Подзаголовок статьи"
+    assert (article.summary, article.summary_origin) == ("Первый абзац.", "first_paragraph")
+
+
+def test_a_lead_of_a_read_also_card_is_not_this_articles_lead() -> None:
+    card = '<a href="/x.shtml"><p class="intro">Лид чужой статьи</p></a>'
+    assert parse_article(page(f"{card}<p>Первый абзац.</p><p>Второй.</p>"), URL).summary == "Первый абзац."
+
+
+def test_a_description_of_its_own_is_a_summary_and_a_cut_one_is_not() -> None:
+    text = "<p>Первый абзац рассказывает о событии подробно и долго.</p><p>Второй.</p>"
+    own = "Редактор пересказал всю историю в одном предложении, какого в тексте статьи нигде нет."
+    head = '<meta name="description" content="{}">'
+    article = parse_article(page(text, head=head.format(own)), URL)
+    assert (article.summary, article.summary_origin) == (own, "description")
+    assert article.source() == article.text
+    cut = parse_article(page(text, head=head.format(own[:70] + "...")), URL)
+    assert cut.summary_origin == "first_paragraph"
+
+
+def test_a_summary_that_is_the_first_paragraph_is_not_in_the_source() -> None:
+    article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p><p>Третий.</p>"), URL)
+    assert article.text.startswith(article.summary)
+    assert article.source() == "Второй.\nТретий."
+
+
+# Dates
+
+
+@pytest.mark.parametrize(
+    ("written", "date"),
+    [
+        ("2013-10-15T09:41:12+04:00", "2013-10-15 09:41:12"),  # Moscow was +04:00 then
+        ("2013-10-15T05:41:12Z", "2013-10-15 09:41:12"),
+        ("2021-12-29T23:42:45+03:00", "2021-12-29 23:42:45"),
+        ("2021-12-29T22:42:45Z", "2021-12-30 01:42:45"),
+        ("2009-07-01T12:00:00Z", "2009-07-01 16:00:00"),  # summer time
+        ("2009-01-01T12:00:00Z", "2009-01-01 15:00:00"),
+        ("2022-02-03", "2022-02-03 00:00:00"),
+    ],
+)
+def test_dates_are_moscow_time(written: str, date: str) -> None:
+    body = page("<p>Раз.</p>").replace(b"2022-04-28T10:00:00+03:00", written.encode())
+    assert parse_article(body, URL).date == date
+
+
+def test_a_page_without_a_time_has_the_day_of_its_address() -> None:
+    body = page("<p>Раз.</p>").replace(b"<time itemprop", b"<i title")
+    assert parse_article(body, URL).date == "2022-04-28 00:00:00"
+
+
+# Broken pages
+
+
+def test_a_missing_headline_names_the_url_and_the_field() -> None:
+    body = page("<p>Раз.</p>", title="")
+    with pytest.raises(PageChanged) as changed:
+        parse_article(body, URL)
+    assert changed.value.fields == ["title"] and URL in str(changed.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x00\x01\x02", b"just words", b"\xff\xd8\xff\xe0 picture", b"<html></html>"]
+)
+def test_what_is_no_page_is_no_article(body: bytes) -> None:
+    with pytest.raises((NotAnArticle, PageChanged)):
+        parse_article(body, "https://www.gazeta.ru/quiz/x.shtml")
+
+
+def test_a_hundred_thousand_nested_tags_are_refused() -> None:
+    body = b"<html><body>" + b"<div>" * 100_000 + "Дно".encode() + b"</div>" * 100_000
+    with pytest.raises(NotAnArticle, match="nested too deep"):
+        parse_article(body, URL)
+
+
+def test_a_page_cannot_take_the_address_of_another_site() -> None:
+    head = '<link rel="canonical" href="https://evil.invalid/social/news/2022/04/28/1.shtml">'
+    assert parse_article(page("<p>Раз.</p>", head=head), URL).url == URL
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "day", "rubric"),
+    [
+        ("https://www.gazeta.ru/politics/2013/10/15_a_5709357.shtml", "2013-10-15", "politics"),
+        ("https://www.gazeta.ru/social/news/2021/12/29/17083219.shtml", "2021-12-29", "social"),
+        ("https://www.gazeta.ru/news/business/2008/11/21/n_1298950.shtml", "2008-11-21", "business"),
+        ("https://www.gazeta.ru/news/lenta/2008/01/01/n_1159008.shtml", "2008-01-01", ""),
+        ("https://www.gazeta.ru/2003/02/27/kto.shtml", "2003-02-27", ""),
+        ("https://www.gazeta.ru/auto/2005/06/09_a_298154.shtml", "2005-06-09", "auto"),
+        ("https://www.gazeta.ru/comments/column/bovt/17870000.shtml", "", "comments"),
+    ],
+)
+def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) -> None:
+    assert is_article_url(url)
+    assert (url_day(url), url_rubric(url)) == (day, rubric)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/social/", "/tags/organization/voz.shtml", "/gazeta/authors/x.shtml", "/sport/results/football/7.shtml",
+     "/quiz/kto.shtml", "/print/2021/12/04/14990001.shtml", "/search.shtml", "/prcom/2023/01/01/1.shtml"],
+)  # fmt: skip
+def test_other_addresses_are_not_articles(path: str) -> None:
+    assert not is_article_url(f"https://www.gazeta.ru{path}")
+
+
+def test_one_page_has_one_address() -> None:
+    url = "https://www.gazeta.ru/social/2022/02/03/14490001.shtml"
+    for other in ("http://gazeta.ru/social/2022/02/03/14490001.shtml?updated",
+                  "https://m.gazeta.ru/amp/social/2022/02/03/14490001.shtml#top",
+                  "https://WWW.gazeta.ru//social/2022/02/03/14490001.shtml"):  # fmt: skip
+        assert canonical_url(other) == url
+    assert same_site(url, "https://m.gazeta.ru/x") and not same_site(url, "https://gazeta.ru.evil.invalid/")
+    assert not same_site("http://127.0.0.1:8802/", "http://127.0.0.1:22/")

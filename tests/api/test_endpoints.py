@@ -96,6 +96,15 @@ def test_variants_are_different_and_the_summary_is_the_first(api, text):
     assert len(set(summaries)) == len(summaries)
 
 
+def test_variants_true_means_three(api, text):
+    asked = {"text": text("culture", seed=3)}
+    assert (
+        api.post("/api/v1/summarize", asked | {"variants": True}).json["variants"]
+        == api.post("/api/v1/summarize", asked | {"variants": 3}).json["variants"]
+    )
+    assert "variants" not in api.post("/api/v1/summarize", asked | {"variants": False}).json
+
+
 def test_the_first_variant_is_the_summary_given_without_variants(api, text):
     asked = {"text": text("culture", seed=4)}
     assert (

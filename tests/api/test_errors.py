@@ -27,7 +27,7 @@ CASES = [
     ({"text": "а", "max_chars": 5}, "out_of_range", 400, "max_chars"),
     ({"text": "а", "max_chars": "100"}, "wrong_type", 400, "max_chars"),
     ({"text": "а", "variants": 6}, "out_of_range", 400, "variants"),
-    ({"text": "а", "variants": True}, "wrong_type", 400, "variants"),
+    ({"text": "а", "variants": "3"}, "wrong_type", 400, "variants"),
     ({"text": "а", "variants": 1.5}, "wrong_type", 400, "variants"),
     ({"text": "а", "top_k": 0}, "out_of_range", 400, "top_k"),
     ({"text": "а", "explain": 1}, "wrong_type", 400, "explain"),

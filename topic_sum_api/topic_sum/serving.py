@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import sys
 from pathlib import Path
 
 from django.conf import settings
+from huggingface_hub.utils import disable_progress_bars
 
 from topic_sum.api import metrics
 from topic_sum.inference.model import Model
@@ -45,7 +45,7 @@ def start(announce: bool = True) -> None:
     """Begin loading the model. Call it in the process that answers, after any fork: a CTranslate2 model made
     before a fork hangs the child."""
     if not sys.stderr.isatty():
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        disable_progress_bars()
     metrics.watch(service())
     service().start(on_ready=_announce if announce else lambda model: None)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -175,6 +176,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 # Without `collectstatic` (run from a checkout) the files are served from where they lie in the packages.
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+warnings.filterwarnings("ignore", message="No directory at")  # WhiteNoise's word for just that
 LANGUAGE_CODE = "en"
 USE_I18N = True
 TIME_ZONE = "UTC"
@@ -214,8 +216,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "topic_sum.api.schema.strict_requests",
+    ],
 }
 LOGGING = {
     "version": 1,

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot see by itself: how a key is shown."""
+"""What drf-spectacular cannot see by itself: how a key is shown, and that requests are strict."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
@@ -9,3 +9,12 @@ class BearerKey(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: object) -> dict:
         return {"type": "http", "scheme": "bearer", "description": "Only where API_KEYS is set."}
+
+
+def strict_requests(result: dict, **kwargs: object) -> dict:
+    """No unknown fields, and either one text or several."""
+    for name, schema in result["components"]["schemas"].items():
+        if name.endswith("Request"):
+            schema["additionalProperties"] = False
+            schema["oneOf"] = [{"required": ["text"]}, {"required": ["texts"]}]
+    return result

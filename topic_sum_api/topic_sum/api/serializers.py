@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from topic_sum.api.exceptions import ApiError
@@ -33,7 +34,7 @@ class Question:
 
 
 LEAST_MAX_CHARS, MOST_MAX_CHARS = 30, 5000
-MOST_VARIANTS = 5
+USUAL_VARIANTS, MOST_VARIANTS = 3, 5
 MOST_TOP_K = 100
 
 
@@ -67,7 +68,7 @@ def read_question(body: object, options: frozenset[str]) -> Question:
         items=items,
         single=single,
         max_chars=_integer(body, "max_chars", LEAST_MAX_CHARS, MOST_MAX_CHARS),
-        variants=_integer(body, "variants", 1, MOST_VARIANTS),
+        variants=_variants(body),
         top_k=_integer(body, "top_k", 1, MOST_TOP_K),
         explain=_boolean(body, "explain"),
     )
@@ -135,6 +136,13 @@ def _integer(body: dict, name: str, least: int, most: int) -> int | None:
     return value
 
 
+def _variants(body: dict) -> int | None:
+    """A number, or true for as many as a person likes to choose from."""
+    if isinstance(body.get("variants"), bool):
+        return USUAL_VARIANTS if body["variants"] else None
+    return _integer(body, "variants", 1, MOST_VARIANTS)
+
+
 def _boolean(body: dict, name: str) -> bool:
     value = body.get(name)
     if value is None:
@@ -146,6 +154,13 @@ def _boolean(body: dict, name: str) -> bool:
 
 # The same in OpenAPI's words. Only the schema is made from these; requests are read above, where every
 # error can name its code.
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "integer", "minimum": 1, "maximum": MOST_VARIANTS}, {"type": "boolean"}]}
+)
+class _NumberOrBoolean(serializers.Field):
+    pass
 
 
 def _request(name: str, *options: str) -> type[serializers.Serializer]:
@@ -170,9 +185,9 @@ def _request(name: str, *options: str) -> type[serializers.Serializer]:
             required=False, allow_null=True, min_value=LEAST_MAX_CHARS, max_value=MOST_MAX_CHARS,
             help_text="The longest summary wanted. Cut at a sentence or a clause, never in a word.",
         ),
-        "variants": serializers.IntegerField(
-            required=False, allow_null=True, min_value=1, max_value=MOST_VARIANTS,
-            help_text="How many different summaries to choose from.",
+        "variants": _NumberOrBoolean(
+            required=False, allow_null=True,
+            help_text=f"How many different summaries to choose from; true means {USUAL_VARIANTS}.",
         ),
         "top_k": serializers.IntegerField(
             required=False, allow_null=True, min_value=1, max_value=MOST_TOP_K,

@@ -48,7 +48,7 @@ def whole_stage(config: Config) -> int:
         steps.topics(run, rows, config)
         steps.export(run, rows, config)
         steps.evaluate(run, rows, dataset, config)
-        steps.describe(run, dataset, base, config)
+        steps.describe(run, rows, dataset, base, config)
         steps.publish(run, dataset, config)
         return steps.promote_if_passed(run, config)
 

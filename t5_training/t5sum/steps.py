@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import platform
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from t5sum.runs import Run, read_json, write_json
 
 COMPARED_TEXTS = 8  # on which the export must write what the trained model writes
 BASE_FILES = ["*.json", "*.model", "*.txt"]
+SHOWN = ("dataset", "base", "training", "code", "libraries", "python", "machine", "made")  # in the report
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "sentencepiece", "ctranslate2",
              "scikit-learn", "huggingface_hub", "numpy")  # fmt: skip
 
@@ -267,15 +269,14 @@ def evaluate(run: Run, rows: dict[str, Any], dataset: Dataset, config: Config) -
         from t5sum.evaluate import PRODUCTION as SERVED
         from t5sum.gate import decide
 
+        lay_topics(run)
         write_tasks(run, asdict_of(dataset), config, {})
         found = evaluate(
             run.model, rows["test"], config.evaluate, memory_dir=run.path / "summaries",
             production_dir=served_files(config, served) if served else None,
         )  # fmt: skip
         decision = decide(found.systems[MODEL], found.systems.get(SERVED), found.systems[LEAD], config.gate)
-        write_json(run.path / "evaluation.json", found.as_json())
-        write_json(run.path / "articles.json", found.by_article())
-        table(found)
+        keep_evaluation(found, run.path)
         return {"metrics": found.metrics, "gate": decision.as_json(), "served": served}
 
     given = {name: asdict(getattr(config, name)) for name in ("generation", "evaluate", "gate")}
@@ -293,13 +294,22 @@ def served_files(config: Config, commit: str) -> Path | None:
     return folder
 
 
-def table(found: Any) -> None:
-    """The scores of every system, for the log."""
-    names = ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "meteor")
-    say(f"on {len(found.rows)} test articles" + "".join(f"{name:>9}" for name in names))
-    for name, system in found.systems.items():
-        scores = system.corpus()
-        say(f"  {name:<16}" + "".join(f"{scores[metric]:9.1f}" for metric in names))
+def keep_evaluation(found: Any, folder: Path) -> None:
+    """The results in full, and the tables on the screen."""
+    from t5sum.report import text_table
+
+    results = found.as_json()
+    write_json(folder / "evaluation.json", results)
+    write_json(folder / "articles.json", found.by_article())
+    say(text_table(results))
+
+
+def lay_topics(run: Run) -> None:
+    """Put the topic classifier into the model's folder."""
+    path = run.gave("topics")["tasks"]["path"]
+    shutil.rmtree(run.model / "topics", ignore_errors=True)
+    (run.model / "topics").mkdir()
+    shutil.copy2(run.path / path, run.model / path)
 
 
 def write_tasks(run: Run, dataset: dict[str, str], config: Config, metrics: dict[str, float]) -> None:
@@ -311,16 +321,15 @@ def write_tasks(run: Run, dataset: dict[str, str], config: Config, metrics: dict
     )
 
 
-def describe(run: Run, dataset: Dataset, base: Base, config: Config) -> None:
-    """Lay the topics, tasks.json, metrics.json, provenance.json, card and report beside the model."""
+def describe(run: Run, rows: dict[str, Any], dataset: Dataset, base: Base, config: Config) -> None:
+    """Lay tasks.json, metrics.json, provenance.json, card and report beside the model."""
     from t5sum.card import write_card
+    from t5sum.report import dataset_figures, write_report
 
     judged = run.gave("evaluate")
     topic = run.gave("topics")
     evaluation = read_json(run.path / "evaluation.json")
-    shutil.rmtree(run.model / "topics", ignore_errors=True)
-    (run.model / "topics").mkdir()
-    shutil.copy2(run.path / topic["tasks"]["path"], run.model / topic["tasks"]["path"])
+    lay_topics(run)
     metrics = {**judged["metrics"], **topic_metrics(topic["report"])}
     write_tasks(run, asdict_of(dataset), config, metrics)
     write_json(
@@ -330,6 +339,21 @@ def describe(run: Run, dataset: Dataset, base: Base, config: Config) -> None:
     record = provenance(run, dataset, base, config)
     write_json(run.model / RECORD, record)
     write_card(run, record, evaluation, topic, metrics, config)
+    log = (run.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    write_report(
+        run.model / "report.html",
+        f"{config.hub.model_repo or 'A model'}, trained on {dataset.repo} {dataset.commit[:8]}",
+        evaluation, judged["gate"], topic["report"], crawl_report(dataset), dataset_figures(rows),
+        [json.loads(line) for line in log], {key: record[key] for key in SHOWN}, record["seconds"],
+    )  # fmt: skip
+    shutil.copy2(run.model / "report.html", run.path / "report.html")
+    say(f"report: {run.path / 'report.html'}")
+
+
+def crawl_report(dataset: Dataset) -> dict[str, Any] | None:
+    """What the parser counted while collecting this dataset revision, if it came from our parser."""
+    path = hub_of.download(dataset.repo, dataset.commit, "dataset") / "crawl_report.json"
+    return read_json(path) if path.exists() else None
 
 
 def topic_metrics(report: dict[str, Any]) -> dict[str, float]:
@@ -449,6 +473,7 @@ def evaluate_revision(config: Config, model: str, dataset_revision: str) -> int:
     """Score any model revision on any dataset revision; the results as JSON beside the runs."""
     from t5sum.data import load_rows
     from t5sum.evaluate import evaluate
+    from t5sum.report import dataset_figures, write_report
 
     repo = config.hub.model_repo
     assert repo and config.hub.dataset_repo and config.runs_dir
@@ -461,8 +486,8 @@ def evaluate_revision(config: Config, model: str, dataset_revision: str) -> int:
     rows = load_rows(dataset.repo, dataset.commit)["test"]
     place = Path(config.runs_dir).parent / "evaluations" / f"{commit[:12]}-{dataset.commit[:12]}"
     found = evaluate(folder, rows, config.evaluate, memory_dir=place)
-    write_json(place / "evaluation.json", found.as_json())
-    write_json(place / "articles.json", found.by_article())
-    table(found)
-    say(f"results: {place / 'evaluation.json'}")
+    keep_evaluation(found, place)
+    title = f"{repo} {commit[:8]} on {dataset.repo} {dataset.commit[:8]}"
+    write_report(place / "report.html", title, found.as_json(), dataset=dataset_figures({"test": rows}))
+    say(f"results: {place / 'evaluation.json'}; report: {place / 'report.html'}")
     return 0

@@ -309,7 +309,8 @@ def draw(dataset: Dataset) -> None:
     (dataset.folder / "plots").mkdir(exist_ok=True)
     shades = {"train": "#4c78a8", "validation": "#f2a541", "test": "#d1495b"}
     years = sorted({date[:4] for date in dataset.dates})
-    figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 3.2), dpi=110)
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.1, top=0.9)
     axes = figure.subplots()
     bottom = np.zeros(len(years))
     for split in SPLITS:
@@ -325,7 +326,8 @@ def draw(dataset: Dataset) -> None:
     # matplotlib writes its version into a PNG: another version of it would make another file.
     figure.savefig(dataset.folder / PLOTS[0], metadata={"Software": None})
 
-    figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 3.2), dpi=110)
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.2, top=0.95, wspace=0.25)
     for axes, (name, lengths) in zip(
         figure.subplots(1, 2),
         (("text", dataset.text_lengths), ("summary", dataset.summary_lengths)),

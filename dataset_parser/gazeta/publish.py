@@ -35,9 +35,7 @@ from gazeta.sites import SITES
 from gazeta.store import Store, StoreBusy
 
 TRIES = 5  # how often to begin again when others commit in between
-DATASET_DIR = settings.CRAWL_DIR / "dataset"
-REPORT_PATH = settings.CRAWL_DIR / "publish_report.json"
-WAITING = "unpublished.json"  # stands in DATASET_DIR while its dataset is not on the Hub
+WAITING = "unpublished.json"  # stands in the dataset's folder while it is not on the Hub
 ACCEPTABLE = (
     "rows", "dropped", "language", "text length", "summary length", "added text length", "rubrics"
 )  # fmt: skip
@@ -47,20 +45,25 @@ class Refused(Exception):
     """Nothing can be published from what is there; the text says why."""
 
 
+def dataset_folder() -> Path:
+    """Where the last finished dataset lies."""
+    return settings.CRAWL_DIR / "dataset"
+
+
 def waiting() -> bool:
     """A finished dataset of an earlier run waits for the Hub."""
-    return (DATASET_DIR / WAITING).is_file()
+    return (dataset_folder() / WAITING).is_file()
 
 
 def _unpublished(repo: str) -> Revision | None:
     """The dataset that waits, when it was made for this repository."""
     try:
-        marker = json.loads((DATASET_DIR / WAITING).read_text(encoding="utf-8"))
+        marker = json.loads((dataset_folder() / WAITING).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     if marker.get("repo") != repo:
         return None
-    return Revision.in_folder("the dataset that waits to be published", DATASET_DIR)
+    return Revision.in_folder("the dataset that waits to be published", dataset_folder())
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -127,9 +130,8 @@ def _finish(dataset: Dataset, readme: str, report: dict[str, Any], parent: str) 
     _write_json(
         dataset.folder / WAITING, {"repo": settings.DATASET_REPO, "parent": parent, "rows": dataset.rows}
     )
-    shutil.rmtree(DATASET_DIR, ignore_errors=True)
-    dataset.folder.rename(DATASET_DIR)
-    dataset.folder = DATASET_DIR
+    shutil.rmtree(dataset_folder(), ignore_errors=True)
+    dataset.folder = dataset.folder.rename(dataset_folder())
 
 
 def _message(dataset: Dataset) -> str:
@@ -176,18 +178,18 @@ def publish(store: Store, target: Hub, accepted: Sequence[str] = (), tokenizer: 
                 before = target.revision(parent)
             except HubProblem as problem:
                 absent = problem
-        made = DATASET_DIR.with_name("dataset.new")
+        made = dataset_folder().with_name("dataset.new")
         try:
             dataset = assemble(made, store.articles(), count, before, unpublished)
             verdicts = check(dataset) if dataset.rows else []
             report = _report(dataset, verdicts, crawl)
-            _write_json(REPORT_PATH, report)
+            _write_json(settings.CRAWL_DIR / "publish_report.json", report)
             if absent is not None and not dataset.rows:
                 raise absent
             _refuse_unfit(dataset, verdicts, accepted)
             deleted = sorted(path for path in (before.files if before else {}) if not (made / path).is_file())
             if absent is None and not dataset.changed and not deleted:
-                (DATASET_DIR / WAITING).unlink(missing_ok=True)
+                (dataset_folder() / WAITING).unlink(missing_ok=True)
                 target.tag(dataset.tag, parent)  # in case the run that committed did not come to it
                 return (
                     f"nothing to do: {target.repo} at {parent[:10]} has all that is fit of"
@@ -200,19 +202,19 @@ def publish(store: Store, target: Hub, accepted: Sequence[str] = (), tokenizer: 
         if absent is not None:
             raise absent
         paths = [*dataset.changed, "README.md", "crawl_report.json", *card.PLOTS]
-        size = sum((DATASET_DIR / path).stat().st_size for path in paths)
+        size = sum((dataset.folder / path).stat().st_size for path in paths)
         say(f"committing {_plural(len(paths), 'file')}, {size / 1e6:,.1f} MB, to {target.repo}")
         description = (
             f"Made on top of {parent}. The crawl and the cleaning are told in crawl_report.json,"
             " the rows' origins in lineage/."
         )
         try:
-            sha = target.commit(parent, DATASET_DIR, paths, deleted, _message(dataset), description)
+            sha = target.commit(parent, dataset.folder, paths, deleted, _message(dataset), description)
         except Stale:
             say(f"someone committed to {target.repo} in between; making the dataset again on top of theirs")
             unpublished = _unpublished(target.repo)
             continue
-        (DATASET_DIR / WAITING).unlink()
+        (dataset_folder() / WAITING).unlink()
         target.tag(dataset.tag, sha)
         return (
             f"published {dataset.rows:,} rows to {target.repo} as {sha[:10]}:"
@@ -225,7 +227,9 @@ def publish(store: Store, target: Hub, accepted: Sequence[str] = (), tokenizer: 
 
 def _kept() -> str:
     return (
-        f"; the finished dataset is kept in {DATASET_DIR}, and the next run publishes it" if waiting() else ""
+        f"; the finished dataset is kept in {dataset_folder()}, and the next run publishes it"
+        if waiting()
+        else ""
     )
 
 

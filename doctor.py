@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import dataclasses
 import email.utils
+import http.client
 import importlib.metadata
 import json
 import os
@@ -32,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 PUBLIC_HUB = "https://huggingface.co"
 STAGES = ("parser", "training", "api")
+SCRIPT = "run_mlops.bat" if os.name == "nt" else "./run_mlops.sh"
 SECONDS = 3  # how long each network check may take; they run side by side
 # Estimates for ai-forever/ruT5-base: .venv, dataset, base model, checkpoints with optimizer states.
 DISK_GB = {"small": 4, "parser": 2, "training": 25, "api": 2}
@@ -75,8 +77,11 @@ def check_python() -> Check:
 
 def check_disk(artifacts: Path, needed: int) -> Check:
     folder = artifacts
-    while not folder.exists():
+    while not folder.exists() and folder != folder.parent:
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return failed("disk", f"{artifacts}: {folder} is no folder that can be written",
+                      "set ARTIFACTS_DIR to a folder of yours", 2)  # fmt: skip
     free = shutil.disk_usage(folder).free / 1e9
     if free < needed / 5:
         return failed("disk", f"{free:.1f} GB free, {needed} GB wanted",
@@ -122,9 +127,16 @@ def check_memory(needed: int) -> Check:
 def check_setting(name: str, why: str) -> Check:
     value = os.environ.get(name, "").strip()
     if not value:
-        return failed(name, "is not set", f"write it into .env ({why}), or try ./run_mlops.sh --demo", 2)
+        where = (
+            "write it into .env"
+            if (ROOT / ".env").exists()
+            else "copy .env.example to .env and write it there"
+        )
+        return failed(name, "is not set", f"{where} ({why}); or try {SCRIPT} --demo, which needs none", 2)
     if name.endswith("_REPO") and not REPO.fullmatch(value):
-        return failed(name, f"{value!r} is not user/name", f"correct it in .env ({why})", 2)
+        # A token that was pasted into the wrong line must not get into a log.
+        shown = "what is set" if value.startswith("hf_") else repr(value)
+        return failed(name, f"{shown} is not user/name", f"correct it in .env ({why})", 2)
     return ok(name, "is set" if name.endswith("TOKEN") else value)
 
 
@@ -158,8 +170,10 @@ def check_docker() -> Iterator[Check]:
         ("Compose", ["docker", "compose", "version", "--short"], "is missing"),
     ):
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS * 3)
-        except subprocess.TimeoutExpired:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=SECONDS * 3
+            )
+        except (subprocess.TimeoutExpired, OSError):
             yield failed(name, "does not answer", "start Docker Desktop and wait until it says running", 5)
             return
         if done.returncode != 0:
@@ -178,6 +192,15 @@ def get(url: str, token: str = "") -> tuple[int, bytes, str]:
             return answer.status, answer.read(65536), answer.headers.get("Date", "")
     except urllib.error.HTTPError as error:
         return error.code, error.read(65536), error.headers.get("Date", "")
+    except http.client.HTTPException as error:
+        raise OSError(f"what answers there is no web server: {error!r}") from None
+
+
+def clock_skew(date: str) -> float:
+    """Seconds between an answer's Date header and our clock; 0 without a usable header."""
+    with contextlib.suppress(ValueError):
+        return abs(time.time() - email.utils.parsedate_to_datetime(date).timestamp())
+    return 0
 
 
 def check_hub(needs_token: bool) -> Iterator[Check]:
@@ -195,7 +218,7 @@ def check_hub(needs_token: bool) -> Iterator[Check]:
             yield warning("Hub", words, fix + ". The API can still start from its local copy")
         return
     yield ok("Hub", endpoint)
-    if date and (skew := abs(time.time() - email.utils.parsedate_to_datetime(date).timestamp())) > 300:
+    if (skew := clock_skew(date)) > 300:
         yield warning("clock", f"differs from the Hub's by {skew:.0f} s", "set the computer's clock")
     if not needs_token or not token:
         return
@@ -208,7 +231,14 @@ def check_hub(needs_token: bool) -> Iterator[Check]:
     if status != 200:
         yield failed("token", f"the Hub answered {status} to it", "try again later", 5)
         return
-    answer = json.loads(body)
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        words = f"{endpoint} answers, but not as a Hub does"
+        yield failed(
+            "token", words, "look for a proxy or a sign-in page in between, or correct HF_ENDPOINT", 5
+        )
+        return
     role = answer.get("auth", {}).get("accessToken", {}).get("role", "")
     if role == "read":
         yield failed("token", f"of {answer.get('name')} may only read", "make one with the right Write", 2)

@@ -47,7 +47,7 @@ def main(parts: list[str]) -> int:
         return 2
     if not starts(PYTHON):
         make_venv()
-    installed = json.loads(STAMP.read_text()) if STAMP.exists() else {}
+    installed = remembered()
     wanted = {part: digest(LOCKS[part]) for part in parts}
     changed = [part for part in parts if installed.get(part) != wanted[part]]
     if not changed:
@@ -58,6 +58,14 @@ def main(parts: list[str]) -> int:
         return code
     STAMP.write_text(json.dumps(installed | wanted, indent=1) + "\n")
     return 0
+
+
+def remembered() -> dict[str, str]:
+    """Part → digest of the lock installed for it; without a readable note everything is installed again."""
+    try:
+        return json.loads(STAMP.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def starts(python: Path) -> bool:

@@ -25,7 +25,6 @@ import subprocess
 import sys
 import threading
 import time
-import webbrowser
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -152,13 +151,13 @@ def end(artifacts: Path | None, show: bool) -> int:
     plan = json.loads((folder / "stages.json").read_text())
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     results = {result["stage"]: result for result in map(json.loads, lines)}
-    print(f"\n{'stage':<12}{'result':<28}time")
+    print(f"\n{'stage':<12}{'result':<38}time")
     for stage in plan["stages"]:
         if result := results.get(stage):
             words = RESULTS.get(result["code"], "failed")
             if result["code"] not in (0, 130, 143):
                 words += f" (exit code {result['code']})"
-            print(f"{stage:<12}{words:<28}{duration(result['seconds'])}")
+            print(f"{stage:<12}{words:<38}{duration(result['seconds'])}")
         else:
             print(f"{stage:<12}not started")
     print(f"logs: {folder.relative_to(ROOT)}", flush=True)
@@ -168,6 +167,8 @@ def end(artifacts: Path | None, show: bool) -> int:
         report = max(reports, key=lambda path: path.stat().st_mtime)
         print(f"report: {report}", flush=True)
         if show:
+            import webbrowser  # only here: every start of this file would pay for it
+
             webbrowser.open(report.as_uri())
     return 0
 
@@ -199,7 +200,8 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
     began = time.monotonic()
     with (logs / f"{name}.log").open("ab", buffering=0) as file:  # no buffer that a full disk could not take
         log = Log(file)
-        log.line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} in {folder}: {subprocess.list2cmdline(command)}")
+        shown = subprocess.list2cmdline(command).replace("\n", " ")
+        log.line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} in {folder}: {shown}")
         try:
             code = relay(command, cwd, env, log)
         except OSError as error:
@@ -214,11 +216,10 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
 def record(logs: Path, result: dict) -> None:
     """Add to the table's lines; commands of one stage add up, and its last one that failed counts."""
     path = logs / "results.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        earlier = json.loads(line)
-        if earlier["stage"] == result["stage"]:
-            result["seconds"] = round(result["seconds"] + earlier["seconds"], 1)
-            result["code"] = result["code"] or earlier["code"]
+    sums = {each["stage"]: each for each in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    if earlier := sums.get(result["stage"]):
+        result["seconds"] = round(result["seconds"] + earlier["seconds"], 1)
+        result["code"] = result["code"] or earlier["code"]
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
@@ -244,12 +245,12 @@ def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
     finally:
         for descriptor in set(theirs):
             os.close(descriptor)
-    copies = [threading.Thread(target=copy, args=(read, out, log), daemon=True) for read, out in ours]
-    for thread in copies:
-        thread.start()
+    copies = [Copy(read, out, log) for read, out in ours]
+    for each in copies:
+        each.start()
     code = child.wait()
-    for thread in copies:
-        thread.join(timeout=5)  # no longer: what the command left running may hold the other end
+    for each in copies:
+        each.finish()
     if os.name == "nt":
         return 130 if code == 0xC000013A else code  # how Windows says: ended by Ctrl+C
     return 128 - code if code < 0 else code
@@ -276,32 +277,51 @@ def open_terminal() -> tuple[int, int]:
     return read, write
 
 
-def copy(read: int, out: TextIO, log: Log) -> None:
-    """Pass on what comes out of `read` until the command has closed it."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    line = ""
-    listening = True
-    while True:
+class Copy(threading.Thread):
+    """Passes on what comes out of `read`, to `out` and to the log, until the command has closed it."""
+
+    def __init__(self, read: int, out: TextIO, log: Log) -> None:
+        super().__init__(daemon=True)
+        self.source, self.out, self.log = read, out, log
+        self.waiting = threading.Event()
+
+    def finish(self) -> None:
+        """Wait for the last words of a command that has ended; not for what it left running behind it."""
+        while self.is_alive():
+            self.join(timeout=1)
+            if self.waiting.is_set():
+                return
+
+    def read(self) -> bytes:
+        self.waiting.set()
         try:
-            block = os.read(read, 65536)
+            return os.read(self.source, 65536)
         except OSError:  # how a terminal says that its other end is closed
-            block = b""
-        text = decoder.decode(block, final=not block)
-        if text and listening:
-            try:
-                out.write(text)
-                out.flush()
-            except OSError:
-                listening = False  # nobody reads us any more; the command and its log go on
-        *whole, line = (line + text).split("\n")
-        for each in whole:
-            log.line(each)
-        line = last_writing(line)  # a progress line may be rewritten for hours: keep what is seen
-        if not block:
-            if line:
-                log.line(line)
-            os.close(read)
-            return
+            return b""
+        finally:
+            self.waiting.clear()
+
+    def run(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        line = ""
+        listening = True
+        while True:
+            block = self.read()
+            text = decoder.decode(block, final=not block)
+            if text and listening:
+                try:
+                    self.out.write(text)
+                    self.out.flush()
+                except OSError:
+                    listening = False  # nobody reads us any more; the command and its log go on
+            *whole, line = (line + text).split("\n")
+            for each in whole:
+                self.log.line(each)
+            line = last_writing(line)  # a progress line may be rewritten for hours: keep what is seen
+            if not block:
+                if line:
+                    self.log.line(line)
+                return
 
 
 def last_writing(line: str) -> str:

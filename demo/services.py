@@ -5,14 +5,18 @@
 
 `start` returns once both answer; their process ids are in DIR/services.json, their words in
 DIR/hub.log and DIR/site.log. Stand-ins that an interrupted demo left behind are stopped first.
+Exit codes: 0 done, 2 wrong usage, 5 a port is taken or a stand-in does not answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,14 +57,24 @@ def start(arguments: argparse.Namespace) -> int:
         if arguments.articles:
             site += ["--articles", str(arguments.articles)]
         plans["site"] = (site, f"http://127.0.0.1:{SITE_PORT}/robots.txt")
+    for name, port in (("hub", HUB_PORT), ("site", SITE_PORT)):
+        # Asked before the start: what holds the port might answer like a stand-in.
+        if name in plans and not is_free(port):
+            print(f"error: port {port} is taken, and the stand-in {name} needs it; stop the program that "
+                  "holds it (perhaps a demo of another folder)", file=sys.stderr)  # fmt: skip
+            return 5
     running: dict[str, subprocess.Popen] = {}
+    marks = {}
     for name, (command, _) in plans.items():
         with (root / f"{name}.log").open("wb") as log:
             running[name] = subprocess.Popen(
-                [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+                [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                # Out of reach of Ctrl+C: a stage that is told to stop may still have to write to the Hub.
+                start_new_session=True, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )  # fmt: skip
+        marks[name] = {"pid": running[name].pid, "born": born(running[name].pid)}
         # Written at once: what has started can be stopped even if the rest of this fails.
-        (root / "services.json").write_text(json.dumps({key: child.pid for key, child in running.items()}))
+        (root / "services.json").write_text(json.dumps(marks))
     for name, (_, url) in plans.items():
         if code := wait(url, running[name]):
             words = (root / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip()
@@ -85,35 +99,77 @@ def wait(url: str, child: subprocess.Popen) -> int:
     return 5
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        if os.name != "nt":  # as servers do it: a connection that just ended does not hold the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def stop(root: Path) -> int:
     record = root / "services.json"
     if not record.exists():
         return 0
-    for pid in json.loads(record.read_text()).values():
-        if not is_stand_in(pid):
-            continue  # the computer was restarted and the number belongs to another program now
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            if not is_stand_in(pid):
+    try:
+        marks = json.loads(record.read_text())
+        known = [(int(mark["pid"]), mark["born"]) for mark in marks.values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        print(f"warning: {record} is damaged; stand-ins that still run are not known", file=sys.stderr)
+        known = []
+    for pid, when in known:
+        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+            # Not ours: the computer was restarted and the number belongs to another program now.
+            if not is_stand_in(pid, when):
                 break
-            time.sleep(0.05)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            for _ in range(100):
+                if not is_stand_in(pid, when):
+                    break
+                time.sleep(0.05)
     record.unlink()
     return 0
 
 
-def is_stand_in(pid: int) -> bool:
-    """Whether `pid` is a running hub.py or site.py: no other program must ever be stopped."""
+def is_stand_in(pid: int, when: int | None) -> bool:
+    """Whether `pid` is a running hub.py or site.py of ours: no other program must ever be stopped."""
     if os.name == "nt":
-        query, marks = ["tasklist", "/fi", f"PID eq {pid}", "/fo", "csv", "/nh"], ("python",)
-    else:
-        query, marks = ["ps", "-o", "stat=,command=", "-p", str(pid)], ("hub.py", "site.py")
-    try:
-        words = subprocess.run(query, capture_output=True, text=True, errors="replace").stdout.strip()
-    except OSError:
-        return False
-    if words.startswith("Z"):
-        return False  # ended, only not yet collected by its parent
-    return any(mark in words for mark in marks)
+        return when is not None and born(pid) == when
+    words = command_line(pid)
+    return any(f"{HERE}{os.sep}{name}" in words for name in ("hub.py", "site.py"))
+
+
+def command_line(pid: int) -> str:
+    """The program and arguments of a running process; "" of one that ended."""
+    if Path("/proc/self").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    query = ["ps", "-o", "stat=,command=", "-p", str(pid)]
+    words = subprocess.run(query, capture_output=True, text=True, errors="replace").stdout.strip()
+    return "" if words.startswith("Z") else words  # Z: ended, only not yet collected by its parent
+
+
+def born(pid: int) -> int | None:
+    """On Windows, when a running process started (100 ns units); a number is used again, the pair is not."""
+    if os.name != "nt":
+        return None
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    query_limited_information, still_active = 0x1000, 259
+    process = ctypes.c_void_p(kernel.OpenProcess(query_limited_information, False, pid))
+    if not process:
+        return None
+    times = [ctypes.c_ulonglong() for _ in range(4)]
+    code = ctypes.c_ulong()
+    known = kernel.GetProcessTimes(process, *map(ctypes.byref, times))
+    known = kernel.GetExitCodeProcess(process, ctypes.byref(code)) and known
+    kernel.CloseHandle(process)
+    return times[0].value if known and code.value == still_active else None
 
 
 if __name__ == "__main__":

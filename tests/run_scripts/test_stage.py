@@ -1,0 +1,189 @@
+"""stage.py beneath a terminal and beneath pipes: words, logs, exit codes, settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def place(tmp_path: Path, repo_root: Path) -> Path:
+    """A folder with stage.py in it, and a run begun."""
+    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    subprocess.run([sys.executable, "stage.py", "begin", "work", "rest"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def stage(place: Path):
+    spec = importlib.util.spec_from_file_location("stage_under_test", place / "stage.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def command(code: str) -> list[str]:
+    return [sys.executable, "stage.py", "run", "work", "--", "python", "-c", textwrap.dedent(code)]
+
+
+def log_of(place: Path) -> list[str]:
+    (file,) = place.glob("artifacts/logs/*/work.log")
+    return file.read_text(encoding="utf-8").splitlines()[1:-1]
+
+
+def on_terminal(place: Path, code: str) -> tuple[int, str]:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(place)
+        os.execv(sys.executable, command(code))  # noqa: S606  without a shell on purpose
+    words = b""
+    while True:
+        try:
+            words += os.read(terminal, 4096)
+        except OSError:
+            break
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), words.decode()
+
+
+def test_streams_stay_apart_and_both_are_logged(place: Path) -> None:
+    code = "import sys; print('Привет'); print('беда', file=sys.stderr); sys.exit(3)"
+    done = subprocess.run(command(code), cwd=place, capture_output=True)
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (3, "Привет\n", "беда\n")
+    assert sorted(log_of(place)) == ["Привет", "беда"]
+
+
+def test_terminal_is_passed_on_and_the_log_is_clean(place: Path) -> None:
+    code = r"""
+        import sys
+        print(sys.stdin.isatty(), sys.stdout.isatty(), sys.stderr.isatty())
+        for share in (10, 50, 100):
+            print(f"\r\x1b[32mread {share} %\x1b[0m", end="", flush=True)
+        print()
+        print("last")
+    """
+    code_seen, words = on_terminal(place, code)
+    assert code_seen == 0
+    assert words.replace("\r\n", "\n").startswith("True True True\n\r\x1b[32mread 10 %\x1b[0m\r")
+    assert log_of(place) == ["True True True", "read 100 %", "last"]
+
+
+def test_command_sees_the_size_of_the_terminal(place: Path) -> None:
+    _, words = on_terminal(place, "import os; os.system('true'); print(os.get_terminal_size(1) is not None)")
+    assert words.strip() == "True"
+
+
+def test_death_by_a_signal_is_told_as_a_shell_does(place: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run(command(code), cwd=place).returncode == 137
+    assert on_terminal(place, code)[0] == 137
+
+
+def test_a_reader_that_left_does_not_stop_the_stage(place: Path) -> None:
+    code = "print('x' * 100000); print('still here')"
+    with subprocess.Popen(command(code), cwd=place, stdout=subprocess.PIPE) as child:
+        child.stdout.read(1)
+        child.stdout.close()
+    assert child.returncode == 0
+    assert log_of(place)[-1] == "still here"
+
+
+def test_what_a_stage_leaves_running_does_not_hold_the_run(place: Path) -> None:
+    code = """
+        import subprocess, sys
+        left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+        print(left.pid)
+    """
+    done = subprocess.run(command(code), cwd=place, stdout=subprocess.PIPE, timeout=20)
+    os.kill(int(done.stdout), 9)
+    assert done.returncode == 0
+
+
+def test_full_disk_ends_the_log_and_not_the_stage(place: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (folder,) = (path for path in (place / "artifacts" / "logs").iterdir() if path.is_dir())
+    (folder / "work.log").symlink_to("/dev/full")
+    done = subprocess.run(command("print('worked')"), cwd=place, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "worked\n")
+    assert done.stderr.startswith("warning: the log goes no further: ")
+
+
+def test_program_that_is_not_there_is_named(place: Path) -> None:
+    base = [sys.executable, "stage.py", "run", "work", "--"]
+    for program, code in (("docker", 5), ("../.venv/bin/python", 1)):
+        done = subprocess.run([*base, program], cwd=place, capture_output=True, text=True, env={"PATH": ""})
+        assert done.returncode == code
+        assert done.stderr.startswith("error: ") and "cannot be started" in done.stderr
+
+
+def test_without_a_run_it_says_who_calls_it(tmp_path: Path, repo_root: Path) -> None:
+    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    done = subprocess.run(command("pass"), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: no run has begun")
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("A=b", "b"), (" A = b c ", "b c"), ('A="b # c"', "b # c"), ("A='b'", "b"), ("A=", ""), ("A=#x", ""),
+     ("A=b#c", "b#c"), ("A=b #c", "b"), ("A=b=c==", "b=c=="), ("A=it's", "it's"), ('A="b" # c', "b"),
+     ("export A=b", "b"), ('A=""', ""), ("A=$HOME %PATH% !x!", "$HOME %PATH% !x!")],
+)  # fmt: skip
+def test_setting(line: str, value: str, stage) -> None:
+    assert stage.parse_settings(f"# first\n\n{line}\n", ".env") == {"A": value}
+
+
+@pytest.mark.parametrize("line", ["no equals sign", "1A=b", "A B=c", "=x", "Имя=x"])
+def test_line_that_is_no_setting_is_refused_by_its_number(line: str, stage) -> None:
+    with pytest.raises(stage.WrongSetting, match=r"line 2 of \.env") as caught:
+        stage.parse_settings(f"A=b\n{line}\n", ".env")
+    assert line not in str(caught.value)
+
+
+def test_relative_artifacts_folder_means_the_same_to_every_stage(place: Path) -> None:
+    (place / ".env").write_text("ARTIFACTS_DIR=elsewhere\n")
+    base = [sys.executable, "stage.py", "run", "work", "--settings", ".env", "--in", "artifacts", "--"]
+    code = "import os; print(os.environ['ARTIFACTS_DIR'])"
+    done = subprocess.run([*base, "python", "-c", code], cwd=place, capture_output=True, text=True)
+    assert done.stdout == f"{place / 'elsewhere'}\n", done.stderr
+
+
+def test_oldest_logs_are_forgotten(stage) -> None:
+    for day in range(60):
+        (stage.LOGS / f"2020-01-01_00-00-{day:02}").mkdir()
+    stage.begin(["work"])
+    names = sorted(path.name for path in stage.LOGS.iterdir() if path.is_dir())
+    assert len(names) == stage.KEPT_RUNS
+    assert names[0] > "2020-01-01_00-00-10" and stage.run_folder().name in names
+
+
+def test_report_of_this_run_is_named(place: Path, stage, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = (place / "artifacts" / "runs" / name / "report.html" for name in ("old", "new"))
+    for report in (old, new):
+        report.parent.mkdir(parents=True)
+        report.write_text("<html>")
+    os.utime(old, (0, 0))
+    stage.end(None, False)
+    assert f"report: {new}\n" in capsys.readouterr().out
+    os.utime(new, (0, 0))
+    stage.end(None, False)
+    assert "report:" not in capsys.readouterr().out
+
+
+def test_commands_of_one_stage_add_up(stage, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stage.run_folder()
+    for code, seconds in ((0, 60), (5, 70), (0, 2)):
+        stage.record(folder, {"stage": "work", "code": code, "seconds": seconds})
+    stage.end(None, False)
+    assert "work        a service is missing (exit code 5)" in (out := capsys.readouterr().out)
+    assert "2 min 12 s" in out

@@ -152,7 +152,8 @@ def browser(tmp_path_factory):
 def put(browser, field, value):
     """Writes a value into a field as a person would, with the events that follow."""
     browser.js(
-        f"(() => {{ const field = document.getElementById({json.dumps(field)}); field.value = {json.dumps(value)};"
+        f"(() => {{ const field = document.getElementById({json.dumps(field)}); "
+        f"field.value = {json.dumps(value)};"
         "for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind)); })()"
     )
 

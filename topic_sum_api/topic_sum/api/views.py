@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from django.conf import settings
@@ -114,7 +115,12 @@ class Topic(Answering):
         return super().post(request)
 
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
-        return self.one_by_one(question, request, lambda item: topic_of(served, model, item, question))
+        deadline = served.deadline()
+        gone = client_gone(request)
+        with served.room.place() if question.explain else nullcontext():
+            return self.one_by_one(
+                question, request, lambda item: topic_of(served, model, item, question, deadline, gone)
+            )
 
 
 class Summarize(Answering):
@@ -157,7 +163,7 @@ class Analyze(Answering):
         gone = client_gone(request)
 
         def both(item: Item) -> dict:
-            return topic_of(served, model, item, question) | summary_of(
+            return topic_of(served, model, item, question, deadline, gone) | summary_of(
                 served, model, item, question, deadline, gone
             )
 
@@ -204,8 +210,14 @@ class ModelView(APIView):
         )
 
 
-def topic_of(served: Service, model: Model, item: Item, question: Question) -> dict:
-    answer: TopicAnswer = served.detect(model, item.text, item.title, question.explain)
+def topic_of(
+    served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
+) -> dict:
+    answer: TopicAnswer = (
+        served.explain(model, item.text, item.title, deadline, gone)
+        if question.explain
+        else served.detect(model, item.text, item.title)
+    )
     metrics.TEXTS.labels("topic").inc()
     if answer.reason:
         metrics.UNSURE.labels(answer.reason).inc()

@@ -59,8 +59,6 @@ class Summarizer:
             raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        # «</s>» typed by a user is text, not the end of the source.
-        self._tokenizer.encode_special_tokens = True
         self._ids: dict[str, int] = {}
         for token, number in sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1]):
             self._ids.setdefault(token, number)
@@ -119,16 +117,7 @@ class Summarizer:
         units = []
         for sentence in sentences(text):
             units += self._fitting(sentence, budget)
-        # About equal windows read better than full ones and a short last one.
-        share = sum(size for _, size in units) / math.ceil(sum(size for _, size in units) / budget)
-        groups: list[list[str]] = [[]]
-        filled = 0
-        for unit, size in units:
-            if groups[-1] and (filled + size > budget or filled >= share):
-                groups.append([])
-                filled = 0
-            groups[-1].append(unit)
-            filled += size
+        groups = _even_groups(units, budget)
         windows = [self._pieces(lead + " ".join(group))[: self._source_max - 1] for group in groups]
         return windows[:max_windows], len(windows) > max_windows
 
@@ -166,6 +155,27 @@ class Summarizer:
     def _text(self, pieces: list[str]) -> str:
         ids = [self._ids[piece] for piece in pieces if piece in self._ids]
         return " ".join(self._tokenizer.decode(ids, skip_special_tokens=True).split())
+
+
+def _even_groups(units: list[tuple[str, int]], budget: int) -> list[list[str]]:
+    """`units` in order, in the fewest groups of about equal size that all fit into `budget`.
+
+    Full windows and a short last one would give the end of a text as much of the summary as its beginning.
+    """
+    total = sum(size for _, size in units)
+    count = math.ceil(total / budget)
+    while True:
+        groups: list[list[str]] = [[] for _ in range(count)]
+        filled = [0] * count
+        before = 0
+        for unit, size in units:
+            place = min(count - 1, int((before + size / 2) * count / total))
+            groups[place].append(unit)
+            filled[place] += size
+            before += size
+        if max(filled) <= budget:
+            return [group for group in groups if group]
+        count += 1
 
 
 def _different(texts: list[str], count: int) -> list[str]:

@@ -246,9 +246,16 @@ class Service:
         drafts = [Draft(summary, find_unsupported(summary, evidence)) for summary in summaries]
         return SummaryAnswer(drafts, generation.source, cached=kept is not None)
 
-    def detect(self, model: Model, text: str, title: str = "", explain: bool = False) -> TopicAnswer:
+    def detect(self, model: Model, text: str, title: str = "") -> TopicAnswer:
         """The topic of a normalised text. Takes a few milliseconds and waits in no line."""
-        return model.detect(text, title, explain)
+        return model.detect(text, title)
+
+    def explain(
+        self, model: Model, text: str, title: str, deadline: float, gone: Callable[[], bool]
+    ) -> TopicAnswer:
+        """The topic with the words that decided: hundreds of detections. Hold a place in `room`."""
+        [answer] = self.room.run([lambda: model.detect(text, title, explain=True)], deadline, gone)
+        return answer
 
 
 def clean(text: str) -> str:

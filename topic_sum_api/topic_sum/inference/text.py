@@ -44,7 +44,7 @@ def shorten(text: str, max_chars: int) -> str:
     if kept:
         return kept
     room = text[: max_chars - 1]  # one place is for the «…»
-    clauses = [match.start() for match in _CLAUSE_END.finditer(text[:max_chars])]
+    clauses = [match.start() for match in _CLAUSE_END.finditer(text[: max_chars + 1])]
     # A clause shorter than half of the room says too little: then as many words as fit.
     if clauses and clauses[-1] >= max_chars // 2:
         return room[: clauses[-1]].rstrip(" ,;:—–") + "…"

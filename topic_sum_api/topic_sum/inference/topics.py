@@ -122,7 +122,8 @@ class TopicClassifier:
 
     def source(self, text: str, title: str = "") -> str:
         """The string the pipeline reads, as tasks.json defines it."""
-        source = (normalise(title) + "\n") * self._title_repeat if title else ""
+        head = normalise(title)
+        source = f"{head}\n" * self._title_repeat if head else ""
         source += normalise(text)[: self._max_chars]
         for mask in self._masks:
             source = mask.sub(" ", source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .text import sentences
@@ -55,7 +56,7 @@ class Unsupported:
 def find_unsupported(summary: str, source: str) -> list[Unsupported]:
     """Names and numbers of `summary` that are not in `source` (pass title and text together), in order.
 
-    Names are capitalised words that do not open a sentence (or that open a run of capitalised words, or are
+    Names are capitalised words that do not open a sentence (or open it before another such name, or are
     abbreviations such as МЧС), compared by stem and without regard to case and ё. Numbers are compared as
     values of their digits, with a few numerals in words. An empty list does not prove the summary true.
     """
@@ -71,34 +72,30 @@ def find_unsupported(summary: str, source: str) -> list[Unsupported]:
     ]
     found += [
         Unsupported(summary[start:end], "name", start, end)
-        for start, end in _names(summary)
-        if not _known(_fold(summary[start:end]), stems)
+        for start, end in _names(summary, lambda word: _known(_fold(word), stems))
     ]
     return sorted(found, key=lambda item: item.start)
 
 
-def _names(summary: str) -> list[tuple[int, int]]:
-    """Spans of words that look like names."""
-    spans = []
+def _names(summary: str, known: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    """Spans of words that look like names and are not known."""
     position = 0
     for sentence in sentences(summary):
         position = summary.index(sentence, position)
-        words = list(_WORD.finditer(sentence))
-        for index, match in enumerate(words):
+        opening: re.Match | None = None
+        for index, match in enumerate(_WORD.finditer(sentence)):
             word = match.group()
-            if not word[0].isupper():
+            if index == 0 and not (len(word) > 1 and word.isupper()):
+                # «Сообщается …» is capitalised and no name; «Пётр Сомов …» is one. Its neighbour decides.
+                opening = match
                 continue
-            abbreviation = len(word) > 1 and word.isupper()
-            opens = index == 0
-            if opens and not abbreviation:
-                # «Сообщается …» is no name, «Иван Петров …» is: look at what follows.
-                following = words[1] if len(words) > 1 else None
-                touching = following and sentence[match.end() : following.start()] == " "
-                if not (touching and following.group()[0].isupper()):
-                    continue
-            spans.append((position + match.start(), position + match.end()))
+            if word[0].isupper() and not known(word):
+                if index == 1 and opening and opening.group()[0].isupper():
+                    touching = sentence[opening.end() : match.start()] == " "
+                    if touching and not known(opening.group()):
+                        yield position + opening.start(), position + opening.end()
+                yield position + match.start(), position + match.end()
         position += len(sentence)
-    return spans
 
 
 def _known(word: str, stems: set[str]) -> bool:

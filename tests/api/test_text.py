@@ -1,0 +1,93 @@
+"""Normalising, shortening, and finding what a summary invents: values in, values out."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from topic_sum.inference.text import normalise, shorten
+from topic_sum.inference.unsupported import find_unsupported
+
+SUMMARY = (
+    "Мост через Светлую открыли раньше срока, сообщил начальник стройки. Дорога сократится до четырёх часов."
+)
+
+
+def test_normalise_removes_what_nobody_sees_and_keeps_what_everybody_does():
+    assert normalise(" а\u200b\u00adб\u202e\x00 \n\t в\u00a0г ") == "аб в г"
+    assert normalise("и\u0306") == "й"
+    assert normalise("\ufeff\u2066") == ""
+
+
+@given(st.text())
+def test_normalise_twice_is_normalise_once(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (200, SUMMARY),
+        (len(SUMMARY), SUMMARY),
+        (len(SUMMARY) - 1, "Мост через Светлую открыли раньше срока, сообщил начальник стройки."),
+        (60, "Мост через Светлую открыли раньше срока…"),
+        (40, "Мост через Светлую открыли раньше срока…"),
+        (39, "Мост через Светлую открыли раньше…"),
+        (30, "Мост через Светлую открыли…"),
+    ],
+)
+def test_shorten_takes_sentences_then_clauses_then_words(limit, expected):
+    assert shorten(SUMMARY, limit) == expected
+
+
+@given(st.text(alphabet="абв АБ,.;—1«» ", max_size=300), st.integers(30, 200))
+def test_shorten_keeps_the_limit_and_never_cuts_a_word(text, limit):
+    text = normalise(text)
+    short = shorten(text, limit)
+    assert len(short) <= max(limit, 1)
+    if short != text:
+        kept = short.removesuffix("…").rstrip()
+        assert text.startswith(kept)
+        rest = text[len(kept) :]
+        assert not kept or not (kept[-1].isalnum() and rest and rest[0].isalnum())
+
+
+@pytest.mark.parametrize(
+    ("summary", "source", "expected"),
+    [
+        ("Мост открыл Олег Рябинин.", "Мост строил Рябинин. Олегу помогали.", []),
+        ("Мост открыл Иван Рябинин.", "Мост строил Олег Рябинин.", ["Иван"]),
+        ("Сообщается, что мост открыт.", "Мост готов.", []),
+        ("Пётр Сомов приехал.", "Олег приехал.", ["Пётр", "Сомов"]),
+        ("Пётр Сомов и Олег приехали.", "Олега встретил Сомов.", []),
+        ("МЧС сообщило о пожаре.", "Пожар потушен.", ["МЧС"]),
+        ("О пожаре сообщило МЧС.", "Мчс тушило пожар.", []),
+        ("Жители Приозёрска рады.", "в приозерске праздник", []),
+        ("Работы шли в Санкт-Петербурге.", "В Петербурге шли работы. Санкт здесь тоже есть.", []),
+        ("Прошли 20 поездов.", "Прошли двадцать поездов.", []),
+        ("Стоит 1000 рублей.", "Стоит 1 000 рублей.", []),
+        ("Рост на 4,2%.", "Рост на 4.2 процента.", []),
+        ("Рост на 4,3%.", "Рост на 4,2%.", ["4,3"]),
+        ("Погибли 12 человек.", "Пострадали 112 человек.", ["12"]),
+        ("Дело № 7 закрыто.", "Дело № 07 закрыли.", []),
+        ("", "Текст.", []),
+    ],
+)
+def test_names_and_numbers_without_support_are_found(summary, source, expected):
+    found = find_unsupported(summary, source)
+    assert [part.text for part in found] == expected
+    assert all(summary[part.start : part.end] == part.text for part in found)
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_any_text_can_be_searched(summary, source):
+    summary, source = normalise(summary), normalise(source)
+    found = find_unsupported(summary, source)
+    assert [part.start for part in found] == sorted(part.start for part in found)
+    assert all(first.end <= second.start for first, second in pairwise(found))
+
+
+@given(st.text(max_size=200))
+def test_a_text_supports_itself(text):
+    text = normalise(text)
+    assert find_unsupported(text, text) == []

@@ -87,10 +87,15 @@ def _files(dataset: Dataset) -> Iterator[Verdict]:
         if not file.schema_arrow.equals(SCHEMA):
             wrong.append(f"{name} has the columns {', '.join(file.schema_arrow.names)}")
             continue
-        for batch in file.iter_batches(1000):
-            for column, values in zip(COLUMNS, batch.columns, strict=True):
-                if values.null_count or not pc.min(pc.binary_length(values)).as_py():
-                    wrong.append(f"{name} has empty values in {column}")
+        empty = {
+            column
+            for batch in file.iter_batches(1000)
+            for column, values in zip(COLUMNS, batch.columns, strict=True)
+            if values.null_count or not pc.min(pc.binary_length(values)).as_py()
+        }
+        if empty:
+            wrong.append(f"{name} has empty values in {', '.join(sorted(empty))}")
+            continue
         table = file.read(["url", "date"])
         dates = table.column("date").to_pylist()
         bad_dates += [date for date in dates if parse_date(date) is None]

@@ -1,0 +1,200 @@
+"""The seams between the three siblings: each repeats a little of another, and here it must agree."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from t5sum.config import GenerationConfig, SummarizeConfig
+from t5sum.data import COLUMNS, SPLITS
+from t5sum.tasks import encode, normalise, source_text, tasks_json
+from t5sum.topic import TopicConfig, load_map, topic_source, train_topics
+
+ROOT = Path(__file__).resolve().parent.parent
+SIBLINGS = {"dataset_parser": "gazeta", "t5_training": "t5sum", "topic_sum_api": "topic_sum"}
+# Letters, spaces of all kinds, and what must vanish: controls, zero-width and direction marks, soft hyphens.
+ANY_TEXT = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"),
+        st.sampled_from("\u00ad\u200b\u200f\u202e\u2060\ufeff\x00\x1f\x85\u00a0\u2028\t\n\r «»—"),
+        st.sampled_from("абвгдеёжзийклмнопрстуфхцчшщъыьэюя АБВ 0123456789.,"),
+    ),
+    max_size=300,
+)
+NEWS = [
+    "В Твери  открыли библиотеку.\n\nЕё строили\u00a0два года, рассказала «Новости-Твери».",
+    "Команда «Енисей» выиграла 3:1 — это седьмая победа подряд.",
+    "Длинный текст режут по-разному, но слова в нём одни и те же. " * 40,
+    "ё" * 700,
+]
+
+
+@given(ANY_TEXT)
+@settings(max_examples=400, deadline=None)
+def test_training_and_api_normalise_every_text_alike(text: str) -> None:
+    from topic_sum.inference.text import normalise as api_normalise
+
+    assert normalise(text) == api_normalise(text)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the API reads of a model revision, made by training's own code from invented news."""
+    from t5sum.config import ScratchConfig
+    from t5sum.export import convert
+    from t5sum.scratch import scratch_model
+    from t5sum.tokens import load_tokenizer, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    rows = invented_rows(220)
+    train_tokenizer([row["text"] for row in rows], 900, tmp_path_factory.mktemp("pieces")).save_pretrained(
+        folder
+    )
+    tokenizer = load_tokenizer(folder, [])
+    shape = ScratchConfig(vocab_size=900, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout=0.0)
+    scratch_model(shape, tokenizer).save_pretrained(folder)
+    convert(folder, folder / "ct2", "int8")
+    splits = {"train": rows[:160], "validation": rows[160:190], "test": rows[190:]}
+    topics = train_topics(splits, TopicConfig(min_rows=5, forest_rows=0), folder, say=lambda text: None)
+    tasks = tasks_json(
+        {"repo": "demo/news", "revision": "a" * 40}, SUMMARIZE, GENERATION, topics["tasks"], {"rougeL": 1.0}
+    )
+    (folder / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+SUMMARIZE = SummarizeConfig(
+    prefix="summarize: ", with_title=False, source_max_tokens=128, target_max_tokens=32
+)
+GENERATION = GenerationConfig(
+    beam_size=2, no_repeat_ngram_size=3, max_decoding_length=16, length_penalty=1.0, repetition_penalty=1.0
+)
+
+
+def invented_rows(count: int) -> list[dict[str, str]]:
+    from importlib import util
+
+    spec = util.spec_from_file_location(
+        "news", ROOT / "demo/news/__init__.py", submodule_search_locations=[str(ROOT / "demo/news")]
+    )
+    assert spec and spec.loader
+    news = util.module_from_spec(spec)
+    sys.modules["news"] = news
+    spec.loader.exec_module(news)
+    rows = sorted(news.generate(count, seed=5), key=lambda story: story["date"])
+    return [{**story, "text": "\n".join(story["paragraphs"])} for story in rows]
+
+
+@pytest.fixture(scope="module")
+def served(model_folder: Path):
+    """The API's own loader over what training wrote: format, paths, types and labels are checked there."""
+    from topic_sum.inference.model import load_model
+
+    return load_model(model_folder, "demo/model", "b" * 40, translators=1)
+
+
+def test_the_api_accepts_what_training_writes_into_tasks_json(served) -> None:
+    assert served.dataset_revision == "a" * 40
+    assert served.metrics == {"rougeL": 1.0}
+
+
+@pytest.mark.parametrize("text", NEWS)
+def test_training_and_api_turn_a_text_into_the_same_tokens(served, model_folder: Path, text: str) -> None:
+    from topic_sum.inference.text import normalise as api_normalise
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    ids, ends = encode([source_text(text, "", SUMMARIZE)], tokenizer, most=10**6)
+    assert len(ends) == 1
+    pieces = served.summarizer.source_tokens(api_normalise(text))
+    # An unknown piece keeps its letters in the API; CTranslate2 gives it the number of <unk>, as here.
+    assert tokenizer.convert_tokens_to_ids(pieces) == ids.tolist()
+
+
+@given(text=ANY_TEXT, title=ANY_TEXT)
+@settings(max_examples=100, deadline=None)
+def test_training_and_api_give_the_topic_classifier_the_same_string(served, text: str, title: str) -> None:
+    settings_of_topics = TopicConfig(min_rows=5, forest_rows=0)
+    ours = topic_source(text, title, settings_of_topics, load_map().mask)
+    assert served.topics.source(text, title) == ours
+
+
+def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> None:
+    row = invented_rows(220)[-1]
+    answer = served.topics.detect(row["text"], row["title"])
+    assert sum(score.score for score in answer.scores) == pytest.approx(1, abs=0.01)
+    assert {score.topic for score in answer.scores} == {topic for topic, _ in served.topics.labels}
+
+
+def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> None:
+    from gazeta import rows, shards
+
+    assert tuple(shards.COLUMNS) == COLUMNS
+    assert tuple(rows.SPLITS) == SPLITS
+
+
+def test_no_sibling_imports_another() -> None:
+    for folder, package in SIBLINGS.items():
+        others = set(SIBLINGS.values()) - {package}
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module or ""]
+                assert not others & {name.split(".")[0] for name in names}, f"{path}: {names}"
+
+
+def locked(folder: str) -> dict[str, str]:
+    pins: dict[str, str] = {}
+    for line in (ROOT / folder / "requirements.lock").read_text().splitlines():
+        if match := re.match(r"([a-z0-9._-]+)==([^ ;]+)(.*)", line):
+            pins[f"{match[1]}{match[3]}"] = match[2]
+    return pins
+
+
+def test_one_environment_can_hold_all_three_locks() -> None:
+    folders = [*SIBLINGS, "tests"]
+    for package in set().union(*map(locked, folders)):
+        versions = {locked(folder)[package] for folder in folders if package in locked(folder)}
+        assert len(versions) == 1, f"{package} is locked to {versions}"
+
+
+def test_the_api_installs_neither_torch_nor_transformers() -> None:
+    assert not {"torch", "transformers", "sentencepiece"} & {
+        name.split(" ")[0] for name in locked("topic_sum_api")
+    }
+    assert "ctranslate2" in locked("topic_sum_api")
+
+
+def test_every_lock_holds_what_its_requirements_name() -> None:
+    for folder in [*SIBLINGS, "tests"]:
+        pinned = {name.split(" ")[0].rstrip(";") for name in locked(folder)}
+        for line in (ROOT / folder / "requirements.txt").read_text().splitlines():
+            if match := re.match(r"[A-Za-z0-9._-]+", line):
+                assert match[0].lower().replace("_", "-") in pinned, (
+                    f"{folder}: run .ci/lock after naming {match[0]}"
+                )
+
+
+def test_env_example_and_compose_files_name_variables_that_somebody_reads() -> None:
+    readers = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (
+            ROOT / "dataset_parser/gazeta/settings.py", ROOT / "topic_sum_api/topic_sum/settings.py",
+            ROOT / "t5_training/t5sum/config.py", ROOT / "doctor.py",
+        )
+    )  # fmt: skip
+    named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M))
+    for compose in ROOT.glob("docker-compose.*.yml"):
+        named |= set(re.findall(r"\$\{([A-Z_]+)", compose.read_text(encoding="utf-8")))
+    assert {"HF_TOKEN", "DATASET_REPO", "MODEL_REPO", "PORT"} <= named
+    for name in named:
+        assert f'"{name}"' in readers, f"nobody reads {name}"

@@ -194,7 +194,9 @@ def generate_full_precision(
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # its bars are drawn where there is no terminal, too
     summarize = load_tasks(model_dir)["summarize"]
     settings = summarize["generation"]
     tokenizer = load_tokenizer(model_dir, summarize)

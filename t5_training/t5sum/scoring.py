@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ REFERENCE = "reference"
 BLOCK = 50  # articles a process takes at a time
 # Below this a second process costs more seconds to start than it saves.
 FEWEST_FOR_PROCESSES = 400
+MOST_PROCESSES = 61  # Windows waits for no more handles than that
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,22 @@ def score_systems(
     "reference" (which has traits only).
     """
     blocks = [articles[start : start + BLOCK] for start in range(0, len(articles), BLOCK)]
-    workers = min(processes or os.cpu_count() or 1, len(blocks))
+    workers = min(processes or os.cpu_count() or 1, len(blocks), MOST_PROCESSES)
     rows: list[dict] = []
     if workers > 1 and len(articles) >= FEWEST_FOR_PROCESSES:
         # spawn: the caller may have torch's or CTranslate2's threads, which a fork would leave locked.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )  # fmt: skip
+        try:
             tasks = [pool.submit(score_block, block, with_baselines, names) for block in blocks]
             for task in tasks:
                 rows += task.result()
                 progress(len(rows), len(articles))
+        finally:
+            # After Ctrl+C nobody waits for the blocks that have not begun.
+            pool.shutdown(cancel_futures=True)
     else:
         for block in blocks:
             rows += score_block(block, with_baselines, names)

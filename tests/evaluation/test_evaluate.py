@@ -143,3 +143,20 @@ def test_rows_that_cannot_be_scored_are_named():
 def test_wrong_settings_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=rf"evaluate\.{next(iter(wrong))}="):
         EvaluateConfig(**wrong)
+
+
+def test_several_processes_score_as_one_does(rows):
+    from t5sum.scoring import FEWEST_FOR_PROCESSES, Article, score_systems
+
+    articles = [Article(row["text"], row["summary"], {"model": row["title"]}) for row in rows]
+    articles = (articles * FEWEST_FOR_PROCESSES)[:FEWEST_FOR_PROCESSES]
+    seen = []
+    several = score_systems(
+        articles, False, processes=2, progress=lambda done, total: seen.append((done, total))
+    )
+    one = score_systems(articles, False, processes=1)
+    assert list(several) == list(one)
+    for name in ("model", "lead-1"):
+        assert several[name].predictions == one[name].predictions
+        assert several[name].corpus() == one[name].corpus()
+    assert seen[-1] == (len(articles), len(articles))

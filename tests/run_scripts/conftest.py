@@ -155,10 +155,11 @@ class WindowsTree(Tree):
         return [str(self.wine), "cmd", "/c", "run_mlops.bat", *arguments]
 
     def full_environment(self, rules: str = "", env: dict[str, str] | None = None) -> dict[str, str]:
-        return self.environment(
+        own = self.environment(
             PATH=os.environ["PATH"], WINEPATH=windows_path(self.root / "bin"), WINEDEBUG="-all",
-            SHIM_LOG=windows_path(self.log), SHIM_RULES=rules, **(env or {}),
+            SHIM_LOG=windows_path(self.log), SHIM_RULES=rules,
         )  # fmt: skip
+        return own | (env or {})
 
 
 def windows_path(path: Path) -> str:

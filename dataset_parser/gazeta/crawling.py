@@ -43,6 +43,7 @@ MAX_DEFERRED = 2_000
 REFUSALS = 10  # 401, 403 or 451 in a row: the site does not want us
 SAMPLES = 10  # pages of kept articles that are saved until the crawl ends well, for the alarm
 OPT_OUT_PAGES = 5
+OPTED_OUT = "opted out of AI training"
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
 
 
@@ -170,7 +171,7 @@ class NewsSpider(scrapy.Spider):
             addresses = self.pages.listing_urls(self.base, self.scope.rubrics)
             links += [Link(address, "listing", "", self.pages.url_rubric(address)) for address in addresses]
         self.store.queue_again(links, self.name)
-        self.store.take_up(self.name)
+        self.store.take_up(self.name, (OPTED_OUT,) if self.settings.getbool("ACCEPT_AI_OPT_OUT") else ())
         self.reread_since = (self._now() - timedelta(hours=self.settings.getfloat("REREAD_HOURS"))).strftime(
             "%Y-%m-%d"
         )
@@ -233,12 +234,14 @@ class NewsSpider(scrapy.Spider):
             self.store.queued(self.name, "article", self.scope, ENOUGH_QUEUED + len(self.busy))
             < ENOUGH_QUEUED
         ):
-            if sitemaps := take(self.name, "sitemap", self.scope, 1, self.busy):
-                return sitemaps
-            # What the sitemaps know is known before a listing is paged back through time.
-            if not self.sitemaps_on_way and (
-                listings := take(self.name, "listing", self.scope, 4, self.busy)
+            if self.sitemaps_on_way < 4 and (
+                sitemaps := take(self.name, "sitemap", self.scope, 1, self.busy)
             ):
+                return sitemaps
+            if self.sitemaps_on_way:
+                return []  # with few articles at hand the newest one may be in the sitemap that is on its way
+            # What the sitemaps know is known before a listing is paged back through time.
+            if listings := take(self.name, "listing", self.scope, 4, self.busy):
                 return listings
         if articles := take(self.name, "article", self.scope, BATCH, self.busy):
             return articles
@@ -419,7 +422,7 @@ class NewsSpider(scrapy.Spider):
         ]
         if reason := page_opt_out(headers, response.body[:20_000].decode("latin-1")):
             if not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
-                self._end(link, "dropped", "opted out of AI training", reason, response.status)
+                self._end(link, "dropped", OPTED_OUT, reason, response.status)
                 self.opt_outs += 1
                 if self.opt_outs >= OPT_OUT_PAGES and not self.counts["kept"]:
                     self._opted_out(f"{reason} ({self.opt_outs} pages of {self.opt_outs})")

@@ -264,10 +264,15 @@ class Store:
                 self.db.execute("UPDATE page SET lastmod = ? WHERE url = ?", (link.lastmod, link.url))
         return count
 
-    def take_up(self, site: str) -> None:
-        """Queue again what an earlier crawl left for later: pages outside its dates, and pages that did not
-        answer, at most three times and not within the hour."""
+    def take_up(self, site: str, reasons: Iterable[str] = ()) -> None:
+        """Queue again what an earlier crawl left for later: pages outside its dates, pages that did not answer
+        (at most three times and not within the hour), and pages dropped for one of `reasons`."""
         with self.transaction():
+            for reason in reasons:
+                self.db.execute(
+                    "UPDATE page SET state = 'queued' WHERE site = ? AND state = 'dropped' AND reason = ?",
+                    (site, reason),
+                )
             self.db.execute("UPDATE page SET state = 'queued' WHERE site = ? AND state = 'skipped'", (site,))
             self.db.execute(
                 "UPDATE page SET state = 'queued' WHERE site = ? AND kind = 'article' AND state = 'failed'"

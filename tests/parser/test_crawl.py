@@ -1,0 +1,292 @@
+"""The crawl as a user runs it, against the stand-in site and a few sites made by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+FIELDS = ("title", "subtitle", "summary", "summary_origin", "text", "date", "rubric")
+DONE = {
+    "kept": {"kept"},
+    "duplicate": {"kept", "dropped"},  # copies at other addresses are told apart when the dataset is made
+    "dropped": {"dropped"},
+    "changed": {"failed"},
+    "gone": {"dropped"},
+    "failed": {"failed"},
+    "not_followed": {"dropped"},
+    "refused": {"dropped"},
+}
+
+
+def article(number: int, day: str = "2024/02/03", canonical: str = "") -> bytes:
+    link = f'<link rel="canonical" href="{canonical}">' if canonical else ""
+    return f"""<html><head>{link}</head><body><article class="b_article"><h1 class="headline">Новость номер {number}</h1>
+<time itemprop="datePublished" datetime="{day.replace("/", "-")}T10:00:00+03:00"></time>
+<div class="b_article-intro">Лид новости номер {number}: что случилось и почему об этом пишут.</div>
+<div itemprop="articleBody">{"<p>Абзац о том, что случилось, и о том, что было дальше.</p>" * 12}</div></article></body></html>""".encode()
+
+
+def site_of(bodies: dict[str, bytes], **more: tuple[int, dict[str, str], bytes]) -> dict:
+    """Pages of a hand-made site: robots.txt, one sitemap of all bodies, and the bodies."""
+    rows = "".join(f"<url><loc>HOST{path}</loc></url>" for path in bodies)
+    pages = {path: (200, {}, body) for path, body in bodies.items()}
+    pages["/robots.txt"] = (200, {"Content-Type": "text/plain"}, b"User-agent: *\nAllow: /\n")
+    pages["/sitemap.xml"] = (200, {"Content-Type": "application/xml"}, f"<urlset>{rows}</urlset>".encode())
+    return {**pages, **more}
+
+
+def with_host(site):
+    """Put the site's own address where site_of wrote HOST."""
+    for path, (status, headers, body) in site.pages.items():
+        site.pages[path] = (status, headers, body.replace(b"HOST", site.url.encode()))
+    return site
+
+
+def test_every_article_is_collected_exactly_and_the_second_run_asks_for_none(
+    start: Callable, crawl: Callable
+) -> None:
+    site = start("--articles", "250")
+    expected = site.told("articles.json")
+    first = crawl(site.url)
+    assert first.code == 0, first.err
+    rows = first.rows()
+    for story in expected:
+        assert {name: rows[story["path"]][name] for name in FIELDS} == {name: story[name] for name in FIELDS}
+        assert rows[story["path"]]["url"] == site.url + story["path"]
+
+    ends = first.ends()
+    for page in site.told("awkward.json"):
+        state = ends.get(page["path"], ("never asked for", ""))[0]
+        if page["expected"] == "forbidden" or page["path"].startswith(("/quiz/", "/culture/photo/")):
+            assert page["path"] not in site.asked()
+            continue
+        assert state in DONE[page["expected"]], page
+        if page["expected"] == "kept":
+            assert rows[page["path"]]["text"] == page["article"]["text"], page
+    assert list(site.told("stats.json")["user_agents"]) == [
+        "topic-sum-news/1.0 (research dataset; no contact set)"
+    ]
+    report = first.report
+    assert (
+        report["kept"] == len(rows)
+        and report["outcome"] == "done"
+        and report["fields"]["title"]["coverage"] > 0.9
+    )
+    assert str(report["kept"]) in first.out and "Traceback" not in first.err
+
+    site.told("reset")
+    second = crawl(site.url)
+    assert second.code == 0
+    assert not [path for path in site.asked() if path.endswith(".shtml")]
+    assert len(second.out.splitlines()) == 1 and "nothing new" in second.out
+    assert sum(site.asked().values()) < 40
+
+
+def test_a_later_run_fetches_what_is_new_and_what_was_edited(start: Callable, crawl: Callable) -> None:
+    before = start("--articles", "80", "--no-awkward")
+    port = before.url.rpartition(":")[2]
+    assert crawl(before.url).code == 0
+    before.stop()
+    after = start("--articles", "80", "--no-awkward", "--new", "7", "--edited", "10", "--port", port)
+    second = crawl(after.url)
+    assert (second.report["kept"], second.report["fetched"]) == (7, 7)  # edits of long ago are left alone
+    third = crawl(after.url, CRAWL_REREAD_HOURS="90000")
+    assert third.code == 0 and third.report["kept"] == 0
+    expected = {story["path"]: story["text"] for story in after.told("articles.json")}
+    assert {path: row["text"] for path, row in third.rows().items()} == expected
+
+
+def test_limit_keeps_the_newest_and_the_next_run_goes_on(start: Callable, crawl: Callable) -> None:
+    site = start("--articles", "60", "--no-awkward")
+    dates = sorted((story["date"] for story in site.told("articles.json")), reverse=True)
+    first = crawl(site.url, "limit=15")
+    assert first.code == 0
+    assert sorted((row["date"] for row in first.rows().values()), reverse=True) == dates[:15]
+    second = crawl(site.url)
+    assert len(second.rows()) == 60 and second.report["kept"] == 45
+
+
+def test_since_until_and_rubrics_bound_the_crawl_and_since_is_remembered(
+    start: Callable, crawl: Callable
+) -> None:
+    site = start("--articles", "200", "--no-awkward")
+    stories = site.told("articles.json")
+    inside = {
+        story["path"]
+        for story in stories
+        if "2016-01-01" <= story["date"][:10] <= "2019-12-31" and story["rubric"] in ("sport", "science")
+    }
+    first = crawl(site.url, "since=2016-01-01", "until=2019-12-31", "rubrics=sport,science")
+    assert first.code == 0 and set(first.rows()) == inside and inside
+    nightly = crawl(site.url)
+    assert set(nightly.rows()) == {story["path"] for story in stories if story["date"] >= "2016"}
+    assert "since=all" in nightly.err
+    assert len(crawl(site.url, "since=all").rows()) == 200
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [("since=yesterday", "since=yesterday"), ("limit=many", "limit=many"), ("depth=3", "depth="),
+     ("rubrics=../etc", "rubrics="), ("until=2024-13-01", "until=2024-13-01")],
+)  # fmt: skip
+def test_a_wrong_argument_is_named_in_one_line(argument: str, named: str, crawl: Callable) -> None:
+    done = crawl("http://127.0.0.1:9", argument)
+    assert done.code == 2
+    assert done.err.startswith("error: ") and named in done.err and len(done.err.splitlines()) == 1
+
+
+def test_a_wrong_setting_is_named_in_one_line(crawl: Callable) -> None:
+    done = crawl("gazeta.ru")
+    assert (done.code, len(done.err.splitlines())) == (2, 1) and "SITE_URL='gazeta.ru'" in done.err
+
+
+def test_a_site_that_is_not_there_ends_with_5_and_one_line(crawl: Callable, free_port: Callable) -> None:
+    done = crawl(f"http://127.0.0.1:{free_port()}")
+    assert done.code == 5
+    assert done.err.startswith("error: http://127.0.0.1:") and "SITE_URL" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("way", ["robots", "header", "meta", "tdmrep"])
+def test_an_opt_out_of_ai_training_stops_the_crawl_unless_accepted(
+    way: str, start: Callable, crawl: Callable
+) -> None:
+    site = start("--articles", "12", "--no-awkward", "--opt-out", way)
+    stopped = crawl(site.url)
+    assert stopped.code == 2 and "ACCEPT_AI_OPT_OUT" in stopped.err and not stopped.rows()
+    accepted = crawl(site.url, ACCEPT_AI_OPT_OUT="1")
+    assert accepted.code == 0 and len(accepted.rows()) == 12
+
+
+def test_hostile_pages_are_counted_and_skipped(start: Callable, crawl: Callable) -> None:
+    site = start("--articles", "20", "--no-awkward", "--hostile")
+    done = crawl(site.url)
+    assert done.code == 0, done.err
+    ends, rows = done.ends(), done.rows()
+    for page in site.told("awkward.json"):
+        assert ends[page["path"]][0] in DONE[page["expected"]], page
+    assert {story["path"] for story in site.told("articles.json")} <= set(rows)
+    assert done.report["reasons"]["too large"] >= 3
+
+
+def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    good = {path: site.pages[path] for path in paths}
+    for path in paths[:20]:
+        site.pages[path] = (200, {}, good[path][2].replace(b"b_article", b"z9").replace(b"headline", b"z9-h"))
+    done = crawl(site.url)
+    assert done.code == 3
+    assert "title: found on 33.3% of 30 pages" in done.err and "[itemprop~=headline]" in done.err
+    assert done.rows() == {}  # the ten that could be read are held back as well
+    saved = list((done.folder / "crawl" / "pages").glob("*.html"))
+    assert saved and all(
+        str(saved[0].parent) in line for line in done.err.splitlines() if "pages to look at" in line
+    )
+    assert crawl(site.url).code == 3  # it does not go away by itself
+    assert crawl(site.url, CRAWL_ALARM="0").code == 0
+    site.pages.update(good)
+    assert crawl(site.url, "since=all").code == 0
+
+
+def test_a_page_cannot_overwrite_another_by_its_canonical_link(serve: Callable, crawl: Callable) -> None:
+    real, liar = "/social/2024/02/03/18000001.shtml", "/social/2024/02/04/18000002.shtml"
+    site = with_host(serve(site_of({real: article(1), liar: article(2, canonical=f"HOST{real}")})))
+    rows = crawl(site.url).rows()
+    assert list(rows) == [real] and rows[real]["title"] == "Новость номер 1"
+
+
+def test_a_site_that_refuses_us_ends_the_crawl_with_5(serve: Callable, crawl: Callable) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of(dict.fromkeys(paths, b""))))
+    for path in paths:
+        site.pages[path] = (403, {}, b"")
+    done = crawl(site.url)
+    assert done.code == 5 and "refuses" in done.err and "CRAWL_CONTACT" in done.err
+    assert len([path for path in site.asked if path in paths]) < 20
+
+
+def test_a_long_retry_after_ends_the_crawl_and_names_the_wait(serve: Callable, crawl: Callable) -> None:
+    path = "/social/2024/02/03/18000001.shtml"
+    site = with_host(serve(site_of({path: article(1)})))
+    site.pages[path] = (429, {"Retry-After": "7200"}, b"")
+    done = crawl(site.url)
+    assert done.code == 5 and "120 minutes" in done.err
+    assert site.asked.count(path) == 1
+    site.pages[path] = (200, {}, article(1))
+    assert list(crawl(site.url).rows()) == [path]
+
+
+def test_an_empty_site_is_a_changed_site(serve: Callable, crawl: Callable) -> None:
+    site = serve(site_of({}))
+    done = crawl(site.url)
+    assert done.code == 3 and "not one link" in done.err
+
+
+def test_the_delay_is_kept_between_any_two_requests(start: Callable, crawl: Callable) -> None:
+    site = start("--articles", "6", "--no-awkward")
+    assert (
+        crawl(site.url, "rubrics=sport", "limit=1", CRAWL_DELAY="0.2", CRAWL_CONTACT="me@example.org").code
+        == 0
+    )
+    stats = site.told("stats.json")
+    assert stats["most_at_once"] == 1
+    assert "contact: me@example.org" in next(iter(stats["user_agents"]))
+    # The moments are the site's: a little less than the delay is the network's jitter, none at all is a burst.
+    assert stats["shortest_gap_ms"] > 100
+
+
+def test_a_second_crawl_beside_the_first_ends_with_6(
+    start: Callable, crawl: Callable, tmp_path: Path
+) -> None:
+    site = start("--articles", "40", "--no-awkward")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from gazeta.store import Store; Store(sys.argv[1]); print('open', flush=True);"
+         " sys.stdin.read()", str(tmp_path / "artifacts" / "crawl" / "crawl.sqlite3")],
+        cwd=Path(__file__).parents[2] / "dataset_parser", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == "open\n"
+        done = crawl(site.url)
+        assert done.code == 6 and "in use by another run" in done.err
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert crawl(site.url, "limit=3").code == 0  # the lock went with the process
+
+
+def test_a_new_machine_takes_the_published_articles_as_known(
+    start: Callable, crawl: Callable, hub, tmp_path: Path
+) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+    from huggingface_hub import HfApi
+
+    site = start("--articles", "40", "--no-awkward")
+    stories = site.told("articles.json")
+    shard = tmp_path / "train-2020.parquet"
+    urls = [site.url + story["path"] for story in stories[:30]]
+    parquet.write_table(pyarrow.table({"text": ["x"] * 30, "url": urls}), shard)
+    api = HfApi(endpoint=hub.url, token=hub.token)
+    api.create_repo("demo/news", repo_type="dataset")
+    api.upload_file(
+        path_or_fileobj=shard, path_in_repo=f"data/{shard.name}", repo_id="demo/news", repo_type="dataset"
+    )
+    done = crawl(site.url, DATASET_REPO="demo/news", **hub.environment(tmp_path / "hf"))
+    assert done.code == 0 and "30 articles are in demo/news already" in done.err
+    assert set(done.rows()) == {story["path"] for story in stories[30:]}
+
+
+def test_a_hub_that_does_not_answer_costs_a_warning_not_the_crawl(
+    start: Callable, crawl: Callable, free_port: Callable
+) -> None:
+    site = start("--articles", "5", "--no-awkward")
+    done = crawl(site.url, DATASET_REPO="demo/news", HF_ENDPOINT=f"http://127.0.0.1:{free_port()}")
+    assert done.code == 0 and len(done.rows()) == 5
+    assert "warning: cannot read demo/news" in done.err and "Traceback" not in done.err

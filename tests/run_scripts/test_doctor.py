@@ -1,0 +1,298 @@
+"""Every check of doctor.py: what it finds, the fix it names, its exit code, and that no secret is shown."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DATE = "Thu, 01 Jan 2015 00:00:00 GMT"
+TOKEN = "hf_SecretSecretSecret"
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch):
+    for name in (
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "DATASET_REPO",
+        "MODEL_REPO",
+        "SITE_URL",
+        "PORT",
+        "ARTIFACTS_DIR",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location("doctor_under_test", ROOT / "doctor.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers every GET with the server's `status`, `body` and, where set, `date`."""
+
+    def do_GET(self) -> None:
+        body = self.server.body.encode()
+        self.send_response_only(self.server.status)
+        if self.server.date:
+            self.send_header("Date", self.server.date)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.HTTPServer]:
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    made.status, made.body, made.date = 200, "{}", ""
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def whoami(role: str = "write", name: str = "demo", orgs: tuple[str, ...] = ()) -> str:
+    return json.dumps(
+        {"name": name, "orgs": [{"name": org} for org in orgs], "auth": {"accessToken": {"role": role}}}
+    )
+
+
+def only(checks, name: str):
+    (found,) = [check for check in checks if check.name == name]
+    return found
+
+
+def hub_checks(doctor, server, monkeypatch: pytest.MonkeyPatch, **settings: str):
+    settings = {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "DATASET_REPO": "demo/news"} | settings
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return list(doctor.check_hub(needs_token=True))
+
+
+def test_token_that_may_write_is_accepted(doctor, server, monkeypatch) -> None:
+    server.body = whoami()
+    checks = hub_checks(doctor, server, monkeypatch)
+    assert [check.state for check in checks] == ["ok", "ok"]
+    assert only(checks, "token").words == "of demo, may write"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "fix"),
+    [(401, "{}", 2, "make a new one with the right Write"), (503, "{}", 5, "try again later"),
+     (200, whoami("read"), 2, "make one with the right Write"),
+     (200, "<html>Sign in to this Wi-Fi</html>", 5, "look for a proxy or a sign-in page")],
+)  # fmt: skip
+def test_token_that_will_not_do_is_told_before_hours_are_spent(
+    status: int, body: str, code: int, fix: str, doctor, server, monkeypatch
+) -> None:
+    server.status, server.body = status, body
+    found = only(hub_checks(doctor, server, monkeypatch), "token")
+    assert (found.state, found.code) == ("failed", code) and found.fix.startswith(fix)
+    assert TOKEN not in found.words + found.fix
+
+
+def test_repository_of_somebody_else_is_refused_unless_it_is_an_organisation_of_the_user(
+    doctor, server, monkeypatch
+) -> None:
+    server.body = whoami(orgs=("newsroom",))
+    found = only(hub_checks(doctor, server, monkeypatch, MODEL_REPO="stranger/model"), "MODEL_REPO")
+    assert (found.state, found.code) == ("failed", 2) and "stranger" in found.words
+    checks = hub_checks(doctor, server, monkeypatch, MODEL_REPO="newsroom/model")
+    assert all(check.state == "ok" for check in checks)
+
+
+@pytest.mark.parametrize(("date", "warned"), [(DATE, True), ("nonsense", False), ("", False)])
+def test_clock_is_compared_with_the_hubs(date: str, warned: bool, doctor, server, monkeypatch) -> None:
+    server.body, server.date = whoami(), date
+    checks = [check for check in hub_checks(doctor, server, monkeypatch) if check.name == "clock"]
+    assert bool(checks) == warned
+    assert not warned or (checks[0].state, checks[0].fix) == ("warning", "set the computer's clock")
+
+
+def test_hub_that_is_down_fails_who_publishes_and_warns_who_serves(doctor, free_port, monkeypatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    (publishing,) = doctor.check_hub(needs_token=True)
+    (serving,) = doctor.check_hub(needs_token=False)
+    assert (publishing.state, publishing.code) == ("failed", 5) and "HF_ENDPOINT" in publishing.fix
+    assert serving.state == "warning" and "local copy" in serving.fix
+
+
+def test_something_that_is_no_web_server_is_not_a_bug_of_ours(doctor, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            connection.recv(4096)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        monkeypatch.setenv("SITE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        found = doctor.check_site()
+    assert (found.state, found.code) == ("failed", 5) and "no web server" in found.words
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "ok"), (404, "ok"), (502, "failed")])
+def test_site(status: int, state: str, doctor, server, monkeypatch) -> None:
+    server.status = status
+    monkeypatch.setenv("SITE_URL", server.url)
+    found = doctor.check_site()
+    assert found.state == state
+    assert state == "ok" or (found.code == 5 and "--from training" in found.fix)
+
+
+@pytest.mark.parametrize(("value", "state"), [("", "failed"), ("  ", "failed"), ("x", "ok")])
+def test_missing_token_names_both_ways_on(value: str, state: str, doctor, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", value)
+    found = doctor.check_setting("HF_TOKEN", "why")
+    assert found.state == state
+    if state == "failed":
+        assert found.code == 2 and ".env" in found.fix and "--demo" in found.fix
+
+
+@pytest.mark.parametrize("value", ["news", "a/b/c", "a b/c", "/news", "https://huggingface.co/a/b"])
+def test_repository_that_is_not_user_name_is_shown(value: str, doctor, monkeypatch) -> None:
+    monkeypatch.setenv("DATASET_REPO", value)
+    found = doctor.check_setting("DATASET_REPO", "why")
+    assert (found.state, found.code) == ("failed", 2) and repr(value) in found.words
+
+
+def test_token_in_the_wrong_line_is_not_shown(doctor, monkeypatch) -> None:
+    monkeypatch.setenv("MODEL_REPO", TOKEN)
+    found = doctor.check_setting("MODEL_REPO", "why")
+    assert found.state == "failed" and TOKEN not in found.words + found.fix
+
+
+def test_taken_port_is_5_and_names_the_setting(doctor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        found = doctor.check_port(other.getsockname()[1], "API", "set another PORT")
+    assert (found.state, found.code, found.fix) == ("failed", 5, "set another PORT")
+
+
+@pytest.mark.parametrize("port", ["http", "0", "70000", "-1"])
+def test_port_that_is_no_port_is_2(port: str, doctor, monkeypatch) -> None:
+    monkeypatch.setenv("PORT", port)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    found = only(doctor.run_checks(["api"], docker=False, small=True), "PORT")
+    assert (found.state, found.code) == ("failed", 2) and repr(port) in found.words
+
+
+def test_own_api_in_its_container_may_be_replaced(doctor, server, monkeypatch) -> None:
+    server.body = json.dumps({"revision": "a", "dataset_revision": "b"})
+    assert doctor.own_api_answers(server.server_port)
+    server.body = "something else"
+    assert not doctor.own_api_answers(server.server_port)
+
+
+@pytest.mark.parametrize(
+    ("needed", "state", "code"), [(0, "ok", 0), (10**6 * 2, "failed", 2)], ids=["enough", "far too little"]
+)
+def test_disk(needed: int, state: str, code: int, doctor, tmp_path: Path) -> None:
+    found = doctor.check_disk(tmp_path / "not" / "made" / "yet", needed)
+    assert (found.state, found.code) == (state, code)
+    assert state == "ok" or "ARTIFACTS_DIR" in found.fix
+
+
+def test_artifacts_folder_that_is_a_file_is_refused(doctor, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = doctor.check_disk(tmp_path / "file" / "artifacts", 0)
+    assert (found.state, found.code) == ("failed", 2) and "ARTIFACTS_DIR" in found.fix
+
+
+def test_too_little_memory_is_a_warning(doctor, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "memory_gb", lambda: 3.0)
+    assert doctor.check_memory(8).state == "warning" and doctor.check_memory(2).state == "ok"
+    monkeypatch.setattr(doctor, "memory_gb", lambda: None)
+    assert doctor.check_memory(2).state == "warning"
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def make(body: str) -> None:
+        program = tmp_path / "docker"
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "fix"),
+    [("echo 26.1", ["Docker", "Compose"], ""), ("exit 1", ["Docker"], "start Docker Desktop"),
+     ("[ $1 = info ] && echo 26.1", ["Docker", "Compose"], "start Docker Desktop")],
+    ids=["runs", "does not run", "without Compose"],
+)  # fmt: skip
+def test_docker(body: str, names: list[str], fix: str, doctor, fake_docker) -> None:
+    fake_docker(body)
+    checks = list(doctor.check_docker())
+    assert [check.name for check in checks] == names
+    assert checks[-1].fix.startswith(fix) and (checks[-1].state == "failed") == bool(fix)
+    assert not fix or (checks[-1].code == 5 and "--no-docker" in checks[-1].fix)
+
+
+def test_docker_that_is_not_installed(doctor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = doctor.check_docker()
+    assert (found.state, found.code, found.words) == ("failed", 5, "is not installed")
+    assert "--no-docker" in found.fix
+
+
+def run_doctor(*options: str, **env: str) -> subprocess.CompletedProcess:
+    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, ROOT / "doctor.py", *options]
+    return subprocess.run(command, env=base | env, capture_output=True, text=True, timeout=60)
+
+
+def test_json_lists_every_check_and_the_exit_code_is_that_of_the_first_failure(server, free_port) -> None:
+    server.body = whoami()
+    done = run_doctor(
+        "--json", "--stages", "training", HF_TOKEN=TOKEN, HF_ENDPOINT=server.url,
+        DATASET_REPO="demo/news", MODEL_REPO="not a name",
+    )  # fmt: skip
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert done.returncode == 2 == checks["MODEL_REPO"]["code"]
+    assert {"Python", "disk", "memory", "HF_TOKEN", "DATASET_REPO", "Hub", "token", "GPU"} <= set(checks)
+    assert all(check["fix"] for check in checks.values() if check["state"] != "ok")
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_failures_go_to_stderr_with_their_fix_and_no_token(free_port) -> None:
+    hub = f"http://127.0.0.1:{free_port()}"
+    done = run_doctor(
+        "--stages", "training", HF_TOKEN=TOKEN, HF_ENDPOINT=hub, DATASET_REPO="a/b", MODEL_REPO="a/b"
+    )
+    assert done.returncode == 5
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: Hub: {hub} does not answer") and "; check the network" in line
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_all_well_is_0(server, free_port) -> None:
+    server.body = whoami()
+    done = run_doctor(
+        "--no-docker", "--small", HF_TOKEN=TOKEN, HF_ENDPOINT=server.url, SITE_URL=server.url,
+        PORT=str(free_port()), DATASET_REPO="demo/news", MODEL_REPO="demo/model",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_unknown_stage_is_2() -> None:
+    done = run_doctor("--stages", "cooking")
+    assert done.returncode == 2 and done.stderr.startswith("error: no stage 'cooking'")

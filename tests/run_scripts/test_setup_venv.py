@@ -1,0 +1,100 @@
+"""setup_venv.py: makes .venv once, installs when a lock changed, mends what is broken. No network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = importlib.util.spec_from_file_location("setup_venv_under_test", ROOT / "setup_venv.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    locks = {part: tmp_path / f"{part}.lock" for part in ("parser", "api")}
+    for lock in locks.values():
+        lock.write_text("# empty\n")
+    folder = tmp_path / ".venv"
+    monkeypatch.setattr(module, "LOCKS", locks)
+    monkeypatch.setattr(module, "VENV", folder)
+    monkeypatch.setattr(module, "STAMP", folder / "installed.json")
+    monkeypatch.setattr(module, "PYTHON", folder / module.PYTHON.relative_to(module.ROOT / ".venv"))
+    return module
+
+
+@pytest.fixture
+def made(setup, monkeypatch: pytest.MonkeyPatch):
+    """A .venv that is there already: a link to this Python stands for it, as making one takes seconds."""
+    setup.PYTHON.parent.mkdir(parents=True)
+    setup.PYTHON.symlink_to(sys.executable)
+    calls: list[list[str]] = []
+    monkeypatch.setattr(setup, "install", lambda locks: calls.append([lock.stem for lock in locks]) or 0)
+    monkeypatch.setattr(setup, "starts", lambda python: python.exists())
+    setup.calls = calls
+    return setup
+
+
+def test_broken_environment_is_made_again_and_a_second_call_does_nothing(
+    setup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    setup.PYTHON.parent.mkdir(parents=True)
+    setup.PYTHON.write_text("no program")
+    setup.STAMP.write_text(json.dumps({part: setup.digest(lock) for part, lock in setup.LOCKS.items()}))
+    assert setup.main(["parser", "api"]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith(".venv does not start any more: making it again\n") and "installed in" in out
+    assert setup.starts(setup.PYTHON)
+    assert set(json.loads(setup.STAMP.read_text())) == {"parser", "api"}
+
+    assert setup.main(["parser", "api"]) == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_changed_lock_is_installed_once_together_with_the_others_asked_for(made) -> None:
+    assert made.main(["parser", "api"]) == 0
+    made.LOCKS["api"].write_text("# changed\n")
+    assert made.main(["parser", "api"]) == 0
+    assert made.main(["parser", "api"]) == 0
+    assert made.calls == [["parser", "api"], ["parser", "api"]]
+
+
+def test_failed_installation_is_not_remembered(made, monkeypatch) -> None:
+    monkeypatch.setattr(made, "install", lambda locks: 1)
+    assert made.main(["parser"]) == 1
+    assert not made.STAMP.exists()
+
+
+def test_damaged_note_means_that_all_is_installed_again(made) -> None:
+    made.main(["parser"])
+    made.STAMP.write_text('{"pars')
+    assert made.main(["parser"]) == 0
+    assert made.calls == [["parser"], ["parser"]]
+
+
+def test_pips_own_words_are_shown_when_it_fails(setup, made, monkeypatch, capfd) -> None:
+    monkeypatch.undo()
+    lock = made.LOCKS["parser"]
+    lock.write_text("this is no requirement!\n")
+    monkeypatch.setattr(made, "PYTHON", Path(sys.executable))
+    assert made.install([lock]) == 1
+    err = capfd.readouterr().err
+    assert "Invalid requirement" in err
+    assert err.splitlines()[-1].startswith("error: installing the requirements failed")
+
+
+@pytest.mark.parametrize("parts", [[], ["cooking"]])
+def test_wrong_part_is_2(parts: list[str], setup, capsys: pytest.CaptureFixture[str]) -> None:
+    assert setup.main(parts) == 2
+    assert capsys.readouterr().err.startswith("error: setup_venv.py knows the parts parser, api")
+
+
+def test_old_python_is_2(setup, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(setup, "OLDEST", (99, 0))
+    assert setup.main(["parser"]) == 2
+    assert "too old" in capsys.readouterr().err

@@ -14,8 +14,8 @@ FLOORS = {"title": 0.95, "text": 0.90, "date": 0.95, "summary": 0.80}
 SHORTEST = {"title": 15, "text": 300, "summary": 40}
 LONGEST = {"title": 300, "summary": 2000}
 ENOUGH = 20  # pages for a floor or a comparison to mean something
-FEW = 3  # below ENOUGH only a field that is missing on most pages counts, from this many pages on
-FEW_FLOOR = 0.5
+FEW = 5  # below ENOUGH only a field that is missing on most pages counts, from this many pages on
+FEW_FLOOR = 0.34
 # How much worse than in the previous crawl: points of coverage, and times the mean length.
 DROP = {"title": 0.10, "text": 0.10, "date": 0.10, "summary": 0.10, "rubric": 0.30, "lead": 0.40}
 SHRINK, GROW = 0.4, 2.5

@@ -41,6 +41,7 @@ descriptors = min(hard, 16384) if hard != resource.RLIM_INFINITY else 16384
 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
 worker_connections = max(threads + 1, min(4096, descriptors - 256))
 Worker.most_body = settings.MAX_BODY_BYTES
+Worker.receive_seconds = settings.RECEIVE_SECONDS
 keepalive = 15
 # Above the longest request, so that a stop finishes what it accepted.
 graceful_timeout = settings.REQUEST_SECONDS + 5

@@ -206,6 +206,9 @@ class Server:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return fetch(self.url + path, body, headers=named)
 
+    def options(self, path: str, **headers: str) -> Answer:
+        return fetch(self.url + path, headers=headers, method="OPTIONS")
+
     @property
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8")
@@ -233,6 +236,7 @@ def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **set
     } | {
         "MODEL_REPO": REPO, "HF_ENDPOINT": hub_url, "HF_TOKEN": ModelHub.token, "PORT": str(port),
         "ARTIFACTS_DIR": str(folder), "HF_HOME": str(folder / "hf"), "TRANSLATORS": "1",
+        "RECEIVE_SECONDS": "8",
         "PYTHONDONTWRITEBYTECODE": "1",
     } | settings  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +250,12 @@ def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **set
     if wait:
         server.wait_ready()
     return server
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., Server]:
+    """start(folder, port, hub_url, wait=True, **settings): a server the caller stops."""
+    return start_server
 
 
 @pytest.fixture(scope="session")
@@ -316,3 +326,13 @@ def loaded(model_folder: Path) -> object:
     from topic_sum.inference.model import load_model
 
     return load_model(model_folder, REPO, "e" * 40, 1)
+
+
+@pytest.fixture(scope="session")
+def in_process(loaded: object) -> object:
+    """Django's test client on the tiny model, without a server between."""
+    from django.test import Client
+    from topic_sum.serving import service
+
+    service()._model = loaded
+    return Client(raise_request_exception=True, SERVER_NAME="localhost")

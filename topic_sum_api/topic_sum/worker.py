@@ -20,13 +20,14 @@ from functools import partial
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-# A client has this long for a request, from its first byte (or from connecting) to its last.
-RECEIVE_SECONDS = 20
 # A head longer than this is handed over as it is: the parser refuses it.
 MOST_HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 # After the last answer on a connection the client has this long to close it: a reset could cut the answer.
 LINGER_SECONDS = 2
+MOST_LINGER_BYTES = 1_000_000
+# A client that does not read its answer holds a thread for this long at most.
+SEND_SECONDS = 20
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -40,6 +41,7 @@ class Connection(TConn):
         self.received = bytearray()
         self.wanted = 0  # bytes of the whole request, once its head is here
         self.receive_until = 0.0
+        self.discarded = 0
         self.linger: Callable[[Connection], None] = lambda conn: None
 
     def whole(self, most_body: int) -> int:
@@ -84,7 +86,10 @@ class Connection(TConn):
 class Worker(ThreadWorker):
     """ThreadWorker whose threads get whole requests."""
 
-    most_body = 0  # gunicorn.conf.py sets it from MAX_BODY_BYTES
+    # gunicorn.conf.py sets both from the settings. A client has `receive_seconds` for a request, from its
+    # first byte (or from connecting) to its last.
+    most_body = 0
+    receive_seconds = 20
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
@@ -102,8 +107,7 @@ class Worker(ThreadWorker):
                 raise
             return
         self.nr_conns += 1
-        # A client that does not read its answer holds a thread for this long at most.
-        limit = struct.pack("ll", RECEIVE_SECONDS, 0)
+        limit = struct.pack("ll", SEND_SECONDS, 0)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         conn = Connection(self.cfg, client, address, listener.getsockname())
@@ -144,7 +148,7 @@ class Worker(ThreadWorker):
 
     def _collect(self, conn: Connection) -> None:
         conn.sock.setblocking(False)
-        conn.receive_until = time.monotonic() + RECEIVE_SECONDS
+        conn.receive_until = time.monotonic() + self.receive_seconds
         self.receiving[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
         self._receive(conn, conn.sock)
@@ -180,8 +184,10 @@ class Worker(ThreadWorker):
 
     def _discard(self, conn: Connection, client: socket.socket) -> None:
         try:
-            if client.recv(_CHUNK):
-                return
+            if chunk := client.recv(_CHUNK):
+                conn.discarded += len(chunk)
+                if conn.discarded < MOST_LINGER_BYTES:
+                    return
         except BlockingIOError:
             return
         except OSError:

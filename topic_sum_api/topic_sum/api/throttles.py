@@ -48,7 +48,8 @@ class RedisCounter:
     """Counts of all processes and replicas. Raises redis.RedisError."""
 
     def __init__(self, url: str):
-        self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
+        # protocol=2: nothing here needs the third, which old servers do not speak.
+        self._redis = redis.Redis.from_url(url, protocol=2, socket_timeout=0.5, socket_connect_timeout=0.5)
 
     def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
         key = f"topic_sum:rate:{name}:{seconds}"

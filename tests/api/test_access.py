@@ -1,0 +1,216 @@
+"""Keys, rate limits, hosts, CORS, logs: who may ask how often, and what is written down about it."""
+
+import hashlib
+import json
+import socketserver
+import subprocess
+import sys
+import threading
+
+import pytest
+
+KEY = "a-key-that-is-long-enough-for-anybody"
+SHA = "sha256:" + hashlib.sha256(b"another-key-known-by-its-hash-only").hexdigest()
+
+
+class Redis(socketserver.ThreadingTCPServer):
+    """As much of Redis as a rate limit needs: INCR, GET, EXPIRE."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, port):
+        self.numbers, self.lock, self.connections = {}, threading.Lock(), set()
+        super().__init__(("127.0.0.1", port), Conversation)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.connections):
+            connection.close()
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.server.connections.add(self.connection)
+        while line := self.rfile.readline():
+            parts = []
+            for _ in range(int(line[1:])):
+                size = int(self.rfile.readline()[1:])
+                parts.append(self.rfile.read(size + 2)[:-2].decode())
+            command, *rest = parts
+            with self.server.lock:
+                numbers = self.server.numbers
+                if command == "INCR":
+                    numbers[rest[0]] = numbers.get(rest[0], 0) + 1
+                    answer = f":{numbers[rest[0]]}"
+                elif command == "GET":
+                    value = str(numbers[rest[0]]) if rest[0] in numbers else None
+                    answer = f"${len(value)}\r\n{value}" if value else "$-1"
+                elif command == "EXPIRE":
+                    answer = ":1"
+                elif command == "CLIENT":
+                    answer = "+OK"
+                else:
+                    answer = "-ERR unknown command"
+            self.wfile.write(f"{answer}\r\n".encode())
+
+
+@pytest.fixture
+def redis(free_port):
+    server = Redis(free_port())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(model_hub, published, tmp_path_factory, free_port, start):
+    """A server with keys, a rate limit of its own, JSON logs and one allowed origin."""
+    server = start(
+        tmp_path_factory.mktemp("guarded"), free_port(), model_hub.url, API_KEYS=f"{KEY},{SHA}",
+        RATE_LIMIT="20/hour", LOG_FORMAT="json", CORS_ORIGINS="https://news.example", NUM_PROXIES="1",
+    )  # fmt: skip
+    yield server
+    server.stop()
+
+
+def test_without_a_key_is_a_401_that_says_how(guarded):
+    answer = guarded.post("/api/v1/topic", {"text": "Слово"})
+    assert (answer.status, answer.json["error"]["code"]) == (401, "no_key")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_wrong_key_is_a_401(guarded):
+    answer = guarded.post("/api/v1/topic", {"text": "Слово"}, Authorization="Bearer wrong")
+    assert (answer.status, answer.json["error"]["code"]) == (401, "wrong_key")
+
+
+@pytest.mark.parametrize("key", [KEY, "another-key-known-by-its-hash-only"])
+def test_a_key_lets_in_whether_kept_plain_or_hashed(guarded, text, key):
+    answer = guarded.post("/api/v1/topic", {"text": text("sport")}, Authorization=f"Bearer {key}")
+    assert answer.status == 200, answer.raw
+
+
+def test_the_hash_itself_is_no_key(guarded):
+    assert guarded.get("/api/v1/model", Authorization=f"Bearer {SHA}").status == 401
+
+
+def test_health_page_docs_and_metrics_need_no_key(guarded):
+    for path in ("/", "/health/live", "/health/ready", "/api/docs", "/api/schema", "/api/v1/metrics"):
+        assert guarded.get(path).status == 200, path
+
+
+def test_the_page_asks_for_the_key_where_one_is_needed(guarded, api):
+    assert 'id="key"' in guarded.get("/").raw.decode()
+    assert 'id="key"' not in api.get("/").raw.decode()
+
+
+def test_cors_answers_the_named_origin_only(guarded, api):
+    ask = {"Access-Control-Request-Method": "POST"}
+    allowed = guarded.get("/api/v1/model", Origin="https://news.example")
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://news.example"
+    assert (
+        "Access-Control-Allow-Origin"
+        not in guarded.get("/api/v1/model", Origin="https://evil.example").headers
+    )
+    assert (
+        "Access-Control-Allow-Origin" not in api.get("/api/v1/model", Origin="https://news.example").headers
+    )
+    preflight = guarded.options("/api/v1/analyze", Origin="https://news.example", **ask)
+    assert preflight.status == 204
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"]
+
+
+def test_log_lines_are_json_with_ids_and_without_texts(guarded, text):
+    secret = text("culture", seed=4242)
+    asked = {"Authorization": f"Bearer {KEY}", "X-Request-ID": "look-for-this-one"}
+    assert guarded.post("/api/v1/analyze", {"text": secret}, **asked).status == 200
+    entries = [json.loads(line) for line in guarded.log.splitlines()]
+    [entry] = [entry for entry in entries if entry.get("request_id") == "look-for-this-one"]
+    assert (entry["path"], entry["status"], entry["chars"]) == ("/api/v1/analyze", 200, len(secret))
+    assert secret[:30] not in guarded.log
+    assert KEY not in guarded.log
+
+
+def test_a_control_character_in_a_path_forges_no_log_line(guarded):
+    guarded.get("/x%0a%7B%22level%22:%22forged%22%7D")
+    assert all(json.loads(line)["level"] != "forged" for line in guarded.log.splitlines())
+
+
+def test_over_the_limit_is_a_429_with_retry_after_and_others_go_on(guarded):
+    def ask(address):
+        return guarded.get("/api/v1/model", Authorization=f"Bearer {KEY}", **{"X-Forwarded-For": address})
+
+    answers = [ask("203.0.113.7") for _ in range(25)]
+    assert answers[-1].status == 429
+    assert answers[-1].json["error"]["code"] == "rate_limited"
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600
+    other = guarded.get("/api/v1/model", Authorization="Bearer another-key-known-by-its-hash-only")
+    assert other.status == 200
+
+
+def test_without_keys_the_limit_is_by_address_and_proxies_are_believed_as_far_as_told(serve):
+    server = serve(RATE_LIMIT="3/hour", NUM_PROXIES="1")
+
+    def ask(forwarded):
+        return server.get("/api/v1/model", **{"X-Forwarded-For": forwarded}).status
+
+    assert [ask("203.0.113.1") for _ in range(4)] == [200, 200, 200, 429]
+    assert ask("203.0.113.2") == 200
+    # What the client itself wrote stands before what our proxy added: it buys nothing.
+    assert ask("198.51.100.9, 203.0.113.1") == 429
+    # An IPv6 household is one caller.
+    assert [ask(f"2001:db8::{number}") for number in range(1, 5)] == [200, 200, 200, 429]
+
+
+def test_redis_holds_the_limit_for_all_servers(serve, redis):
+    url = f"redis://127.0.0.1:{redis.server_address[1]}/0"
+    first, second = (serve(RATE_LIMIT="4/hour", REDIS_URL=url) for _ in range(2))
+    statuses = [server.get("/api/v1/model").status for server in (first, second) * 3]
+    assert sorted(statuses) == [200] * 4 + [429] * 2
+    assert first.get("/health/ready").status == 200
+
+
+def test_redis_gone_mid_way_is_said_once_and_answers_go_on(serve, redis):
+    server = serve(RATE_LIMIT="50/hour", REDIS_URL=f"redis://127.0.0.1:{redis.server_address[1]}/0")
+    assert server.get("/api/v1/model").status == 200
+    redis.stop()
+    assert [server.get("/api/v1/model").status for _ in range(5)] == [200] * 5
+    assert server.log.count("error: Redis at REDIS_URL failed") == 1
+    assert "topic_sum_redis_failures_total 1.0" in server.get("/api/v1/metrics").raw.decode()
+
+
+def test_check_deploy_is_clean_behind_https_with_keys(repo_root):
+    environment = {
+        "PATH": "/usr/bin:/bin", "MODEL_REPO": "a/b", "HTTPS": "1", "HOST": "0.0.0.0", "API_KEYS": KEY,
+        "ALLOWED_HOSTS": "news.example",
+    }  # fmt: skip
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    folder = repo_root / "topic_sum_api"
+    checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
+    environment |= {"API_KEYS": "", "ALLOWED_HOSTS": "*"}
+    checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert checked.returncode != 0
+    assert "topic_sum.W002" in checked.stderr
+    assert "topic_sum.W003" in checked.stderr
+
+
+def test_api_key_makes_a_key_and_its_hash(repo_root):
+    made = subprocess.run(
+        [sys.executable, "manage.py", "api_key"], cwd=repo_root / "topic_sum_api",
+        env={"PATH": "/usr/bin:/bin", "MODEL_REPO": "a/b"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    key, digest = (line.split()[-1] for line in made.stdout.splitlines())
+    assert digest == "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    assert len(key) > 40
+
+
+def test_pages_carry_the_headers_that_protect_them(api):
+    headers = api.get("/").headers
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert api.get("/api/v1/model").headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in headers

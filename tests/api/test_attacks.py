@@ -1,0 +1,240 @@
+"""Hostile and unlucky: huge and slow bodies, open connections, overload, killed workers, a busy stop."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+def connect(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def talk(server, raw, read=True):
+    with connect(server) as connection:
+        connection.sendall(raw)
+        return connection.recv(65536) if read else b""
+
+
+def head(method="POST", path="/api/v1/topic", **headers):
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: localhost",
+        *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items()),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def test_a_body_of_100_mb_is_refused_by_its_announcement(api):
+    with connect(api) as connection:
+        connection.sendall(head(Content_Type="application/json", Content_Length=100_000_000))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_sends_100_mb_anyway_is_cut_off(api):
+    sent = 0
+    with connect(api) as connection:
+        connection.sendall(head(Content_Type="application/json", Content_Length=100_000_000))
+        try:
+            while sent < 100_000_000:
+                connection.sendall(b"x" * 1_000_000)
+                sent += 1_000_000
+        except OSError:
+            pass
+    assert sent < 50_000_000
+    assert api.get("/health/ready").status == 200
+
+
+def test_a_chunked_body_is_told_to_name_its_length(api):
+    raw = head(Content_Type="application/json", Transfer_Encoding="chunked") + b"5\r\nhello\r\n0\r\n\r\n"
+    assert talk(api, raw).startswith(b"HTTP/1.1 411")
+
+
+@pytest.mark.parametrize("raw", [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"POST /api/v1/topic HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+    b"POST /api/v1/topic HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    b"POST /api/v1/topic HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"b" * 100_000 + b"\r\n\r\n",
+    b"GET /%ff%fe%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+], ids=range(10))  # fmt: skip
+def test_broken_http_is_a_4xx_or_a_closed_connection(api, raw):
+    try:
+        answer = talk(api, raw)
+    except ConnectionResetError:
+        answer = b""
+    assert answer == b"" or answer.split()[1].startswith(b"4"), answer[:200]
+    assert api.get("/health/live").status == 200
+
+
+def test_a_body_in_small_pieces_and_pipelined_requests_are_answered(api, text):
+    body = json.dumps({"text": text("sport")}).encode()
+    raw = head(Content_Type="application/json", Content_Length=len(body)) + body
+    with connect(api) as connection:
+        for start in range(0, len(raw), 40):
+            connection.sendall(raw[start : start + 40])
+            time.sleep(0.002)
+        assert b"HTTP/1.1 200" in connection.recv(65536)
+        connection.sendall(raw + raw + head("GET", "/health/live", Connection="close"))
+        answers = b""
+        while chunk := connection.recv(65536):
+            answers += chunk
+    assert answers.count(b"HTTP/1.1 200") == 3
+
+
+def test_expect_100_continue_is_answered(api, text):
+    body = json.dumps({"text": text("sport")}).encode()
+    with connect(api) as connection:
+        connection.sendall(
+            head(Content_Type="application/json", Content_Length=len(body), Expect="100-continue")
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_slow_and_silent_clients_keep_nobody_out(api, text):
+    """More slow clients than threads: half-sent heads, half-sent bodies, and 1,000 that say nothing."""
+    slow = []
+    try:
+        for number in range(60):
+            connection = connect(api)
+            connection.sendall(
+                head(Content_Type="application/json", Content_Length=1000) + b'{"te'
+                if number % 2
+                else b"POST /api"
+            )
+            slow.append(connection)
+        slow += [connect(api) for _ in range(940)]
+        begun = time.monotonic()
+        for number in range(5):
+            assert api.post("/api/v1/topic", {"text": text("sport", seed=number)}).status == 200
+        assert api.get("/health/ready").status == 200
+        assert time.monotonic() - begun < 15, "slow clients held the threads"
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_a_slow_client_is_told_so_and_closed(api):
+    with connect(api) as connection:
+        connection.sendall(b"POST /api/v1/topic HTTP/1.1\r\nHost: loc")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+        assert connection.recv(1000) == b""
+
+
+def test_overload_is_answered_with_503_and_retry_after_and_ends_with_the_load(serve, text):
+    server = serve(QUEUE_SIZE="2", CACHE_SIZE="0")
+    long = [text("sport", sentences=150, seed=seed) for seed in range(40)]
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda one: server.post("/api/v1/summarize", {"text": one}), long))
+    counted = Counter(answer.status for answer in answers)
+    assert set(counted) == {200, 503}, counted
+    refused = [answer for answer in answers if answer.status == 503]
+    assert all(
+        answer.json["error"]["code"] == "busy" and int(answer.headers["Retry-After"]) >= 1
+        for answer in refused
+    )
+    assert server.post("/api/v1/summarize", {"text": text("sport")}).status == 200
+    assert server.get("/health/ready").status == 200
+
+
+def test_a_request_out_of_time_is_a_503_and_a_list_keeps_what_was_done(serve, text):
+    server = serve(
+        REQUEST_SECONDS="1",
+        CACHE_SIZE="0",
+        MAX_WINDOWS="1000",
+        MAX_TOTAL_CHARS="400000",
+        MAX_TEXT_CHARS="200000",
+    )
+    endless = text("sport", sentences=2000)[:190_000]
+    answer = server.post("/api/v1/summarize", {"text": endless})
+    assert (answer.status, answer.json["error"]["code"]) == (503, "time_limit"), answer.raw[:300]
+    results = server.post("/api/v1/summarize", {"texts": [text("sport"), endless]}).json["results"]
+    assert results[0]["summary"]
+    assert results[1]["error"]["code"] == "time_limit"
+
+
+def test_a_stop_under_load_loses_no_accepted_request(serve, text):
+    server = serve(QUEUE_SIZE="20", CACHE_SIZE="0")
+    answers, refused = [], []
+
+    def ask(seed):
+        try:
+            answers.append(
+                server.post("/api/v1/summarize", {"text": text("sport", sentences=100, seed=seed)}).status
+            )
+        except OSError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(12)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 12, (answers, refused, server.log)
+
+
+def test_a_killed_worker_comes_back_and_others_answer_meanwhile(serve, text, until):
+    server = serve(WEB_CONCURRENCY="2")
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    if not children.exists():
+        pytest.skip(f"{children} is not readable here")
+    until(lambda: server.log.count("API ready at") == 2, "both workers are ready")
+    victim, *_ = map(int, children.read_text().split())
+    os.kill(victim, signal.SIGKILL)
+    for seed in range(10):
+        with contextlib.suppress(OSError):  # a connection the dead worker had taken
+            assert server.post("/api/v1/topic", {"text": text("sport", seed=seed)}).status in (200, 503)
+    until(lambda: server.log.count("API ready at") == 3, "a new worker is ready")
+    assert (
+        'topic_sum_requests_total{endpoint="topic",status="200"}'
+        in server.get("/api/v1/metrics").raw.decode()
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=10,
+)
+FIELDS = ["text", "title", "texts", "titles", "max_chars", "variants", "top_k", "explain"]
+bodies = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5) | st.builds(
+    lambda text, options: {"text": text} | options,
+    st.text(min_size=1, max_size=300),
+    st.fixed_dictionaries(
+        {},
+        optional={"max_chars": st.integers(20, 100), "variants": st.integers(0, 6), "explain": st.booleans()},
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(path=st.sampled_from(["summarize", "topic", "analyze"]), body=bodies)
+def test_no_json_ever_makes_a_500(in_process, path, body):
+    answer = in_process.post(f"/api/v1/{path}", body, content_type="application/json")
+    assert answer.status_code in (200, 400, 413, 422), (body, answer.content)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(raw=st.binary(max_size=200))
+def test_no_bytes_ever_make_a_500(in_process, raw):
+    answer = in_process.generic("POST", "/api/v1/analyze", raw, content_type="application/json")
+    assert answer.status_code in (200, 400, 413, 422), (raw, answer.content)

@@ -1,0 +1,173 @@
+"""The crawl's memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gazeta import reparse
+from gazeta.items import Article
+from gazeta.store import Link, Scope, Store, StoreBusy
+
+URL = "https://www.gazeta.ru/social/2024/02/03/18000001.shtml"
+ARTICLE = Article(
+    url=URL, title="Заголовок", summary="Лид.", text="Раз.\nДва.", date="2024-02-03 10:00:00", rubric="social",
+    summary_origin="lead",
+)  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / "crawl.sqlite3") as opened:
+        yield opened
+
+
+def links(*days: str) -> list[Link]:
+    return [
+        Link(f"https://www.gazeta.ru/x/{day}/{n}.shtml", day=day, rubric="x") for n, day in enumerate(days)
+    ]
+
+
+def test_a_kept_article_comes_back_as_it_was(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    assert store.keep(URL, ARTICLE, crawl)
+    (kept,) = store.articles()
+    assert replace(kept, fetched_at="") == ARTICLE and kept.fetched_at
+    assert store.state(URL) == "kept"
+
+
+def test_the_publisher_reads_the_text_without_the_paragraph_that_is_its_summary(store: Store) -> None:
+    news = replace(ARTICLE, summary="Раз.", summary_origin="first_paragraph")
+    store.keep(URL, news, store.start_crawl("gazeta", {}))
+    assert [article.text for article in store.articles()] == ["Два."]
+
+
+def test_keeping_the_same_again_changes_nothing_and_an_edit_replaces(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    assert store.keep(URL, ARTICLE, crawl)
+    assert not store.keep(URL, ARTICLE, crawl)
+    assert store.keep(URL, replace(ARTICLE, text="Три."), crawl)
+    assert [article.text for article in store.articles()] == ["Три."]
+
+
+def test_the_queue_gives_the_newest_first_and_never_what_is_on_its_way(store: Store) -> None:
+    assert store.add_links(links("2020-01-01", "2022-01-01", "2021-01-01"), "gazeta") == 3
+    first = store.next_pages("gazeta", "article", Scope(), 2, set())
+    assert [link.day for link in first] == ["2022-01-01", "2021-01-01"]
+    rest = store.next_pages("gazeta", "article", Scope(), 5, {link.url for link in first})
+    assert [link.day for link in rest] == ["2020-01-01"]
+    assert store.add_links(first, "gazeta") == 0
+
+
+def test_a_scope_bounds_days_and_rubrics_but_lets_the_unknown_through(store: Store) -> None:
+    unknown = Link("https://www.gazeta.ru/2003/x.shtml")
+    store.add_links([*links("2020-01-01", "2021-01-01", "2022-01-01"), unknown], "gazeta")
+
+    def days(scope: Scope) -> list[str]:
+        return [link.day for link in store.next_pages("gazeta", "article", scope, 9, set())]
+
+    assert days(Scope(since="2021-01-01", until="2021-12-31")) == ["2021-01-01", ""]
+    assert days(Scope(rubrics=("sport",))) == [""]
+    assert len(days(Scope(rubrics=("x",)))) == 4
+
+
+def test_a_sitemap_is_read_again_only_when_its_lastmod_is_another(store: Store) -> None:
+    def sitemap(lastmod: str) -> Link:
+        return Link("https://www.gazeta.ru/sitemap_2020.xml", "sitemap", lastmod=lastmod)
+
+    crawl = store.start_crawl("gazeta", {})
+    for lastmod, waits in (("2020-12-31", True), ("2020-12-31", False), ("2021-01-05", True), ("", True)):
+        store.add_links([sitemap(lastmod)], "gazeta")
+        assert bool(store.queued("gazeta", "sitemap", Scope())) == waits, lastmod
+        store.end(sitemap("").url, "gazeta", "read", crawl)
+
+
+def test_a_second_process_is_told_that_the_store_is_in_use(store: Store) -> None:
+    with pytest.raises(StoreBusy, match="in use by another run"):
+        Store(store.path)
+
+
+def test_a_page_that_did_not_answer_is_taken_up_later_but_not_at_once(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    store.end(URL, "gazeta", "failed", crawl, reason="http 500")
+    store.take_up("gazeta")
+    assert store.state(URL) == "failed"
+    store.db.execute("UPDATE page SET fetched_at = datetime('now', '-2 hours')")
+    store.take_up("gazeta")
+    assert store.state(URL) == "queued"
+
+
+def test_an_alarmed_crawl_is_held_back_until_it_is_read_again(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    store.keep(URL, ARTICLE, crawl)
+    store.hold([crawl])
+    assert list(store.articles()) == [] and store.state(URL) == "queued"
+    store.keep(URL, ARTICLE, store.start_crawl("gazeta", {}))
+    assert len(list(store.articles())) == 1
+
+
+def test_figures_count_what_was_missing(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    store.keep(URL, ARTICLE, crawl)
+    for number, (state, reason, detail) in enumerate(
+        [
+            ("failed", "changed", "title,text (2024)"),
+            ("dropped", "no text", ""),
+            ("failed", "parser error", "bug"),
+        ]
+    ):
+        store.end(f"{URL}?{number}", "gazeta", state, crawl, reason=reason, detail=detail)
+    figures = store.figures([crawl])
+    assert {name: figures[name]["coverage"] for name in ("title", "text", "date", "summary", "lead")} == {
+        "title": 0.5, "text": 0.25, "date": 0.75, "summary": 1.0, "lead": 1.0,
+    }  # fmt: skip
+
+
+def test_an_interrupted_crawl_is_judged_with_the_next_one(store: Store) -> None:
+    first = store.start_crawl("gazeta", {})
+    store.finish_crawl(first, "done", {})
+    broken, now = store.start_crawl("gazeta", {}), store.start_crawl("gazeta", {})
+    assert store.unchecked(now) == [broken, now]
+
+
+def test_a_failing_page_becomes_an_article_once_the_parser_reads_it(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    page = Path(__file__).parent / "pages" / "2024-feature.html"
+    url = "https://www.gazeta.ru/style/2024/02/29/18335999.shtml"
+    store.end(
+        url, "gazeta", "failed", crawl, reason="changed", body=page.read_bytes(), content_type="text/html"
+    )
+    gone = "https://www.gazeta.ru/quiz/x.shtml"
+    store.end(gone, "gazeta", "failed", crawl, reason="changed", body=b"<html><p>?</p></html>")
+    assert reparse.reparse(store) == {"kept": 1, "dropped": 1, "failed": 0}
+    assert [article.url for article in store.articles()] == [url]
+    assert list(store.saved_pages()) == []
+
+
+def test_reparse_as_a_command_says_what_came_of_it(tmp_path: Path, repo_root: Path) -> None:
+    import os
+
+    environment = {**os.environ, "ARTIFACTS_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "gazeta.reparse"],
+        cwd=repo_root / "dataset_parser", env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "nothing to read again" in done.stdout
+    with Store(tmp_path / "crawl" / "crawl.sqlite3") as store:
+        store.end(
+            URL,
+            "gazeta",
+            "failed",
+            store.start_crawl("gazeta", {}),
+            reason="changed",
+            body=b"<html><p>?</p></html>",
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "gazeta.reparse"],
+        cwd=repo_root / "dataset_parser", env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 3 and "1 still cannot be read" in done.stdout

@@ -59,15 +59,8 @@ def sources(rows: Sequence[dict[str, Any]], summarize: dict[str, Any]) -> list[s
     return [source_text(row["text"], row.get("title") or "", settings) for row in rows]
 
 
-def encode(texts: Sequence[str], tokenizer: Any, summarize: dict[str, Any]) -> list[list[str]]:
-    """Tokens of each source, cut to source_max_tokens with </s> the last of them."""
-    most = summarize["source_max_tokens"] - 1
-    encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [[*each.tokens[:most], summarize["eos"]] for each in encoded]
-
-
-def encode_ids(texts: Sequence[str], tokenizer: Any, summarize: dict[str, Any]) -> list[list[int]]:
-    """The same as ids: an unknown piece has its own letters as a token, and only as an id is <unk>."""
+def encode(texts: Sequence[str], tokenizer: Any, summarize: dict[str, Any]) -> list[list[int]]:
+    """Token ids of each source, cut to source_max_tokens with </s> the last of them."""
     most, end = summarize["source_max_tokens"] - 1, tokenizer.token_to_id(summarize["eos"])
     encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     return [[*each.ids[:most], end] for each in encoded]
@@ -159,8 +152,9 @@ def generate(
 
     try:
         for batch in batches([len(each) for each in tokens], batch_tokens):
+            # From ids, not from the encoding's own tokens: encode_batch_fast leaves those empty.
             results = translator.translate_batch(
-                [tokens[place] for place in batch],
+                [[tokenizer.id_to_token(number) for number in tokens[place]] for place in batch],
                 max_input_length=0,  # its own default would cut at 1024 tokens
                 asynchronous=True,
                 **summarize["generation"],
@@ -202,7 +196,7 @@ def generate_full_precision(
     tokenizer = load_tokenizer(model_dir, summarize)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForSeq2SeqLM.from_pretrained(model_dir, dtype=torch.float32).to(device).eval()
-    ids = encode_ids(sources(rows, summarize), tokenizer, summarize)
+    ids = encode(sources(rows, summarize), tokenizer, summarize)
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     predictions = [""] * len(ids)
     started = time.monotonic()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from t5sum import StageError
 from t5sum.evaluate import EvaluateConfig, evaluate, newest_rows
-from t5sum.generate import batches, encode, generate, load_tasks, load_tokenizer, sources
+from t5sum.generate import (
+    batches,
+    encode,
+    generate,
+    generate_full_precision,
+    load_tasks,
+    load_tokenizer,
+    sources,
+)
 from t5sum.metrics import BY_ARTICLE, METRICS, score
 from t5sum.runs import write_json
 
@@ -100,7 +109,23 @@ def test_sources_are_cut_to_the_served_length_and_end_in_eos(make_model):
         sources([{"text": "В Твери открыли мост. " * 50}, {"text": "Мост."}], summarize), tokenizer, summarize
     )
     assert len(long) == summarize["source_max_tokens"]
-    assert long[-1] == short[-1] == "</s>"
+    assert tokenizer.id_to_token(long[-1]) == tokenizer.id_to_token(short[-1]) == "</s>"
+    assert tokenizer.decode(short[:-1]).endswith("Мост.")
+
+
+def test_the_export_writes_what_the_full_precision_model_writes(make_model, rows, tmp_path):
+    from ctranslate2.converters import TransformersConverter
+
+    folder = tmp_path / "model"
+    shutil.copytree(make_model(0), folder)
+    TransformersConverter(str(folder)).convert(str(folder / "ct2"), quantization="float32", force=True)
+    tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
+    tasks["summarize"]["compute_type"] = "float32"
+    (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+    exported = generate(folder, rows, device="cpu").predictions
+    full = generate_full_precision(folder, rows).predictions
+    assert len(set(full)) > 10  # the model writes by what it reads
+    assert sum(a == b for a, b in zip(exported, full, strict=True)) >= 0.9 * len(rows)
 
 
 def test_batches_take_every_row_once_and_stay_under_the_limit():

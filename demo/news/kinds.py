@@ -163,7 +163,7 @@ def tell(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, o
     body = [say(variants) for variants in kind.lines]
     # The angle may stand anywhere after the first paragraph, the extras anywhere: only words tell them apart.
     body.insert(rng.randint(1, len(body)), say(kind.angles[angle]))
-    extras = rng.sample(kind.extras, rng.randint(2, 3)) + rng.sample(common.extras, rng.randint(2, 3))
+    extras = rng.sample(kind.extras, rng.randint(2, 3)) + rng.sample(common.extras, rng.randint(1, 2))
     for extra in extras:
         body.insert(rng.randint(0, len(body)), say([extra]))
     body.insert(0, say(kind.hooks))

@@ -108,7 +108,7 @@ set "source=quick"
 set "artifacts= --artifacts artifacts/quick"
 set settings=--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT"%artifacts%
 set "stand_ins= --hub-only"
-set "collect= --limit 200"
+set "collect= limit=200"
 set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml"
 :settings_known
 set "PYTHONUTF8=1"

@@ -85,7 +85,7 @@ elif [ -n "$quick" ]; then
   artifacts=(--artifacts artifacts/quick)
   settings=(--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT" "${artifacts[@]}")
   stand_ins=(--hub-only)
-  collect=(--limit 200)
+  collect=(limit=200)
   train=(config=../demo/train.yaml config=../demo/train_real_news.yaml)
 fi
 export PYTHONUTF8=1

@@ -338,11 +338,14 @@ class Log:
         self.lock = threading.Lock()
 
     def line(self, text: str) -> None:
+        words = ESCAPES.sub("", last_writing(text)).rstrip()
+        if text.rstrip() and not words:
+            return  # it only moved the cursor
         with self.lock:
             if self.file is None:
                 return
             try:
-                self.file.write(f"{ESCAPES.sub('', last_writing(text)).rstrip()}\n".encode())
+                self.file.write(f"{words}\n".encode())
             except OSError as error:
                 self.file = None
                 print(f"warning: the log goes no further: {error.strerror}", file=sys.stderr)

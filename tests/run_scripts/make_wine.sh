@@ -5,7 +5,7 @@
 #
 #     tests/run_scripts/make_wine.sh DIR && WINE_DIR=DIR ./tests/run.sh tests/run_scripts
 #
-# A few minutes and 900 MB; a second call does nothing. Packages come from the mirror this machine already uses.
+# A few minutes and 2 GB; a second call does nothing. Packages come from the mirror this machine already uses.
 set -euo pipefail
 target=$(realpath -m "${1:?usage: make_wine.sh DIR}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -202,3 +203,17 @@ def test_shell_scripts_pass_shellcheck(repo_root) -> None:
     scripts = [repo_root / "run_mlops.sh", repo_root / "tests" / "run_scripts" / "make_wine.sh"]
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_units_of_the_operations_page_are_valid(posix_tree, repo_root, tmp_path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not here")
+    page = (repo_root / "docs" / "operations.md").read_text(encoding="utf-8")
+    units = re.findall(r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)```", page, re.DOTALL)
+    assert [name for name, _ in units] == ["gazeta.service", "gazeta.timer", "gazeta-api.service"]
+    paths = []
+    for name, text in units:
+        paths.append(tmp_path / name)
+        paths[-1].write_text(text.replace("/srv/gazeta", str(posix_tree.root)).replace("User=gazeta", ""))
+    done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
+    assert done.returncode == 0 and str(tmp_path) not in done.stderr, done.stderr

@@ -32,7 +32,7 @@ QUICK = [
     "python demo/services.py start --root artifacts/quick --hub-only",
     f"{DOCTOR} --no-docker --small",
     f"{SETUP} parser training api",
-    f"{COLLECT} --limit 200",
+    f"{COLLECT} limit=200",
     f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml",
     SERVE,
     "python demo/services.py stop --root artifacts/quick",

@@ -1,7 +1,7 @@
 """Whether a crawl's articles look like a site whose pages we still understand. Pure: figures in, lines out.
 
-Two comparisons, both by field: with floors that any crawl of news must reach, and with the previous crawl that
-ended well. A crawl of few pages says little, so floors and comparison have their own minimum of pages.
+Two comparisons, both by field: with floors that any crawl of news must reach, and with the previous crawl
+that ended well. A crawl of few pages says little, so floors and comparison have their own minimum of pages.
 """
 
 from __future__ import annotations

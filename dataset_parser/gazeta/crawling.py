@@ -1,4 +1,4 @@
-"""The spider without a site: where to go next is read from the store, and every page ends there with a reason.
+"""The spider without a site: the store says where to go next, and every page ends there with a reason.
 
 A site's own spider names its addresses and its `pages` module; see spiders/gazeta.py. `pages` offers SITE,
 RUBRICS, parse_article, parse_listing, listing_urls, canonical_url, same_site, is_article_url, url_day and
@@ -132,14 +132,15 @@ class NewsSpider(scrapy.Spider):
     def on_no_robots(self, failure: Failure) -> None:
         self.give_up(
             5,
-            f"{self.base} does not answer ({failure.getErrorMessage()[:200]}); check SITE_URL and the network",
+            f"{self.base} does not answer ({failure.getErrorMessage()[:200]}); check SITE_URL"
+            " and the network",
         )
 
     def _opted_out(self, reason: str) -> None:
         self.give_up(
             2,
-            f"{self.base} opts out of AI training: {reason}. Ask the publisher, or set ACCEPT_AI_OPT_OUT=1 if you"
-            " have the right to go on",
+            f"{self.base} opts out of AI training: {reason}. Ask the publisher, or set"
+            " ACCEPT_AI_OPT_OUT=1 if you have the right to go on",
         )
 
     def _slow_down(self, robots: str) -> None:
@@ -316,7 +317,8 @@ class NewsSpider(scrapy.Spider):
             if self.refusals >= REFUSALS:
                 self.give_up(
                     5,
-                    f"{self.base} refuses this crawler ({REFUSALS} answers of {status} in a row); wait a day, raise"
+                    f"{self.base} refuses this crawler ({REFUSALS} answers of {status} in a row); "
+                    f"wait a day, raise"
                     " CRAWL_DELAY, set CRAWL_CONTACT, or ask the publisher",
                 )
                 return False
@@ -388,8 +390,8 @@ class NewsSpider(scrapy.Spider):
     def _seen_behind(self, chain: str) -> bool:
         """Whether what is behind a listing page without anything new was seen, or will be.
 
-        It was if the sitemaps list it, if an earlier crawl followed this listing to its end, or if the way back
-        was broken off: then the page to go on from waits in the queue.
+        It was if the sitemaps list it, if an earlier crawl followed this listing to its end, or if the way
+        back was broken off: then the page to go on from waits in the queue.
         """
         return (
             self.counts["links_in_sitemaps"] > 0
@@ -420,13 +422,13 @@ class NewsSpider(scrapy.Spider):
             (name.decode("latin-1"), b",".join(values).decode("latin-1"))
             for name, values in response.headers.items()
         ]
-        if reason := page_opt_out(headers, response.body[:20_000].decode("latin-1")):
-            if not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
-                self._end(link, "dropped", OPTED_OUT, reason, response.status)
-                self.opt_outs += 1
-                if self.opt_outs >= OPT_OUT_PAGES and not self.counts["kept"]:
-                    self._opted_out(f"{reason} ({self.opt_outs} pages of {self.opt_outs})")
-                return
+        reason = page_opt_out(headers, response.body[:20_000].decode("latin-1"))
+        if reason and not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
+            self._end(link, "dropped", OPTED_OUT, reason, response.status)
+            self.opt_outs += 1
+            if self.opt_outs >= OPT_OUT_PAGES and not self.counts["kept"]:
+                self._opted_out(f"{reason} ({self.opt_outs} pages of {self.opt_outs})")
+            return
         try:
             article = self.pages.parse_article(response.body, response.url, kind)
         except NotAnArticle as error:
@@ -550,7 +552,7 @@ class NewsSpider(scrapy.Spider):
 
 
 def _depth(link: Link) -> int:
-    """How deep in the index a sitemap is: the root is 1. Kept in the rubric, which sitemaps have no use for."""
+    """How deep in the index a sitemap is, from 1. Kept in the rubric, which sitemaps have no use for."""
     return int(link.rubric[1:]) if link.rubric.startswith("#") else 1
 
 

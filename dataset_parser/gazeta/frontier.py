@@ -11,7 +11,7 @@ from gazeta.crawling import NewsSpider
 
 
 class Frontier(BaseScheduler):
-    """Hands out the spider's next pages. In memory are only requests on their way back: retries and redirects.
+    """Hands out the spider's next pages. In memory are only requests that come back: retries and redirects.
 
     A page leaves the queue on disk when what became of it is committed, so nothing here has to be saved.
     """

@@ -1,6 +1,6 @@
 """What parsing news pages of any site needs: bytes to text, text to tree, tree to clean paragraphs, dates.
 
-Everything here takes values and gives values, and is bounded: whatever a page holds, the work is linear in it.
+Everything here takes values and gives values, and is bounded: the work is linear in the size of the page.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ _LINK_ENDS = re.compile(rf"(\w?){LINK_ENDS}(\w{{0,40}})")
 _WHITE = re.compile(r"\s+")
 _ALNUM = re.compile(r"[^\w]+|_")
 _MONTHS = {
-    name: number
-    for number, name in enumerate(
-        "января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split(), start=1
-    )
-}
+    "января": 1, "февраля": 2, "марта": 3, "апреля": 4, "мая": 5, "июня": 6,
+    "июля": 7, "августа": 8, "сентября": 9, "октября": 10, "ноября": 11, "декабря": 12,
+}  # fmt: skip
 _RUSSIAN_DATE = re.compile(
     rf"(\d{{1,2}})\s+({'|'.join(_MONTHS)})\s+(\d{{4}})(?:\D{{1,5}}(\d{{1,2}}):(\d\d)(?::(\d\d))?)?"
 )
@@ -51,19 +49,26 @@ _ISO_DATE = re.compile(
 
 # Never part of what an article says.
 SILENT_TAGS = frozenset(
-    "script style noscript iframe form button select textarea figure figcaption aside nav template svg math"
-    " video audio object embed canvas head title".split()
-)
+    (
+        "script", "style", "noscript", "iframe", "form", "button", "select", "textarea", "figure", 
+        "figcaption", "aside", "nav",
+        "template", "svg", "math", "video", "audio", "object", "embed", "canvas", "head",
+        "title",
+    )
+)  # fmt: skip
 BLOCK_TAGS = frozenset(
-    "p li blockquote div section article table tr td ul ol dl dd dt h1 h2 h3 h4 h5 h6 hr pre".split()
-)
+    (
+        "p", "li", "blockquote", "div", "section", "article", "table", "tr", "td", "ul", "ol", "dl", "dd",
+        "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "pre",
+    )
+)  # fmt: skip
 
 
 def decode(body: bytes, content_type: str = "") -> str:
-    """The page as text: the charset of the HTTP header, then of the page itself, then UTF-8, then windows-1251.
+    """The page as text by the charset of the HTTP header, then of the page, then UTF-8, then windows-1251.
 
-    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that somebody names: Russian text in
-    windows-1251 is never valid UTF-8, and a wrong header is common.
+    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that somebody names: Russian text
+    in windows-1251 is never valid UTF-8, and a wrong header is common.
     """
     body = _SURROGATE.sub(b"", body)
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -230,7 +235,7 @@ def _split(text: str) -> list[str]:
 
 
 def json_ld(root: etree._Element) -> list[dict[str, Any]]:
-    """Every object of the page's JSON-LD blocks, nested @graph and lists unfolded. Broken blocks are left out."""
+    """Every object of the page's JSON-LD, nested @graph and lists unfolded. Broken blocks are left out."""
     found: list[dict[str, Any]] = []
     for script in root.xpath("//script[contains(translate(@type,'LDJSON','ldjson'), 'ld+json')]")[
         :MAX_JSON_LD
@@ -257,8 +262,8 @@ def json_ld(root: etree._Element) -> list[dict[str, Any]]:
 def moscow_date(text: str) -> str:
     """ "YYYY-MM-DD HH:MM:SS" in Moscow time, or "" when the text holds no date.
 
-    Reads ISO 8601 (with an offset it is converted, without one it is Moscow time already), "15.10.2013, 12:30"
-    and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
+    Reads ISO 8601 (with an offset it is converted, without one it is Moscow time already), "15.10.2013,
+    12:30" and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
     """
     text = clean(text)
     offset = None

@@ -47,8 +47,8 @@ def unpack(body: bytes) -> bytes:
 def parse_source(body: bytes) -> tuple[list[Entry], int]:
     """(entries, how many more were left out) of a sitemap, a sitemap index, a news sitemap, RSS or Atom.
 
-    External entities are never fetched, internal ones never expanded. A broken tail keeps what came before it.
-    Raises BadSource when the root element is none of these.
+    External entities are never fetched, internal ones never expanded. A broken tail keeps what came before
+    it. Raises BadSource when the root element is none of these.
     """
     entries: list[Entry] = []
     left_out = 0

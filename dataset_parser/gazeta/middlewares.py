@@ -42,7 +42,7 @@ class RedirectRefused(IgnoreRequest):
 
 
 class PoliteRedirects(RedirectMiddleware):
-    """Follows redirects inside the site only, so no page can send the crawler to another or an inner address."""
+    """Follows redirects inside the site only: no page can send the crawler to another or an inner host."""
 
     def process_response(self, request: Request, response: Response) -> Request | Response:  # type: ignore[override]
         try:
@@ -62,8 +62,9 @@ class Patience:
     """Waits when the site asks to, tries again what may pass, and gives up on a site that does not answer.
 
     All requests wait at one gate: a site that says 429 or 503 gets no request at all until its Retry-After
-    (seconds or a date) is over; without one, and when nothing answers, the pauses double. After several failures
-    in a row a page that answered before is asked for: if it does, the pages are broken, else the site is.
+    (seconds or a date) is over; without one, and when nothing answers, the pauses double. After several
+    failures in a row a page that answered before is asked for: if it does, the pages are broken, else the
+    site is.
     """
 
     def __init__(self, crawler: Crawler):

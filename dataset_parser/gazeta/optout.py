@@ -14,9 +14,9 @@ from collections.abc import Iterable
 AI_CRAWLERS = frozenset(
     (
         "gptbot", "ccbot", "google-extended", "anthropic-ai", "claudebot", "claude-web", "applebot-extended",
-        "bytespider", "meta-externalagent", "facebookbot", "amazonbot", "cohere-ai", "cohere-training-data-crawler",
-        "diffbot", "omgili", "omgilibot", "imagesiftbot", "perplexitybot", "ai2bot", "img2dataset", "timpibot",
-        "yandexadditional", "yandexadditionalbot",
+        "bytespider", "meta-externalagent", "facebookbot", "amazonbot", "cohere-ai", "diffbot", "omgili",
+        "cohere-training-data-crawler", "omgilibot", "imagesiftbot", "perplexitybot", "ai2bot", "img2dataset",
+        "timpibot", "yandexadditional", "yandexadditionalbot",
     )
 )  # fmt: skip
 _NO_TRAINING = re.compile(r"(?:ai-train|train-ai|genai|ai)\s*=\s*(?:no|n)\b", re.I)

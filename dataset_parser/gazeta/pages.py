@@ -1,9 +1,9 @@
 """Gazeta.ru's pages: HTML in, an article or links out. No network, no clock.
 
-The layouts differ by year; itemprops and class names tell them apart, tags do not (the subheading is the h1 of
-one year and the h2 of the next). A field is looked for by every layout's anchor, best first, inside the article
-only; JSON-LD and OpenGraph are the way out when none of them is there. Adding a layout is adding a line to the
-tables below, and two files to tests/parser/pages.
+The layouts differ by year; itemprops and class names tell them apart, tags do not (the subheading is the h1
+of one year and the h2 of the next). A field is looked for by every layout's anchor, best first, inside the
+article only; JSON-LD and OpenGraph are the way out when none of them is there. Adding a layout is adding a
+line to the tables below, and two files to tests/parser/pages.
 """
 
 from __future__ import annotations
@@ -35,15 +35,19 @@ from gazeta.items import DESCRIPTION, FIRST_PARAGRAPH, LEAD, Article, NotAnArtic
 SITE = "gazeta"
 # Sections that hold articles. "news" is a format: in /social/news/ the rubric is social.
 RUBRICS = (
-    "politics", "social", "business", "army", "culture", "science", "sport", "tech", "auto", "style", "family",
-    "comments",
+    "politics", "social", "business", "army", "culture", "science", "sport", "tech", "auto", "style",
+    "family", "comments",
 )  # fmt: skip
 FORMATS = frozenset({"news", "lenta", "photo", "video", "amp", "export", "online"})
 # Sections whose pages are no articles, whatever their address looks like.
 NO_ARTICLES = frozenset(
-    "tags gazeta auth search about legal terms privacy adbook subscribe quiz test tests subjects sitemap prcom"
-    " files files2 files3 nm2015 nm2021 export rss core dynamic print vote infographics core tv-program".split()
-)
+    (
+        "tags", "gazeta", "auth", "search", "about", "legal", "terms", "privacy", "adbook", "subscribe",
+        "quiz",
+        "test", "tests", "subjects", "sitemap", "prcom", "files", "files2", "files3", "nm2015", "nm2021",
+        "export", "rss", "core", "dynamic", "print", "vote", "infographics", "tv-program",
+    )
+)  # fmt: skip
 
 # Where each field is, by layout. The first that is there wins.
 ROOTS = [
@@ -94,10 +98,13 @@ _SILENT_CLASS = re.compile(
     re.I,
 )
 _SILENT_PARAGRAPH = re.compile(
-    r"^(?:реклама|что думаешь\??|поделиться|читайте также|читать также|смотрите также|по теме|подробнее|на правах рекламы"
+    r"^(?:реклама|что думаешь\??|поделиться|читайте также|читать также|смотрите также|по теме|подробнее"
+    r"|на правах рекламы"
     r"|следите за нашими новостями.{0,80}|прослушать новость|остановить прослушивание|комментарии"
-    r"|ошибка в тексте\?.{0,100}|чтобы сообщить об ошибке.{0,100}|фото(?:графия)?:.{0,100}|источник фото.{0,100}"
-    r"|подпи(?:сывайтесь|шитесь|шись) на .{0,160}|(?:читай|читайте|смотри|смотрите) (?:нас|также|ещ[её]) .{0,160}"
+    r"|ошибка в тексте\?.{0,100}|чтобы сообщить об ошибке.{0,100}"
+    r"|фото(?:графия)?:.{0,100}|источник фото.{0,100}"
+    r"|подпи(?:сывайтесь|шитесь|шись) на .{0,160}"
+    r"|(?:читай|читайте|смотри|смотрите) (?:нас|также|ещ[её]) .{0,160}"
     r"|автор выражает личное мнение, которое может не совпадать с позицией редакции)[\s.:!…]*$",
     re.I,
 )
@@ -149,7 +156,7 @@ def same_site(one: str, other: str) -> bool:
 
 
 def is_article_url(url: str) -> bool:
-    """Whether an address can be an article's: /rubric/2024/02/29/18347408.shtml, /comments/column/bovt/1.shtml…"""
+    """Whether an address can be an article's: /rubric/2024/02/29/1834.shtml, /comments/column/x/1.shtml…"""
     path = unquote(urlsplit(url).path)
     parts = [part for part in path.split("/") if part]
     if (
@@ -188,8 +195,8 @@ def parse_article(body: bytes, url: str, content_type: str = "") -> Article:
     """The article of one page as fetched.
 
     content_type: the HTTP header of that name, for its charset.
-    Raises NotAnArticle for a page that is well and holds none, PageChanged for one that should hold an article
-    whose title, text or date no selector finds.
+    Raises NotAnArticle for a page that is well and holds none, PageChanged for one that should hold an
+    article whose title, text or date no selector finds.
     """
     try:
         page = _Page(body, url, content_type)
@@ -501,8 +508,9 @@ def listing_urls(base: str, rubrics: Iterable[str] = ()) -> list[str]:
 def parse_listing(body: bytes, url: str, content_type: str = "") -> Listing:
     """The articles that a listing page links, and the address of the page before it in time.
 
-    Times stand in data-pubtime (2021 to 2023), data-pub_time (2026) or meta[itemprop=position] (2015 to 2021).
-    The next page asks for what is older than the oldest of them; where no item has one, for three days earlier.
+    Times stand in data-pubtime (2021 to 2023), data-pub_time (2026) or meta[itemprop=position] (2015 to
+    2021). The next page asks for what is older than the oldest of them; where no item has one, for three days
+    earlier.
     """
     try:
         page = tree(decode(body, content_type))

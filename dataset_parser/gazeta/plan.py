@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from gazeta.store import Scope
@@ -19,7 +19,7 @@ class BadArgument(Exception):
 class Plan:
     """limit: articles to keep, 0 for all. beginning: since=all, that is, forget an earlier `since`."""
 
-    scope: Scope = Scope()
+    scope: Scope = field(default_factory=Scope)
     limit: int = 0
     beginning: bool = False
 

@@ -44,7 +44,7 @@ def reparse(store: Store) -> dict[str, int]:
         except PageChanged:
             counts["failed"] += 1
         else:
-            # A page may name another address as its own; that one is fetched by itself, never filled from here.
+            # A page may name another address as its own: that one is fetched, never filled from here.
             if article.url == url:
                 store.keep(url, article, crawl)
                 counts["kept"] += 1
@@ -58,7 +58,7 @@ def reparse(store: Store) -> dict[str, int]:
 
 
 def after_a_fix(store: Store) -> str:
-    """Reparse if the parser is another one than at the last look; what came of it in words, "" for nothing."""
+    """Reparse if the parser is not the one of the last look; what came of it in words, "" for nothing."""
     digest = parser_digest()
     if store.get("parser") == digest:
         return ""

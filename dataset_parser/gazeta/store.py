@@ -8,6 +8,8 @@ own, so it goes away with a killed process. WAL with exclusive locking needs no 
 makes WAL unsafe on a Docker volume.
 """
 
+# ruff: noqa: S608  (only column names and question marks are put into SQL; values are bound)
+
 from __future__ import annotations
 
 import json
@@ -159,7 +161,7 @@ class Store:
         `text` is what the dataset publishes: where the first paragraph is the summary it is not in the text.
         """
         rows = self.db.execute(
-            f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE held = 0 AND (? IS NULL OR site = ?)"  # noqa: S608
+            f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE held = 0 AND (? IS NULL OR site = ?)"
             " ORDER BY date, url",
             (site, site),
         )
@@ -215,7 +217,8 @@ class Store:
             for link in links:
                 self.db.execute(
                     "INSERT INTO page (url, site, kind, state, day, rubric, found_at)"
-                    " VALUES (?, ?, ?, 'queued', ?, ?, ?) ON CONFLICT (url) DO UPDATE SET state = 'queued', kind = excluded.kind",
+                    " VALUES (?, ?, ?, 'queued', ?, ?, ?) ON CONFLICT (url) DO UPDATE SET state = "
+                    "'queued', kind = excluded.kind",
                     (link.url, site, link.kind, link.day, link.rubric, now),
                 )
 
@@ -265,8 +268,8 @@ class Store:
         return count
 
     def take_up(self, site: str, reasons: Iterable[str] = ()) -> None:
-        """Queue again what an earlier crawl left for later: pages outside its dates, pages that did not answer
-        (at most three times and not within the hour), and pages dropped for one of `reasons`."""
+        """Queue again what an earlier crawl left for later: pages outside its dates, pages that did not
+        answer (at most three times and not within the hour), and pages dropped for one of `reasons`."""
         with self.transaction():
             for reason in reasons:
                 self.db.execute(
@@ -285,7 +288,8 @@ class Store:
         """Whether a page whose address starts with `prefix` is in the queue."""
         return bool(
             self.db.execute(
-                "SELECT 1 FROM page WHERE state = 'queued' AND site = ? AND kind = ? AND substr(url, 1, ?) = ?",
+                "SELECT 1 FROM page WHERE state = 'queued' AND site = ? AND kind = ? AND substr(url, "
+                "1, ?) = ?",
                 (site, kind, len(prefix), prefix),
             ).fetchone()
         )
@@ -317,7 +321,7 @@ class Store:
         now = utc_now()
         with self.transaction():
             before = self.db.execute(
-                f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE url = ?",  # noqa: S608
+                f"SELECT {', '.join(ARTICLE_COLUMNS)} FROM article WHERE url = ?",
                 (article.url,),
             ).fetchone()
             changed = before is None or replace(Article(*before), fetched_at="") != replace(
@@ -325,7 +329,7 @@ class Store:
             )
             row = asdict(replace(article, fetched_at=now))
             self.db.execute(
-                f"INSERT OR REPLACE INTO article ({', '.join(ARTICLE_COLUMNS)}, crawl, held)"  # noqa: S608
+                f"INSERT OR REPLACE INTO article ({', '.join(ARTICLE_COLUMNS)}, crawl, held)"
                 f" VALUES ({', '.join('?' * len(ARTICLE_COLUMNS))}, ?, 0)",
                 (*(row[name] for name in ARTICLE_COLUMNS), crawl),
             )
@@ -405,8 +409,10 @@ class Store:
     def unchecked(self, crawl: int) -> list[int]:
         """This crawl and the interrupted ones before it that no alarm has looked at."""
         rows = self.db.execute(
-            "SELECT id FROM crawl WHERE id <= ?1 AND site = (SELECT site FROM crawl WHERE id = ?1) AND id > coalesce("
-            "(SELECT max(id) FROM crawl WHERE id < ?1 AND outcome NOT IN ('running', 'interrupted', 'stopped')), 0)",
+            "SELECT id FROM crawl WHERE id <= ?1 AND site = (SELECT site FROM crawl WHERE id = ?1) "
+            "AND id > coalesce("
+            "(SELECT max(id) FROM crawl WHERE id < ?1 AND outcome NOT IN ('running', 'interrupted', "
+            "'stopped')), 0)",
             (crawl,),
         )
         return [row[0] for row in rows]
@@ -418,7 +424,7 @@ class Store:
             "SELECT count(*), sum(title != ''), sum(summary != ''), sum(text != ''), sum(date != ''),"
             " sum(rubric != ''), avg(length(title)), avg(length(summary)), avg(length(text)),"
             " sum(instr(url, '/news/') = 0), sum(instr(url, '/news/') = 0 AND summary_origin = 'lead')"
-            f" FROM article WHERE crawl IN ({marks})",  # noqa: S608
+            f" FROM article WHERE crawl IN ({marks})",
             crawls,
         ).fetchone()
         (
@@ -437,14 +443,16 @@ class Store:
         missing = {name: 0 for name in ("title", "text", "date")}
         failed = self.db.execute(
             "SELECT CASE reason WHEN 'changed' THEN detail ELSE 'title,text,date' END, count(*) FROM page"
-            f" WHERE state = 'failed' AND reason IN ('changed', 'parser error') AND crawl IN ({marks}) GROUP BY 1",  # noqa: S608
+            f" WHERE state = 'failed' AND reason IN ('changed', 'parser error') AND crawl IN "
+            f"({marks}) GROUP BY 1",
             crawls,
         ).fetchall()
         for detail, count in failed:
             for name in detail.partition(" ")[0].split(","):
                 missing[name] = missing.get(name, 0) + count
         empty = self.db.execute(
-            f"SELECT count(*) FROM page WHERE state = 'dropped' AND reason = 'no text' AND crawl IN ({marks})",  # noqa: S608
+            f"SELECT count(*) FROM page WHERE state = 'dropped' AND reason = 'no text' AND crawl IN "
+            f"({marks})",
             crawls,
         ).fetchone()[0]
         changed = sum(count for _, count in failed)
@@ -478,8 +486,9 @@ class Store:
         """(missing fields and layout, reason, pages, an example address) of pages whose layout is unknown."""
         marks = ",".join("?" * len(crawls))
         return self.db.execute(
-            "SELECT detail, reason, count(*), min(url) FROM page WHERE state = 'failed' AND reason IN ('changed',"
-            f" 'parser error') AND crawl IN ({marks}) GROUP BY detail, reason ORDER BY 3 DESC",  # noqa: S608
+            "SELECT detail, reason, count(*), min(url) FROM page WHERE state = 'failed' AND reason "
+            "IN ('changed',"
+            f" 'parser error') AND crawl IN ({marks}) GROUP BY detail, reason ORDER BY 3 DESC",
             crawls,
         ).fetchall()
 
@@ -531,10 +540,10 @@ class Store:
         """
         marks = ",".join("?" * len(crawls))
         with self.transaction():
-            self.db.execute(f"UPDATE article SET held = 1 WHERE crawl IN ({marks})", crawls)  # noqa: S608
+            self.db.execute(f"UPDATE article SET held = 1 WHERE crawl IN ({marks})", crawls)
             self.db.execute(
                 "UPDATE page SET state = 'queued' WHERE kind = 'article' AND (state = 'kept' OR reason IN"
-                f" ('changed', 'parser error', 'no text')) AND crawl IN ({marks})",  # noqa: S608
+                f" ('changed', 'parser error', 'no text')) AND crawl IN ({marks})",
                 crawls,
             )
 
@@ -556,7 +565,8 @@ class Store:
     ) -> None:
         self.db.execute(
             "INSERT INTO page"
-            " (url, site, kind, state, reason, detail, found_at, fetched_at, crawl, status, bytes) VALUES (?1, ?2, 'article', ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)"
+            " (url, site, kind, state, reason, detail, found_at, fetched_at, crawl, status, bytes) "
+            "VALUES (?1, ?2, 'article', ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)"
             " ON CONFLICT (url) DO UPDATE SET state = ?3, reason = ?4, detail = ?5, fetched_at = ?6,"
             " crawl = ?7, status = ?8, bytes = ?9",
             (url, site, state, reason, detail[:500], now, crawl, status, size),

@@ -115,9 +115,12 @@ def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(site: Callab
 def test_a_killed_crawl_gives_the_same_articles_as_an_undisturbed_one(site: Callable, tmp_path: Path) -> None:
     url = site("--articles", "120")
     process = subprocess.Popen(
-        command(), cwd=ROOT / "dataset_parser", env=environment(url, tmp_path / "killed"), stderr=subprocess.DEVNULL,
+        command(),
+        cwd=ROOT / "dataset_parser",
+        env=environment(url, tmp_path / "killed"),
+        stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     while process.poll() is None and sum(told(url, "stats.json")["paths"].values()) < 230:
         time.sleep(0.02)
     process.kill()

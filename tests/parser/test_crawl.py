@@ -22,12 +22,21 @@ DONE = {
 }
 
 
+HOLD = """import sys
+from gazeta.store import Store
+store = Store(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()"""
+
+
 def article(number: int, day: str = "2024/02/03", canonical: str = "") -> bytes:
     link = f'<link rel="canonical" href="{canonical}">' if canonical else ""
-    return f"""<html><head>{link}</head><body><article class="b_article"><h1 class="headline">Новость номер {number}</h1>
+    text = "<p>Абзац о том, что случилось, и о том, что было дальше.</p>" * 12
+    return f"""<html><head>{link}</head><body><article class="b_article">
+<h1 class="headline">Новость номер {number}</h1>
 <time itemprop="datePublished" datetime="{day.replace("/", "-")}T10:00:00+03:00"></time>
 <div class="b_article-intro">Лид новости номер {number}: что случилось и почему об этом пишут.</div>
-<div itemprop="articleBody">{"<p>Абзац о том, что случилось, и о том, что было дальше.</p>" * 12}</div></article></body></html>""".encode()
+<div itemprop="articleBody">{text}</div></article></body></html>""".encode()
 
 
 def site_of(bodies: dict[str, bytes], **more: tuple[int, dict[str, str], bytes]) -> dict:
@@ -238,7 +247,7 @@ def test_the_delay_is_kept_between_any_two_requests(start: Callable, crawl: Call
     stats = site.told("stats.json")
     assert stats["most_at_once"] == 1
     assert "contact: me@example.org" in next(iter(stats["user_agents"]))
-    # The moments are the site's: a little less than the delay is the network's jitter, none at all is a burst.
+    # The moments are the site's: a little less than the delay is jitter, none at all is a burst.
     assert stats["shortest_gap_ms"] > 100
 
 
@@ -247,10 +256,12 @@ def test_a_second_crawl_beside_the_first_ends_with_6(
 ) -> None:
     site = start("--articles", "40", "--no-awkward")
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from gazeta.store import Store; Store(sys.argv[1]); print('open', flush=True);"
-         " sys.stdin.read()", str(tmp_path / "artifacts" / "crawl" / "crawl.sqlite3")],
-        cwd=Path(__file__).parents[2] / "dataset_parser", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", HOLD, str(tmp_path / "artifacts" / "crawl" / "crawl.sqlite3")],
+        cwd=Path(__file__).parents[2] / "dataset_parser",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert holder.stdout.readline() == "open\n"
         done = crawl(site.url)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from gazeta.items import NotAnArticle, PageChanged
 from gazeta.pages import (
     canonical_url,
@@ -269,7 +268,8 @@ def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/social/", "/tags/organization/voz.shtml", "/gazeta/authors/x.shtml", "/sport/results/football/7.shtml",
+    ["/", "/social/", "/tags/organization/voz.shtml", "/gazeta/authors/x.shtml",
+     "/sport/results/football/7.shtml",
      "/quiz/kto.shtml", "/print/2021/12/04/14990001.shtml", "/search.shtml", "/prcom/2023/01/01/1.shtml"],
 )  # fmt: skip
 def test_other_addresses_are_not_articles(path: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 
 import pytest
-
 from gazeta.alarm import alarms
 from gazeta.links import MAX_LINKS, BadSource, parse_source
 from gazeta.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
@@ -35,7 +34,8 @@ def test_an_index_names_sitemaps_and_a_feed_names_articles() -> None:
     index = b"<sitemapindex><sitemap><loc>https://x/1.xml</loc></sitemap></sitemapindex>"
     assert [entry.is_sitemap for entry in parse_source(index)[0]] == [True]
     feed = f"""<?xml version="1.0" encoding="windows-1251"?><rss version="2.0"><channel><link>https://www.gazeta.ru/</link>
-<item><title>Новость</title><link>{URL}</link><pubDate>Sat, 03 Feb 2024 23:30:00 +0300</pubDate></item></channel></rss>"""
+<item><title>Новость</title><link>{URL}</link><pubDate>Sat, 03 Feb 2024 23:30:00 +0300</pubDate></item>
+</channel></rss>"""
     (entry,), _ = parse_source(feed.encode("cp1251"))
     assert (entry.url, entry.day) == (URL, "2024-02-03")
 
@@ -46,7 +46,7 @@ def test_external_and_exploding_entities_stay_where_they_are(tmp_path) -> None:
     body = f'<!DOCTYPE u [<!ENTITY e SYSTEM "{secret.as_uri()}">]><urlset><url><loc>&e;</loc></url></urlset>'
     assert parse_source(body.encode())[0] == []
     lol = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
-    bomb = f'<!DOCTYPE u [<!ENTITY l0 "lol">{lol}]><urlset><url><loc>&l9;</loc></url><url><loc>{URL}</loc></url></urlset>'
+    bomb = f'<!DOCTYPE u [<!ENTITY l0 "lol">{lol}]><urlset><url><loc>&l9;</loc></url></urlset>'
     assert all(len(entry.url) < 2001 for entry in parse_source(bomb.encode())[0])
 
 
@@ -87,7 +87,8 @@ def test_listings_of_every_time_name_articles_and_the_page_before() -> None:
         == f"{BASE}?p=page&pub_time=1706943600"
     )
 
-    of_2015 = f'<article itemprop="itemListElement"><meta itemprop="position" content="1706943600"/><a href="{URL}"></a></article>'
+    item = f'<meta itemprop="position" content="1706943600"/><a href="{URL}"></a>'
+    of_2015 = f'<article itemprop="itemListElement">{item}</article>'
     older = parse_listing(of_2015.encode(), f"{BASE}?p=page&d=05.02.2024_10:00").older
     assert older == f"{BASE}?p=page&d=03.02.2024_10:00"
 
@@ -132,7 +133,8 @@ def test_robots_that_send_ai_away_are_an_opt_out(robots: str) -> None:
 @pytest.mark.parametrize(
     "robots",
     ["", "User-agent: *\nDisallow: /search", "User-agent: GPTBot\nDisallow: /private/",
-     "User-agent: Yandex\nDisallow: /\n\nUser-agent: GPTBot\nAllow: /", "# GPTBot\nUser-agent: BadBot\nDisallow: /"],
+     "User-agent: Yandex\nDisallow: /\n\nUser-agent: GPTBot\nAllow: /",
+     "# GPTBot\nUser-agent: BadBot\nDisallow: /"],
 )  # fmt: skip
 def test_other_robots_are_none(robots: str) -> None:
     assert robots_opt_out(robots) == ""

@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from gazeta import reparse
 from gazeta.items import Article
 from gazeta.store import Link, Scope, Store, StoreBusy
 
 URL = "https://www.gazeta.ru/social/2024/02/03/18000001.shtml"
 ARTICLE = Article(
-    url=URL, title="Заголовок", summary="Лид.", text="Раз.\nДва.", date="2024-02-03 10:00:00", rubric="social",
+    url=URL,
+    title="Заголовок",
+    summary="Лид.",
+    text="Раз.\nДва.",
+    date="2024-02-03 10:00:00",
+    rubric="social",
     summary_origin="lead",
-)  # fmt: skip
+)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`scrapy crawl SITE [-a since= -a until= -a rubrics= -a limit=]` with exit codes that tell the truth.
 
-0 done or nothing new, 2 wrong argument or an opt-out that nobody accepted, 3 the site changed, 5 the site does
-not answer, 6 another crawl is active, 130 stopped by Ctrl+C. Scrapy's own command always ends with 0.
+0 done or nothing new, 2 wrong argument or an opt-out that nobody accepted, 3 the site changed, 5 the site
+does not answer, 6 another crawl is active, 130 stopped by Ctrl+C. Scrapy's own command always ends with 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
-from gazeta import alarm, known, report, reparse, settings
+from gazeta import alarm, known, reparse, report, settings
 from gazeta.crawling import NewsSpider
 from gazeta.plan import BadArgument, Plan, parse_arguments
 from gazeta.store import Scope, Store, StoreBusy
@@ -177,8 +177,8 @@ def show(told: dict, spider: NewsSpider) -> None:
             print(f"  pages to look at: {', '.join(told['saved_pages'][:5])}", file=sys.stderr)
         if word == "error":
             print(
-                "  nothing of this crawl is published; fix the parser and run again, or set CRAWL_ALARM=0 if the"
-                " pages are right",
+                "  nothing of this crawl is published; fix the parser and run again, or set"
+                " CRAWL_ALARM=0 if the pages are right",
                 file=sys.stderr,
             )
     sys.stdout.flush()

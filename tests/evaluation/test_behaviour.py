@@ -12,7 +12,10 @@ from t5sum.generate import Generation
 # Every name has another one of its declension in some other row.
 PEOPLE = [("Орлов", "Котов"), ("Кедрин", "Волков"), ("Березинский", "Лапин"), ("Белов", "Студеницкий")]
 ROWS = [
-    {"text": f"Сегодня мэр {who} открыл новый {what}. Им руководил {boss}. Все прошло тихо.", "title": ""}
+    {
+        "text": f"Сегодня мэр Иван {who} открыл новый {what}. Им руководил Петр {boss}. Все прошло тихо.",
+        "title": "",
+    }
     for who, boss in PEOPLE
     for what in ("мост", "парк", "музей")
 ]
@@ -35,7 +38,7 @@ def test_a_model_that_copies_names_passes(monkeypatch, tmp_path):
 
 
 def test_a_model_that_learned_names_by_heart_fails(monkeypatch, tmp_path):
-    pretend(monkeypatch, lambda text: "Мост открыл Орлов.")
+    pretend(monkeypatch, lambda text: "Мост открыл Иван Орлов.")
     check = behaviour.names_follow_the_text(tmp_path, ROWS)
     assert check.passed is False and check.rate == 0.0
 
@@ -47,12 +50,12 @@ def test_a_model_that_names_nobody_was_not_tried(monkeypatch, tmp_path):
 
 def test_names_change_in_every_case_they_stand_in():
     row = {
-        "text": "Вчера мэр Орлов приехал. С Орловым говорил врач, об Орлове писали.",
+        "text": "Вчера Иван Орлов приехал. С Орловым говорил врач, об Орлове писали.",
         "title": "Ответ Орлова",
     }
     changed, old, new = behaviour._swap(row, "Мэр Орлов приехал.", ["Зайцев", "Орлов", "Котов"])
     assert (old, new) == ("Орлов", "Котов")
-    assert changed["text"] == "Вчера мэр Котов приехал. С Котовым говорил врач, об Котове писали."
+    assert changed["text"] == "Вчера Иван Котов приехал. С Котовым говорил врач, об Котове писали."
     assert changed["title"] == "Ответ Котова"
 
 
@@ -128,3 +131,13 @@ def test_a_classifier_with_foreign_types_is_refused(with_topics, monkeypatch):
     monkeypatch.setattr(skops.io, "get_untrusted_types", lambda file: ["os.system"])
     with pytest.raises(StageError, match=r"os\.system"):
         behaviour.boilerplate_leaves_the_topic(folder, ROWS)
+
+
+def test_a_model_that_makes_names_up_fails(monkeypatch, tmp_path):
+    made_up = iter(range(1000))
+    pretend(
+        monkeypatch,
+        lambda text: f"{text.split('.')[0]}." if next(made_up) < len(ROWS) else "Мост открыл Никто.",
+    )
+    check = behaviour.names_follow_the_text(tmp_path, ROWS)
+    assert check.passed is False and check.rate == 0.0

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 
 from lxml import etree
-from lxml import html as lxml_html
+from lxml.cssselect import CSSSelector
 
 MAX_TREE_BYTES = 8_000_000
 # Private characters that `tree` and `clean` take out of every page: they stand for <br>, <a> and </a>.
@@ -96,17 +97,70 @@ def decode(body: bytes, content_type: str = "") -> str:
     return body.decode("cp1251", "replace")
 
 
-def tree(text: str) -> lxml_html.HtmlElement:
+def tree(text: str) -> etree._Element:
     """The page's element tree; raises ValueError when there is none. Libxml2 itself cuts absurd depth."""
     if not _MARKUP.search(text[:200_000]):
         raise ValueError("no HTML")
     data = _UNPRINTABLE.sub("", text).encode("utf-8", "replace")[:MAX_TREE_BYTES]
-    parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
     try:
-        root = lxml_html.document_fromstring(data or b"<html></html>", parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError) as error:
-        raise ValueError(f"no HTML: {error}") from None
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"no HTML ({error})") from None
+    if root is None:
+        raise ValueError("no HTML")
     return root
+
+
+def cut(node: etree._Element) -> None:
+    """Take an element out of its tree; the text after it stays."""
+    parent = node.getparent()
+    if parent is None:
+        return
+    before = node.getprevious()
+    if before is not None:
+        before.tail = (before.tail or "") + (node.tail or "")
+    else:
+        parent.text = (parent.text or "") + (node.tail or "")
+    parent.remove(node)
+
+
+class Finder:
+    """CSS selectors over one page. A selector that names a class or tag which the page lacks costs nothing.
+
+    Most selectors of a parser are for other layouts than the page at hand; leaving those out makes parsing
+    about twice as fast.
+    """
+
+    def __init__(self, root: etree._Element):
+        self.names: set[str] = set()
+        for node in root.iter(etree.Element):
+            self.names.add(node.tag)
+            for attribute, mark in (("class", "."), ("itemprop", "@")):
+                if written := node.get(attribute):
+                    self.names.update(mark + name for name in written.split())
+
+    def find(self, root: etree._Element, css: str) -> list[etree._Element]:
+        """The elements under `root` that match, in the order of the page."""
+        possible = tuple(one for one, names in _alternatives(css) if names <= self.names)
+        return _selector(possible)(root) if possible else []
+
+
+@cache
+def _alternatives(css: str) -> list[tuple[str, frozenset[str]]]:
+    """Each selector of a comma list, with the tags, .classes and @itemprops that it cannot match without."""
+    found = []
+    for one in css.split(","):
+        names = {f".{name}" for name in re.findall(r"\.([\w-]+)", one)}
+        names |= {f"@{name}" for name in re.findall(r"\[itemprop~=([\w-]+)\]", one)}
+        names |= set(re.findall(r"(?:^|\s)([a-z][a-z0-9]*)", one))
+        found.append((one.strip(), frozenset(names)))
+    return found
+
+
+@cache
+def _selector(alternatives: tuple[str, ...]) -> CSSSelector:
+    return CSSSelector(", ".join(alternatives), translator="html")
 
 
 def too_deep(root: etree._Element) -> bool:
@@ -237,9 +291,8 @@ def _split(text: str) -> list[str]:
 def json_ld(root: etree._Element) -> list[dict[str, Any]]:
     """Every object of the page's JSON-LD, nested @graph and lists unfolded. Broken blocks are left out."""
     found: list[dict[str, Any]] = []
-    for script in root.xpath("//script[contains(translate(@type,'LDJSON','ldjson'), 'ld+json')]")[
-        :MAX_JSON_LD
-    ]:
+    scripts = [node for node in root.iter("script") if "ld+json" in node.get("type", "").lower()]
+    for script in scripts[:MAX_JSON_LD]:
         try:
             loaded = json.loads(script.text or "", strict=False)
         except (ValueError, RecursionError):

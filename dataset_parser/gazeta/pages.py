@@ -16,10 +16,11 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
-from lxml.cssselect import CSSSelector
 
 from gazeta.html import (
+    Finder,
     clean,
+    cut,
     decode,
     inline_text,
     json_ld,
@@ -118,15 +119,6 @@ _NUMBERED = re.compile(r"/\d{5,}\.shtml$")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
 
-_CSS: dict[str, CSSSelector] = {}
-
-
-def _find(root: etree._Element, css: str) -> list[etree._Element]:
-    if css not in _CSS:
-        _CSS[css] = CSSSelector(css, translator="html")
-    return _CSS[css](root)
-
-
 # ------------------------------------------------------------------ addresses
 
 
@@ -223,26 +215,19 @@ def parse_article(body: bytes, url: str, content_type: str = "") -> Article:
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A field's element and the layout whose anchor found it."""
-
-    element: etree._Element
-    era: str
-
-
 class _Page:
     """One page on its way to an article. The order of calls matters: the lead is cut out before the text."""
 
     def __init__(self, body: bytes, url: str, content_type: str):
         self.url = url
         self.tree = tree(decode(body, content_type))
+        self.find = Finder(self.tree).find
         self.linked = [data for data in json_ld(self.tree) if _is_article(data)]
         self.root, self.era = self._root()
         self.own_canonical = self._canonical()
         self.address = canonical_url(self.own_canonical if same_site(self.own_canonical, url) else url)
         self.subtitle = next(
-            (words for node in _find(self.root, SUBTITLES) if (words := _words(node))),
+            (words for node in self.find(self.root, SUBTITLES) if (words := _words(node))),
             self._ld("alternativeHeadline"),
         )
         self.lead = self._cut_lead()
@@ -251,18 +236,20 @@ class _Page:
         """The element that holds the whole article: the first that has a headline or a body inside."""
         anchors = ", ".join(css for _, css in [*TITLES, *BODIES[:3]])
         for era, css in ROOTS:
-            for node in _find(self.tree, css):
-                if _find(node, anchors):
+            for node in self.find(self.tree, css):
+                if self.find(node, anchors):
                     return node, era
         body = self.tree.find("body")
         return (self.tree if body is None else body), ""
 
     def _canonical(self) -> str:
         """What the page itself gives as its address, if that is an article's."""
-        for node in self.tree.xpath("//link[@rel='canonical']/@href | //meta[@property='og:url']/@content")[
-            :4
-        ]:
-            address = urljoin(self.url, clean(node))
+        links = [node.get("href", "") for node in self.tree.iter("link") if node.get("rel") == "canonical"]
+        metas = [
+            node.get("content", "") for node in self.tree.iter("meta") if node.get("property") == "og:url"
+        ]
+        for written in [*links[:2], *metas[:2]]:
+            address = urljoin(self.url, clean(written))
             if is_article_url(address):
                 return address
         return self.url
@@ -278,29 +265,28 @@ class _Page:
         return ""
 
     def _meta(self, *names: str) -> str:
+        metas = list(self.tree.iter("meta"))
         for name in names:
-            found = self.tree.xpath(
-                "//meta[@property=$name or @name=$name or @itemprop=$name]/@content", name=name
-            )
-            for value in found[:3]:
-                if clean(value):
-                    return clean(value)
+            for node in metas:
+                own = name in (node.get("property"), node.get("name"), node.get("itemprop"))
+                if own and (value := clean(node.get("content", ""))):
+                    return value
         return ""
 
     def refuse_other_kinds(self) -> None:
         """Raise NotAnArticle for pages that say themselves that they are something else."""
         head = clean(self.tree.findtext(".//title") or "")
         for reason, css in NOT_ARTICLES:
-            if _find(self.tree, css) and not _find(self.root, BODIES[0][1]):
+            if self.find(self.tree, css) and not self.find(self.root, BODIES[0][1]):
                 raise NotAnArticle(f"{reason}: {self.url}")
         if urlsplit(self.url).path.startswith("/auth/"):
             raise NotAnArticle(f"login page: {self.url}")
-        if _NOT_FOUND_TITLE.search(head) and not _find(self.root, BODIES[0][1]):
+        if _NOT_FOUND_TITLE.search(head) and not self.find(self.root, BODIES[0][1]):
             raise NotAnArticle(f"error page: {self.url}")
         live = any("LiveBlogPosting" in str(data.get("@type")) for data in self.linked)
         if (
             live
-            or _find(self.tree, LIVE)
+            or self.find(self.tree, LIVE)
             or _LIVE_TITLE.search(self.subtitle)
             or _LIVE_TITLE.search(self._title()[0])
         ):
@@ -310,7 +296,7 @@ class _Page:
         """Raise what a page with missing fields deserves: PageChanged if it should hold an article."""
         if too_deep(self.tree):
             raise NotAnArticle(f"nested too deep: {self.url}")
-        gallery = bool(_find(self.tree, GALLERY)) or "/photo/" in urlsplit(self.url).path
+        gallery = bool(self.find(self.tree, GALLERY)) or "/photo/" in urlsplit(self.url).path
         if gallery and "text" in missing:
             raise NotAnArticle(f"gallery: {self.url}")
         if missing == ["text"] and has_title and self._bodies():
@@ -323,7 +309,7 @@ class _Page:
 
     def _title(self) -> tuple[str, str]:
         for era, css in TITLES:
-            for node in _find(self.root, css):
+            for node in self.find(self.root, css):
                 if (words := _words(node)) and not _inside_silent(node, self.root):
                     return _TITLE_TAIL.sub("", words), era
         return "", ""
@@ -332,14 +318,14 @@ class _Page:
         words, era = self._title()
         # The layout of 2024 is the one of 2021 with the headline in an h2.
         self.era = self.era or era
-        if self.era == "2021" and _find(self.root, "h2.headline"):
+        if self.era == "2021" and self.find(self.root, "h2.headline"):
             self.era = "2024"
         fallback = self._ld("headline", "name") or self._meta("og:title", "twitter:title")
         return words or _TITLE_TAIL.sub("", fallback)
 
     def _bodies(self) -> list[etree._Element]:
         for _, css in BODIES:
-            found = [node for node in _find(self.root, css) if node.tag != "meta"]
+            found = [node for node in self.find(self.root, css) if node.tag != "meta"]
             outer = [node for node in found if not any(parent in found for parent in node.iterancestors())]
             if outer:
                 return outer
@@ -363,7 +349,7 @@ class _Page:
 
     def date(self) -> str:
         for era, css in DATES:
-            for node in _find(self.root, css):
+            for node in self.find(self.root, css):
                 written = node.get("datetime") or node.get("content") or inline_text(node)
                 if date := moscow_date(written):
                     self.era = self.era or era
@@ -379,7 +365,7 @@ class _Page:
         for address in (self.url, self.own_canonical):
             if slug := url_rubric(address):
                 return slug
-        for node in _find(self.tree, RUBRIC_LINKS):
+        for node in self.find(self.tree, RUBRIC_LINKS):
             href = urlsplit(urljoin(self.url, node.get("href", "")))
             match = _SLUG.match(href.path)
             if match and match[1] not in FORMATS and same_site(href.geturl(), self.url):
@@ -388,15 +374,14 @@ class _Page:
 
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
-        for node in _find(self.root, LEADS):
-            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root):
+        bodies = self.find(self.root, BODIES[0][1])
+        for node in self.find(self.root, LEADS):
+            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
                 continue
             words = _words(node)
             if not words:
                 continue
-            parent = node.getparent()
-            if parent is not None:
-                node.drop_tree()  # keeps what follows the lead inside its paragraph
+            cut(node)  # what follows the lead in its paragraph stays
             if squeezed(words) != squeezed(self.subtitle):
                 return words
         return ""
@@ -463,14 +448,15 @@ def _inside_silent(node: etree._Element, root: etree._Element) -> bool:
     return False
 
 
-def _inside_card(node: etree._Element, root: etree._Element) -> bool:
+def _inside_card(node: etree._Element, root: etree._Element, bodies: list[etree._Element]) -> bool:
     """Inside a link or another item's own scope: a teaser of another article, an author, a picture."""
     for parent in [node, *node.iterancestors()]:
         if parent is root:
             return False
         if parent.tag == "a":
             return True
-        if parent is not node and parent.get("itemscope") is not None and not _find(parent, BODIES[0][1]):
+        scope = parent is not node and parent.get("itemscope") is not None
+        if scope and not any(parent in body.iterancestors() for body in bodies):
             return True
     return False
 

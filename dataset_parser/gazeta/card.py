@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from gazeta import near, rules, settings
+from gazeta import near, rules, settings, words
 from gazeta.assemble import Dataset
 from gazeta.checks import Verdict
 from gazeta.items import DESCRIPTION, FIRST_PARAGRAPH, LEAD
@@ -284,7 +284,7 @@ def render(
         delay=f"{settings.CRAWL_DELAY:g} s" if settings.CRAWL_DELAY else "no pause",
         crawl=_crawl(crawl_report),
         fingerprint=fingerprint(),
-        run=near.RUN,
+        run=words.RUN,
         min_similarity=f"{near.MIN_SIMILARITY:.0%}",
         min_contained=f"{near.MIN_CONTAINED:.0%}",
         min_names=f"{near.MIN_AGREEING_NAMES:.0%}",

@@ -18,9 +18,8 @@ from zlib import crc32
 
 import numpy as np
 
-from gazeta.rules import words
+from gazeta.words import shingles
 
-RUN = 3  # words in a shingle
 BANDS, ROWS = 50, 3  # a pair with similarity 0.4 is found with probability 0.96, with 0.5 in 0.999
 PERMUTATIONS = BANDS * ROWS
 LOOSE = 0.25  # candidates whose estimated similarity is below are not looked at (0.4 is four deviations off)
@@ -46,19 +45,6 @@ class Sketch:
 
 def _hashes(values: Sequence[str]) -> np.ndarray:
     return np.unique(np.fromiter((crc32(value.encode()) for value in values), np.uint32, len(values)))
-
-
-def shingles(text: str) -> np.ndarray:
-    """Sorted distinct uint32 hashes of the runs of RUN words (one of all words, when there are fewer)."""
-    found = words(text)
-    codes = np.fromiter((crc32(word.encode()) for word in found), np.uint64, len(found))
-    count = max(1, len(codes) - RUN + 1)
-    runs = np.zeros(count, np.uint64)
-    for offset in range(min(RUN, len(codes))):  # uint64 wraps around, as wanted
-        runs = runs * np.uint64(0x9E3779B97F4A7C15) + codes[offset : offset + count] + np.uint64(1)
-    runs ^= runs >> np.uint64(31)
-    runs *= np.uint64(0xC2B2AE3D27D4EB4F)
-    return np.unique((runs >> np.uint64(32)).astype(np.uint32))
 
 
 def sketch(text: str) -> Sketch:

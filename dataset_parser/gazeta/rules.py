@@ -16,9 +16,12 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+
+from gazeta.words import shingles
 
 COLUMNS = ("text", "summary", "title", "date", "url", "rubric")
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -86,6 +89,8 @@ _BREAKS = str.maketrans({"\t": " "} | dict.fromkeys("\r\v\f\u0085\u2028\u2029", 
 _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_LINES = re.compile(r" ?\n[ \n]*")
 
+# All patterns below look at lower-cased text: that is three times as fast as ignoring the case.
+
 # Paragraphs that are never part of the story. Each must match the whole paragraph.
 BOILERPLATE_PARAGRAPHS = re.compile(
     "|".join(
@@ -101,7 +106,6 @@ BOILERPLATE_PARAGRAPHS = re.compile(
             r"продолжение следует\W*",
         )
     ),
-    re.IGNORECASE,
 )
 
 # A page that stands where an article should be. Found anywhere in the title, or at the start of the text.
@@ -117,7 +121,6 @@ BOILERPLATE_PAGES = re.compile(
             r"(сайт|сервис|страница) временно недоступ",
         )
     ),
-    re.IGNORECASE,
 )
 # A summary that tells what page one is on, not what happened.
 BOILERPLATE_SUMMARIES = re.compile(
@@ -128,12 +131,11 @@ BOILERPLATE_SUMMARIES = re.compile(
             r"^новости (дня|россии и мира|часа)\b",
         )
     ),
-    re.IGNORECASE,
 )
 
 # Reason → field → pattern: what newspapers publish besides articles.
 NOT_ARTICLES = {
-    reason: {field: re.compile(pattern, re.IGNORECASE) for field, pattern in fields.items()}
+    reason: {field: re.compile(pattern) for field, pattern in fields.items()}
     for reason, fields in {
         "gallery": {
             "url": r"/(photo|photos|gallery|video|infographics|photoreport)/",
@@ -187,7 +189,7 @@ def without_boilerplate(text: str) -> str:
         paragraph
         for paragraph in text.split("\n")
         # All of these are short; the bound spares the patterns the work on real paragraphs.
-        if len(paragraph) > 260 or not BOILERPLATE_PARAGRAPHS.fullmatch(paragraph)
+        if len(paragraph) > 260 or not BOILERPLATE_PARAGRAPHS.fullmatch(paragraph.lower())
     )
 
 
@@ -206,18 +208,11 @@ def tidy_row(article: HasColumns) -> Row:
 
 # What the rules look at
 
-_WORD = re.compile(r"\w+")
-_LETTERS = re.compile(r"[^\W\d_]")
 _CLOCK_LINE = re.compile(r"\d{1,2}[:.]\d{2}\b|\d{1,3}(\+\d)?[’'´]")
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers, ё as е: what two texts are compared by."""
-    return _WORD.findall(text.lower().replace("ё", "е"))
-
-
 def letters(text: str) -> int:
-    return len(_LETTERS.findall(text))
+    return sum(map(str.isalpha, text))
 
 
 def parse_date(raw: str) -> datetime | None:
@@ -238,13 +233,9 @@ def _date_out_of_range(row: Row) -> bool:
 
 def copied_share(summary: str, text: str) -> float:
     """The share of the summary's runs of three words that stand in the text too; 1.0 is a plain copy."""
-    said = words(summary)
-    if len(said) < 3:
-        return float(bool(said) and f" {' '.join(said)} " in f" {' '.join(words(text))} ")
-    runs = {tuple(said[i : i + 3]) for i in range(len(said) - 2)}
-    source = words(text)
-    found = runs.intersection(zip(source, source[1:], source[2:], strict=False))
-    return len(found) / len(runs)
+    runs, source = shingles(summary), shingles(text)
+    places = np.minimum(np.searchsorted(source, runs), len(source) - 1)
+    return np.count_nonzero(source[places] == runs) / len(runs)
 
 
 _FOREIGN = np.array([ord(letter) for letter in "іїєґўіјљњћђџѓќѕәғқңөұүһӣӯҷҳ"], dtype=np.uint16)
@@ -264,6 +255,7 @@ _KINDS[[ord(chr(code).upper()) for code in _YERY]] = 4
 _KINDS[[ord(digit) for digit in "0123456789"]] = 5
 
 
+@lru_cache(maxsize=2)
 def letter_counts(text: str) -> tuple[int, int, int, int, int]:
     """How many letters, Cyrillic letters, Cyrillic letters foreign to Russian, «ы» or «э», and digits."""
     codes = np.frombuffer(text.encode("utf-16-le", "replace"), dtype=np.uint16)
@@ -290,9 +282,9 @@ def _mostly_cyrillic(summary: str) -> bool:
 
 def _is_boilerplate(row: Row) -> bool:
     return bool(
-        BOILERPLATE_PAGES.search(row.title)
-        or BOILERPLATE_PAGES.search(row.text[:EDGE])
-        or BOILERPLATE_SUMMARIES.search(row.summary)
+        BOILERPLATE_PAGES.search(row.title.lower())
+        or BOILERPLATE_PAGES.search(row.text[:EDGE].lower())
+        or BOILERPLATE_SUMMARIES.search(row.summary.lower())
     )
 
 
@@ -303,7 +295,9 @@ def _not_an_article(reason: str) -> Callable[[Row], bool]:
         for field, pattern in patterns:
             value = getattr(row, field)
             # Only a text is that long, and its mark stands at one of its ends.
-            if pattern.search(value[:EDGE]) or (len(value) > EDGE and pattern.search(value[-EDGE:])):
+            if pattern.search(value[:EDGE].lower()):
+                return True
+            if len(value) > EDGE and pattern.search(value[-EDGE:].lower()):
                 return True
         return False
 
@@ -366,7 +360,12 @@ RULES: tuple[Rule, ...] = (
 EXPLAINED = {rule.name: rule.says for rule in RULES}
 
 
+def broken_rule(row: Row) -> str:
+    """The name of the first rule that a tidy row breaks; "" when it is to be kept."""
+    return next((rule.name for rule in RULES if rule.broken(row)), "")
+
+
 def clean(article: HasColumns) -> tuple[Row, str]:
     """The tidy row, and the name of the first rule that it breaks ("" when it is to be kept)."""
     row = tidy_row(article)
-    return row, next((rule.name for rule in RULES if rule.broken(row)), "")
+    return row, broken_rule(row)

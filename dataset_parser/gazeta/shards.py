@@ -30,6 +30,7 @@ from gazeta import near
 from gazeta.near import Sketch
 from gazeta.rows import Entry, Plan, content_digest, story_digest
 from gazeta.rules import COLUMNS, Row
+from gazeta.words import shingles
 
 SCHEMA = pa.schema([pa.field(column, pa.string(), nullable=True) for column in COLUMNS])
 LINEAGE_SCHEMA = pa.schema([(name, pa.string()) for name in ("url", "fetched_at", "summary_origin")])
@@ -172,12 +173,16 @@ class Spool:
         self._signed: list[np.ndarray] = []
         self._writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
 
-    def add(self, row: Row) -> None:
-        content = content_digest(row)
+    def seen(self, row: Row, content: bytes) -> bool:
+        """The same text was added before, by another source perhaps; its fetch time is taken note of."""
         known = self._same.get((row.url, content))
-        if known is not None and self.entries[known].has_text:
-            self._seen_again(known, row.fetched_at)
-            return
+        if known is None or not self.entries[known].has_text:
+            return False
+        self._seen_again(known, row.fetched_at)
+        return True
+
+    def add(self, row: Row, content: bytes) -> None:
+        """content: `content_digest(row)`. A row that was `seen` must not be added again."""
         number = self._append(Entry(row.url, row.date, row.fetched_at, content, story_digest(row.text)))
         self._same[row.url, content] = number
         self.rubrics.append(row.rubric)
@@ -186,7 +191,7 @@ class Spool:
         self.summary_lengths.append(len(row.summary))
         self.sizes.append(sum(len(getattr(row, column).encode("utf-8", "replace")) for column in COLUMNS))
         self._waiting.append((number, row))
-        self._shingles.append(near.shingles(row.text))
+        self._shingles.append(shingles(row.text))
         if len(self._shingles) >= AT_ONCE:
             self._flush()
 

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from gazeta import near
+from gazeta import near, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +56,7 @@ def other_numbers(text: str, rng: random.Random) -> str:
 
 def pairs_among(texts: list[str]) -> set[tuple[int, int]]:
     """What the product finds: candidates by the index, then the verdict."""
-    found = near.candidates(near.signatures([near.shingles(text) for text in texts]))
+    found = near.candidates(near.signatures([words.shingles(text) for text in texts]))
     told = near.same_story_pairs(
         found, lambda numbers: {number: near.sketch(texts[number]) for number in numbers}
     )
@@ -108,7 +108,7 @@ def test_a_family_of_copies_is_found_whole(invented):
 
 
 def test_candidates_are_sorted_distinct_pairs():
-    signed = near.signatures([near.shingles(text) for text in ["а б в г д"] * 4 + ["х у ч ж з"]])
+    signed = near.signatures([words.shingles(text) for text in ["а б в г д"] * 4 + ["х у ч ж з"]])
     assert near.candidates(signed).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
     assert near.candidates(signed[:0]).shape == (0, 2)
 
@@ -118,7 +118,7 @@ def test_estimates_of_similarity_are_close_to_the_truth(invented):
     rng = random.Random(2)
     errors = []
     for row in invented(80):
-        one, other = near.shingles(row.text), near.shingles(typos(row.text, rng, rng.random() / 4))
+        one, other = words.shingles(row.text), words.shingles(typos(row.text, rng, rng.random() / 4))
         true = len(np.intersect1d(one, other)) / len(np.union1d(one, other))
         signed = near.signatures([one, other])
         errors.append((signed[0] == signed[1]).mean() - true)

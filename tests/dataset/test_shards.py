@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from gazeta.assemble import assemble
+from gazeta.rows import content_digest
 from gazeta.rules import COLUMNS, Row
 from gazeta.shards import SCHEMA, NotOurDataset, Revision, Spool
 
@@ -107,7 +108,8 @@ def test_parquet_that_is_not_ours_is_told(tmp_path, kind):
 def test_texts_with_every_kind_of_character_survive_the_spool(tmp_path, good):
     spool = Spool(tmp_path / "spool")
     row = Row(**{name: getattr(good, name) for name in COLUMNS} | {"text": good.text + " 😀 \u4e2d «»\n"})
-    spool.add(row)
+    spool.add(row, content_digest(row))
+    assert spool.seen(row, content_digest(row))
     spool.finish()
     (batch,) = spool.batches("2024-05")
     assert batch.column("text").to_pylist() == [row.text]

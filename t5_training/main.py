@@ -200,11 +200,11 @@ def guarded(words: list[str]) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         where = error.filename or "the disk"
         print(
-            f"error: {where}: {error.strerror}. Make room; the same command goes on from here",
+            f"error: {where}: {error.strerror}. Make room there; the same command goes on from here",
             file=sys.stderr,
         )
         return 1

@@ -83,9 +83,10 @@ class Run:
         return read_json(self.path / "steps" / f"{step}.json")["given"]
 
     def left_off(self, done: str, missing: str) -> bool:
-        """Whether this machine did the step `done` but was stopped before `missing`."""
-        steps = self.path / "steps"
-        return (steps / f"{done}.json").exists() and not (steps / f"{missing}.json").exists()
+        """Whether this machine did the step `done` but was stopped before `missing`, which takes what it gave."""
+        if not (self.path / "steps" / f"{done}.json").exists():
+            return False
+        return self.finished(missing, self.gave(done)) is None
 
     def once(self, step: str, given: Any, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do `work` unless it was done with the same input; either way return what it gave (JSON)."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +28,8 @@ TINY = [
     "train.max_steps=8", "train.eval_steps=4", "train.log_steps=1", "train.warmup_steps=2", "train.lr=0.01",
     "train.select_by=loss",
     "train.device=cpu", "train.threads=1", "evaluate.processes=1", "evaluate.samples=50",
-    "evaluate.full_precision_rows=0", "evaluate.examples=2", "topic.min_rows=3", "topic.forest_rows=0",
+    "evaluate.full_precision_rows=0",
+    "evaluate.behaviour=false", "evaluate.examples=2", "topic.min_rows=3", "topic.forest_rows=0",
     "gate.lead_margin=100", "gate.max_empty=1",
 ]  # fmt: skip
 
@@ -133,3 +138,75 @@ def publish(hub: Any) -> Callable[[dict[str, list[dict[str, Any]]]], str]:
 @pytest.fixture
 def tiny() -> list[str]:
     return list(TINY)
+
+
+class OwnHub:
+    """A stand-in Hub that a test may stop and start again."""
+
+    token, read_token = "write-token-of-the-tests", "read-token-of-the-tests"
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root, self.port, self.url = root, port, f"http://127.0.0.1:{port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def environment(self, home: Path) -> dict[str, str]:
+        return {"HF_ENDPOINT": self.url, "HF_TOKEN": self.token, "HF_HOME": str(home)}
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(HOME.parent / "demo" / "hub.py"), "--root", str(self.root), "--port",
+             str(self.port), "--token", f"{self.token}=demo", "--token", f"{self.read_token}=demo:read"],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(self.url, timeout=2):
+                    return
+            except OSError:
+                assert self.process.poll() is None, "the stand-in Hub ended"
+                time.sleep(0.05)
+        raise TimeoutError(self.url)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=10)
+            self.process = None
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[OwnHub]:
+    hub = OwnHub(tmp_path / "hub", free_port())
+    hub.start()
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture(scope="session")
+def cycle(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> SimpleNamespace:
+    """One whole cycle on a Hub of its own, begun with a read token and `train`, then finished: done once.
+
+    folder: the Hub's disk and the artifacts as the cycle left them. train, whole: how the commands ended.
+    """
+    folder = tmp_path_factory.mktemp("cycle")
+    hub = OwnHub(folder / "hub", free_port())
+    hub.start()
+    try:
+        rows = make_rows(60)
+        commit = publish_rows(hub, {"train": rows[:40], "validation": rows[40:48], "test": rows[48:]})
+        stage = Stage(hub, folder)
+        train = stage("train", *TINY, HF_TOKEN=hub.read_token)
+        whole = stage(*TINY)
+    finally:
+        hub.stop()
+    assert train.returncode == 0, train.stderr
+    assert whole.returncode == 0, whole.stderr
+    return SimpleNamespace(folder=folder, dataset=commit, train=train, whole=whole)
+
+
+@pytest.fixture
+def served(cycle: SimpleNamespace, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
+    """The stage right after that cycle, on copies of its own."""
+    for name in ("hub", "artifacts"):
+        shutil.copytree(cycle.folder / name, tmp_path / name)
+    return Stage(request.getfixturevalue("hub"), tmp_path)

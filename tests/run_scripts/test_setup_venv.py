@@ -77,12 +77,11 @@ def test_damaged_note_means_that_all_is_installed_again(made) -> None:
     assert made.calls == [["parser"], ["parser"]]
 
 
-def test_pips_own_words_are_shown_when_it_fails(setup, made, monkeypatch, capfd) -> None:
-    monkeypatch.undo()
-    lock = made.LOCKS["parser"]
+def test_pips_own_words_are_shown_when_it_fails(setup, tmp_path: Path, monkeypatch, capfd) -> None:
+    lock = tmp_path / "wrong.lock"
     lock.write_text("this is no requirement!\n")
-    monkeypatch.setattr(made, "PYTHON", Path(sys.executable))
-    assert made.install([lock]) == 1
+    monkeypatch.setattr(setup, "PYTHON", Path(sys.executable))
+    assert setup.install([lock]) == 1
     err = capfd.readouterr().err
     assert "Invalid requirement" in err
     assert err.splitlines()[-1].startswith("error: installing the requirements failed")

@@ -9,7 +9,7 @@ from gazeta import settings
 from gazeta.store import Link, Store
 
 
-def remember_published(store: Store, site: str, pages: ModuleType) -> None:
+def remember_published(store: Store, site: str, pages: ModuleType, base: str) -> None:
     """Mark the articles of DATASET_REPO as known, if the store has none of this site and the Hub answers.
 
     Only the url column travels. A Hub that does not answer costs a warning, not the crawl: articles that are
@@ -25,7 +25,7 @@ def remember_published(store: Store, site: str, pages: ModuleType) -> None:
     links = [
         Link(url, "article", pages.url_day(url), pages.url_rubric(url))
         for url in map(pages.canonical_url, urls)
-        if pages.is_article_url(url) and pages.same_site(url, _base(site))
+        if pages.is_article_url(url) and pages.same_site(url, base)
     ]
     if links:
         added = store.add_known(links, site)
@@ -63,7 +63,3 @@ def published_urls(repo: str) -> list[str]:
             f"cannot read {repo} from {settings.HF_ENDPOINT}: {lines[0] if lines else error!r}"
         ) from None
     return urls
-
-
-def _base(site: str) -> str:
-    return settings.SITE_URL if site == "gazeta" else ""

@@ -9,30 +9,42 @@ import hashlib
 import sqlite3
 import sys
 from pathlib import Path
+from types import ModuleType
+
+from scrapy.spiderloader import SpiderLoader
+from scrapy.utils.project import get_project_settings
 
 from gazeta import settings
 from gazeta.items import NotAnArticle, PageChanged
-from gazeta.sites import SITES, site_of
 from gazeta.store import Store, StoreBusy
 
 
-def parser_digest() -> str:
+def parsers() -> dict[str, ModuleType]:
+    """Each site's parser module, by the name of its spider."""
+    loader = SpiderLoader.from_settings(get_project_settings())
+    return {site: loader.load(site).pages for site in loader.list()}
+
+
+def parser_digest(modules: dict[str, ModuleType]) -> str:
     """Changes when the code that reads pages does."""
     code = hashlib.sha256()
-    files = {Path(pages.__file__) for pages in SITES.values() if pages.__file__}
+    files = {Path(pages.__file__) for pages in modules.values() if pages.__file__}
     for path in sorted(files | {Path(__file__).with_name("html.py")}):
         code.update(path.read_bytes())
     return code.hexdigest()[:16]
 
 
-def reparse(store: Store) -> dict[str, int]:
+def reparse(store: Store, modules: dict[str, ModuleType]) -> dict[str, int]:
     """What became of the saved failing pages: counts of kept, dropped and failed."""
     counts = {"kept": 0, "dropped": 0, "failed": 0}
     crawl = 0
     for url, content_type, body in list(store.saved_pages()):
         if store.state(url) == "kept":
             continue
-        pages = site_of(url, settings.SITE_URL)
+        pages = modules.get(store.site_of(url))
+        if pages is None:
+            counts["failed"] += 1
+            continue
         crawl = crawl or store.start_crawl(pages.SITE, {"reparse": "saved pages"})
         try:
             article = pages.parse_article(body, url, content_type)
@@ -57,14 +69,14 @@ def reparse(store: Store) -> dict[str, int]:
     return counts
 
 
-def after_a_fix(store: Store) -> str:
+def after_a_fix(store: Store, modules: dict[str, ModuleType]) -> str:
     """Reparse if the parser is not the one of the last look; what came of it in words, "" for nothing."""
-    digest = parser_digest()
+    digest = parser_digest(modules)
     if store.get("parser") == digest:
         return ""
     first = store.get("parser") == ""
     store.set("parser", digest)
-    counts = {"kept": 0, "dropped": 0} if first else reparse(store)
+    counts = {"kept": 0, "dropped": 0} if first else reparse(store, modules)
     return spell(counts) if counts["kept"] or counts["dropped"] else ""
 
 
@@ -81,8 +93,9 @@ def main() -> int:
         return 0
     try:
         with Store(settings.STORE_PATH) as store:
-            counts = reparse(store)
-            store.set("parser", parser_digest())
+            modules = parsers()
+            counts = reparse(store, modules)
+            store.set("parser", parser_digest(modules))
     except StoreBusy as error:
         print(f"error: {error}", file=sys.stderr)
         return 6

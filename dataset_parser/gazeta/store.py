@@ -294,6 +294,10 @@ class Store:
             ).fetchone()
         )
 
+    def site_of(self, url: str) -> str:
+        row = self.db.execute("SELECT site FROM page WHERE url = ?", (url,)).fetchone()
+        return row[0] if row else ""
+
     def has_article(self, url: str) -> bool:
         return bool(self.db.execute("SELECT 1 FROM article WHERE url = ?", (url,)).fetchone())
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gazeta import reparse
+from gazeta import pages, reparse
 from gazeta.items import Article
 from gazeta.store import Link, Scope, Store, StoreBusy
 
@@ -147,7 +147,7 @@ def test_a_failing_page_becomes_an_article_once_the_parser_reads_it(store: Store
     )
     gone = "https://www.gazeta.ru/quiz/x.shtml"
     store.end(gone, "gazeta", "failed", crawl, reason="changed", body=b"<html><p>?</p></html>")
-    assert reparse.reparse(store) == {"kept": 1, "dropped": 1, "failed": 0}
+    assert reparse.reparse(store, {"gazeta": pages}) == {"kept": 1, "dropped": 1, "failed": 0}
     assert [article.url for article in store.articles()] == [url]
     assert list(store.saved_pages()) == []
 

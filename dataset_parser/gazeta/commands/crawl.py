@@ -57,8 +57,10 @@ class Command(ScrapyCrawl):
 
     def _run(self, name: str, spider_class: type[NewsSpider], plan: Plan, store: Store) -> int:
         plan = remembered(plan, store, name)
-        known.remember_published(store, name, spider_class.pages)
-        if fixed := reparse.after_a_fix(store):
+        known.remember_published(store, name, spider_class.pages, spider_class.base)
+        loader = self.crawler_process.spider_loader
+        modules = {site: loader.load(site).pages for site in loader.list()}
+        if fixed := reparse.after_a_fix(store, modules):
             print(f"{name}: the parser changed; {fixed}", file=sys.stderr)
         crawl = store.start_crawl(name, plan.arguments())
         started = time.monotonic()

@@ -1,0 +1,13 @@
+"""Where "Северный вестник" lists its articles."""
+
+from __future__ import annotations
+
+import vestnik
+from gazeta import settings
+from gazeta.crawling import NewsSpider
+
+
+class VestnikSpider(NewsSpider):
+    name = vestnik.SITE
+    pages = vestnik
+    base = settings.SITE_URL

@@ -16,10 +16,18 @@ from gazeta.pages import Listing
 SITE = "vestnik"
 # The outlet's own sections, each under the name that the dataset uses for the same rubric.
 SECTIONS = {
-    "politika": "politics", "obschestvo": "social", "ekonomika": "business", "armiya": "army",
-    "kultura": "culture", "nauka": "science", "sport": "sport", "tehnologii": "tech", "avto": "auto", "stil-zhizni": "style",
+    "politika": "politics",
+    "obschestvo": "social",
+    "ekonomika": "business",
+    "armiya": "army",
+    "kultura": "culture",
+    "nauka": "science",
+    "sport": "sport",
+    "tehnologii": "tech",
+    "avto": "auto",
+    "stil-zhizni": "style",
     "semya": "family",
-}  # fmt: skip
+}
 RUBRICS = tuple(SECTIONS.values())
 SELECTORS = {
     "title": ".story__title",

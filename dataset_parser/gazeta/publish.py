@@ -7,8 +7,8 @@ made again on top of theirs. Nothing new: no commit.
 When the Hub cannot be reached the finished dataset waits in ARTIFACTS_DIR/crawl/dataset, and the next run
 publishes it, with or without the store.
 
-Exit codes: 0 published or nothing to do, 2 a setting, the token or the repository's name is wrong, 3 no
-articles or the data failed its tests, 5 the Hub is not there or the disk is full, 6 another run is active.
+Exit codes: 0 published or nothing to do, 1 the disk is full, 2 a setting, the token or the repository's name
+is wrong, 3 no articles or the data failed its tests, 5 the Hub is not there, 6 another run is active.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from gazeta.checks import Verdict, check
 from gazeta.hub import Hub, HubProblem, Stale
 from gazeta.progress import say
 from gazeta.shards import NotOurDataset, Revision
-from gazeta.sites import SITES
 from gazeta.store import Store, StoreBusy
 
 TRIES = 5  # how often to begin again when others commit in between
@@ -161,7 +160,7 @@ def publish(store: Store, target: Hub, accepted: Sequence[str] = (), tokenizer: 
     started = time.monotonic()
     crawl = store.last_report()
     unpublished = _unpublished(target.repo)
-    count = sum(store.totals(site).get("kept", 0) for site in SITES)
+    count = store.count()
     absent: HubProblem | None = None
     try:
         target.check_token()
@@ -276,7 +275,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _is_disk_full(error):
             raise
         line = f"the disk with {settings.CRAWL_DIR} is full; free some space and run again, nothing is lost"
-        return _fail(line + _kept(), 5)
+        return _fail(line + _kept(), 1)
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing is lost, run again to publish", 130)
 
 
 if __name__ == "__main__":

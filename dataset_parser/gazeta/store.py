@@ -169,6 +169,10 @@ class Store:
             article = Article(*row)
             yield replace(article, text=article.source())
 
+    def count(self) -> int:
+        """How many articles `articles` gives."""
+        return self.db.execute("SELECT count(*) FROM article WHERE held = 0").fetchone()[0]
+
     def last_report(self) -> dict:
         """The report of the newest finished crawl, {} before the first one."""
         row = self.db.execute(

@@ -95,9 +95,11 @@ def fill() -> Callable[[Path, Iterable[Row]], None]:
 
 @pytest.fixture
 def run_program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python -m gazeta.publish` as a user would. `set` overrides the environment."""
+    """Run `python -m gazeta.publish` (or another module) as a user would. `set` overrides the environment."""
 
-    def run(hub, artifacts: Path, *arguments: str, **set: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        hub, artifacts: Path, *arguments: str, module: str = "gazeta.publish", **set: str
+    ) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": os.environ["PATH"],
             "ARTIFACTS_DIR": str(artifacts),
@@ -107,7 +109,7 @@ def run_program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
             **set,
         }
         return subprocess.run(
-            [sys.executable, "-m", "gazeta.publish", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT / "dataset_parser",
             env=environment,
             capture_output=True,

@@ -415,12 +415,11 @@ class Store:
     # What the report and the alarm look at
 
     def unchecked(self, crawl: int) -> list[int]:
-        """This crawl and the interrupted ones before it that no alarm has looked at."""
+        """This crawl and those before it that no alarm has judged: interrupted, stopped or given up."""
         rows = self.db.execute(
-            "SELECT id FROM crawl WHERE id <= ?1 AND site = (SELECT site FROM crawl WHERE id = ?1) "
-            "AND id > coalesce("
-            "(SELECT max(id) FROM crawl WHERE id < ?1 AND outcome NOT IN ('running', 'interrupted', "
-            "'stopped')), 0)",
+            "SELECT id FROM crawl WHERE id <= ?1 AND site = (SELECT site FROM crawl WHERE id = ?1) AND id >"
+            " coalesce((SELECT max(id) FROM crawl WHERE id < ?1 AND outcome IN ('done', 'alarm')"
+            " AND site = (SELECT site FROM crawl WHERE id = ?1)), 0)",
             (crawl,),
         )
         return [row[0] for row in rows]

@@ -134,8 +134,10 @@ def test_figures_count_what_was_missing(store: Store) -> None:
 def test_an_interrupted_crawl_is_judged_with_the_next_one(store: Store) -> None:
     first = store.start_crawl("gazeta", {})
     store.finish_crawl(first, "done", {})
-    broken, now = store.start_crawl("gazeta", {}), store.start_crawl("gazeta", {})
-    assert store.unchecked(now) == [broken, now]
+    refused = store.start_crawl("gazeta", {})
+    store.finish_crawl(refused, "given up", {})
+    killed, now = store.start_crawl("gazeta", {}), store.start_crawl("gazeta", {})
+    assert store.unchecked(now) == [refused, killed, now]
 
 
 def test_a_failing_page_becomes_an_article_once_the_parser_reads_it(store: Store) -> None:

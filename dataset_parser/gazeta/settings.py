@@ -129,4 +129,5 @@ TELNETCONSOLE_ENABLED = REMOTE_CONTROL_ENABLED = False  # no port is opened
 HTTPERROR_ALLOW_ALL = True  # what a status means is the spider's business
 REDIRECT_MAX_TIMES = 5
 COOKIES_ENABLED = False
+CONCURRENT_ITEMS = 1  # callbacks give no items; Scrapy starts so many tasks for each response all the same
 LOG_LEVEL = "WARNING"

@@ -226,12 +226,13 @@ def holder(windows_tree: WindowsTree) -> Iterator[Callable[[Path], None]]:
         path.parent.mkdir(exist_ok=True)
         child = subprocess.Popen(
             [windows_tree.wine, windows_path(windows_tree.shim), "hold", windows_path(path)],
-            env=windows_tree.full_environment(), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            env=windows_tree.full_environment(), stdout=subprocess.PIPE, stdin=subprocess.PIPE,
         )  # fmt: skip
         holding.append(child)
         assert child.stdout is not None and child.stdout.readline().strip() == b"held"
 
     yield hold
     for child in holding:
-        child.kill()
-        child.communicate()
+        child.communicate(
+            timeout=30
+        )  # its stdin ends, and so does it: a kill would only reach Wine's wrapper

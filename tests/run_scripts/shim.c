@@ -4,7 +4,7 @@
  *
  *   python stage.py run NAME ... --in FOLDER -- COMMAND   runs COMMAND in FOLDER, as the real stage.py does: a real
  *                                                         Windows Python takes seconds to start under Wine
- *   hold FILE                                             keeps FILE open as cmd.exe's 9>FILE does, until killed
+ *   hold FILE                                             keeps FILE open as cmd.exe's 9>FILE does, until its stdin ends
  *
  * Build: x86_64-w64-mingw32-gcc -O2 -municode -o shim.exe shim.c
  */
@@ -89,7 +89,8 @@ int wmain(int argc, wchar_t **argv) {
         HANDLE file = CreateFileW(argv[2], GENERIC_WRITE, FILE_SHARE_READ, NULL, OPEN_ALWAYS, 0, NULL);
         puts(file == INVALID_HANDLE_VALUE ? "not held" : "held");
         fflush(stdout);
-        Sleep(INFINITE);
+        while (getchar() != EOF) continue;
+        return 0;
     }
     if (argc > 2 && !wcscmp(argv[1], L"stage.py") && !wcscmp(argv[2], L"run")) return run_stage(self, argc, argv);
     note(self, argc, argv);

@@ -71,6 +71,11 @@ def free_port() -> Callable[[], int]:
     return pick
 
 
+@pytest.fixture(scope="session", name="wait_for")
+def wait_for_fixture() -> Callable[..., None]:
+    return wait_for
+
+
 def wait_for(url: str, process: subprocess.Popen, seconds: float = 30) -> None:
     """Return once `url` answers 200; fail with the process's exit code if it ends first."""
     deadline = time.monotonic() + seconds

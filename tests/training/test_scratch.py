@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import transformers
 from t5sum.config import ScratchConfig
-from t5sum.scratch import FAR, scratch_model
+from t5sum.scratch import FAR, scratch_model, with_first_weights
 from t5sum.tokens import train_tokenizer, whole_words
 
 SHAPE = ScratchConfig(vocab_size=200, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout=0.0)
@@ -38,8 +40,8 @@ def test_encoder_heads_begin_by_looking_left_right_around_and_everywhere(tokeniz
     attention = scratch_model(SHAPE, tokenizer).encoder.block[0].layer[0].SelfAttention
     bias = attention.compute_bias(21, 21)[0, :, 10].detach()  # (heads, keys), seen from the middle
     left, right, around, everywhere = bias
-    assert (left[11:] == -FAR).all() and left[9] > left[5] > -FAR
-    assert (right[:10] == -FAR).all() and right[11] > right[15] > -FAR
+    assert (left[10:] == -FAR).all() and left[9] > left[5] > -FAR
+    assert (right[:11] == -FAR).all() and right[11] > right[15] > -FAR
     assert around[9] == around[11] > around[2] > -FAR
     assert (everywhere == 0).all()
 
@@ -50,6 +52,20 @@ def test_decoder_heads_begin_with_the_last_words_or_everywhere(tokenizer) -> Non
     assert last[20] > last[19] > last[13] >= -FAR
     assert recent[20] > recent[10] > last[10]
     assert all((head == 0).all() for head in everywhere)
+
+
+def test_cross_attention_begins_by_looking_behind_the_last_written_word() -> None:
+    shape = replace(SHAPE, d_model=128, d_kv=32)
+    config = transformers.T5Config(
+        vocab_size=300, d_model=shape.d_model, d_kv=shape.d_kv, d_ff=shape.d_ff, num_layers=2, num_heads=4,
+        dropout_rate=0.0, decoder_start_token_id=0, attn_implementation="eager",
+    )  # fmt: skip
+    transformers.set_seed(3)
+    model = with_first_weights(transformers.T5ForConditionalGeneration(config)).eval()
+    source = torch.randperm(290)[:60].unsqueeze(0) + 5
+    written = source[:, [20, 40]]  # two words of the text
+    seen = model(input_ids=source, decoder_input_ids=written, output_attentions=True).cross_attentions
+    assert seen[0][0, 0].argmax(dim=-1).tolist() == [21, 41]
 
 
 def test_frequent_words_become_pieces_of_the_tokenizer(tokenizer) -> None:

@@ -197,14 +197,6 @@ def test_folder_that_cannot_be_written_is_said_at_once(posix_tree) -> None:
     assert outcome.err.splitlines()[-1] == "error: cannot write into the folder artifacts"
 
 
-def test_shell_scripts_pass_shellcheck(repo_root) -> None:
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not on the PATH")
-    scripts = [repo_root / "run_mlops.sh", repo_root / "tests" / "run_scripts" / "make_wine.sh"]
-    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
 def test_units_of_the_operations_page_are_valid(posix_tree, repo_root, tmp_path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not here")

@@ -102,7 +102,7 @@ class TrainConfig:
     patience: int
     precision: Literal["auto", "bf16", "fp32"]
     device: Literal["auto", "cuda", "cpu"]
-    activation_checkpointing: Literal["auto", "on", "off"]
+    activation_checkpointing: Literal["auto", "always", "never"]
     threads: int | None
 
 

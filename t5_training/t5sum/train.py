@@ -17,7 +17,7 @@ import torch
 import transformers
 from transformers import AutoModelForSeq2SeqLM, Seq2SeqTrainingArguments
 
-from t5sum import StageError
+from t5sum import StageError, preflight
 from t5sum.batches import Collate
 from t5sum.config import Config, ScratchConfig, TrainConfig
 from t5sum.data import newest
@@ -119,6 +119,8 @@ def train(
         torch.set_num_threads(settings.threads)
     cpu, bf16, device = choose_device(settings)
     say(f"device: {device}")
+    if cpu and settings.device != "cpu" and (advice := preflight.gpu_without_its_torch()):
+        say(advice)
 
     training = newest(rows["train"], config.data.train_rows)
     validation = newest(rows["validation"], config.data.validation_rows)
@@ -213,7 +215,7 @@ class Attempt:
             if micro_batch == 1 or trainer.args.world_size > 1:
                 raise StageError(
                     f"out of memory at step {trainer.state.global_step} with micro-batches of {micro_batch}: "
-                    "set train.activation_checkpointing=on, or a smaller summarize.source_max_tokens or "
+                    "set train.activation_checkpointing=always, or a smaller summarize.source_max_tokens or "
                     "train.micro_batch"
                 ) from None
             self.keep(trainer, last)
@@ -267,6 +269,10 @@ class Attempt:
                 2,
             )
         model = build_model(self.base, self.config.model.scratch, self.tokenizer, settings.seed)
+        longest = np.concatenate([part.lengths for part in self.parts.values()]).max(axis=0)
+        shape = preflight.Shape.of(model, micro_batch, *longest.tolist())
+        if last_checkpoint(self.run.checkpoints) is None:
+            preflight.check_disk(self.run.path, shape.parameters, settings)
         schedule = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(self.run.checkpoints), seed=settings.seed, use_cpu=self.cpu, bf16=self.bf16,
@@ -282,7 +288,7 @@ class Attempt:
             metric_for_best_model="eval_loss" if settings.select_by == "loss" else "eval_rougeL",
             greater_is_better=settings.select_by != "loss", prediction_loss_only=True,
             remove_unused_columns=False, report_to=[], disable_tqdm=True,
-            activation_checkpointing=settings.activation_checkpointing == "on",
+            activation_checkpointing=preflight.choose_checkpointing(shape, settings, self.bf16, self.cpu),
             dataloader_num_workers=0, ddp_find_unused_parameters=False,
         )  # fmt: skip
         arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are torchrun's work, never DataParallel's

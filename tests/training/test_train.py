@@ -183,7 +183,7 @@ def test_out_of_memory_with_single_examples_says_what_to_change(fit, monkeypatch
         raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
 
     monkeypatch.setattr(SummaryTrainer, "training_step", hungry)
-    with pytest.raises(StageError, match=r"micro-batches of 1: set train\.activation_checkpointing=on"):
+    with pytest.raises(StageError, match=r"micro-batches of 1: set train\.activation_checkpointing=always"):
         fit()
 
 

@@ -218,7 +218,10 @@ class Server:
             assert self.process.poll() is None, self.log
             return fetch(f"{self.url}/health/ready").status == 200
 
-        wait_until(ready, f"the API is ready; its log: {self.log}", seconds)
+        try:
+            wait_until(ready, "the API is ready", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log: {self.log}") from None
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -298,7 +301,7 @@ def api(
 
 @pytest.fixture
 def serve(
-    model_hub: ModelHub, tmp_path: Path, free_port: Callable[[], int]
+    model_hub: ModelHub, published: str, tmp_path: Path, free_port: Callable[[], int]
 ) -> Iterator[Callable[..., Server]]:
     """Starts further servers with settings of their own; all are stopped after the test."""
     running: list[Server] = []

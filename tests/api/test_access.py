@@ -14,7 +14,7 @@ SHA = "sha256:" + hashlib.sha256(b"another-key-known-by-its-hash-only").hexdiges
 
 
 class Redis(socketserver.ThreadingTCPServer):
-    """As much of Redis as a rate limit needs: INCR, GET, EXPIRE."""
+    """As much of Redis as a rate limit needs: INCRBY, GET, EXPIRE."""
 
     allow_reuse_address = daemon_threads = True
 
@@ -41,8 +41,8 @@ class Conversation(socketserver.StreamRequestHandler):
             command, *rest = parts
             with self.server.lock:
                 numbers = self.server.numbers
-                if command == "INCR":
-                    numbers[rest[0]] = numbers.get(rest[0], 0) + 1
+                if command == "INCRBY":
+                    numbers[rest[0]] = numbers.get(rest[0], 0) + int(rest[1])
                     answer = f":{numbers[rest[0]]}"
                 elif command == "GET":
                     value = str(numbers[rest[0]]) if rest[0] in numbers else None

@@ -41,10 +41,14 @@ class Progress:
             self.spoken = now
             self._show(note)
 
+    def left(self, done: int) -> float:
+        """Seconds to go at the speed so far."""
+        elapsed = time.monotonic() - self.start
+        return elapsed / max(1, done - self.first) * (self.total - done)
+
     def _show(self, note: str) -> None:
         elapsed = time.monotonic() - self.start
-        fresh = self.done - self.first
-        left = elapsed / fresh * (self.total - self.done) if fresh else None
+        left = self.left(self.done) if self.done > self.first else None
         parts = [f"{self.done} of {self.total}", note]
         parts.append(f"about {duration(left)} left" if left and self.done < self.total else duration(elapsed))
         words = f"{self.name}: {', '.join(part for part in parts if part)}"

@@ -83,7 +83,7 @@ class Run:
         return read_json(self.path / "steps" / f"{step}.json")["given"]
 
     def left_off(self, done: str, missing: str) -> bool:
-        """Whether this machine did the step `done` but was stopped before `missing`, which takes what it gave."""
+        """Whether the step `done` was done here, but not `missing`, which takes what it gave."""
         if not (self.path / "steps" / f"{done}.json").exists():
             return False
         return self.finished(missing, self.gave(done)) is None

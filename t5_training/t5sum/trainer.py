@@ -26,10 +26,12 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from t5sum import StageError
 from t5sum.batches import StepSampler
 from t5sum.config import TrainConfig
-from t5sum.progress import Progress, say
+from t5sum.progress import Progress, duration, say
 from t5sum.tokens import first_line
 
 COMPLETE = "complete"  # the last file written into a checkpoint
+PROBE_STEPS = 20  # after which the hours ahead are announced
+LONG_SECONDS = 600
 
 
 class NotFinite(Exception):
@@ -264,6 +266,11 @@ class Watch(TrainerCallback):
                 say(f"validation at step {state.global_step}: {words.format(logs[name])}")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.progress and state.global_step == self.progress.first + PROBE_STEPS:
+            left = self.progress.left(state.global_step)
+            if left > LONG_SECONDS:
+                self.progress.end()
+                say(f"train: at the speed of the first {PROBE_STEPS} steps about {duration(left)} to go")
         if self.progress:
             self.progress.update(state.global_step, note=f"loss {self.loss:.3f}, lr {self.lr:.1e}")
         if self.interrupted:

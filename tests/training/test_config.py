@@ -53,7 +53,7 @@ def test_names_left_out_come_from_the_environment() -> None:
         ("train.micro_batch=3", "train.effective_batch=256 must be a multiple of train.micro_batch=3"),
         ("evaluate.limit=0", "evaluate.limit=0 must be at least 1"),
         ("gate.metric=luck", "one of rouge1, rouge2, rougeL, meteor"),
-        ("topic.precision=2", "topic.precision=2.0 must be between 0 and 1"),
+        ("topic.precision=2", "topic.precision=2.0 must lie between 0 and 1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(word: str, said: str) -> None:

@@ -151,6 +151,18 @@ def test_what_the_article_does_not_say_is_left_out(junk: str) -> None:
     assert parse_article(page(f"<p>Раз.</p>{junk}<p>Два.</p>"), URL).text == "Раз.\nДва."
 
 
+def test_a_heading_in_the_middle_is_dropped_alone_and_the_closing_one_with_what_follows() -> None:
+    body = page("<p>Раз.</p><p>Материалы по теме</p><p>Два.</p><p>НОВОСТИ ПО ТЕМЕ:</p><p>Чужое.</p>")
+    assert parse_article(body, URL).text == "Раз.\nДва."
+
+
+@pytest.mark.parametrize(
+    "title", ["Онлайн-кинотеатр набрал зрителей", "Прямая трансляция парада собрала миллион"]
+)
+def test_news_about_broadcasts_are_articles(title: str) -> None:
+    assert parse_article(page("<p>Раз.</p>", title=title), URL).title == title
+
+
 def test_a_sentence_about_advertising_stays() -> None:
     said = "Реклама подорожала вдвое, рассказали в агентстве."
     assert parse_article(

@@ -24,6 +24,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ARTICLES = 4000  # as many as train.yaml was tuned for
 HUB_PORT, SITE_PORT = 8801, 8802
 TOKEN = "demo-token=demo"  # noqa: S105  the stand-in's own, good for nothing else
 START_SECONDS = 60
@@ -54,8 +55,8 @@ def start(arguments: argparse.Namespace) -> int:
         site = [str(HERE / "site.py"), "--port", str(SITE_PORT)]
         if arguments.news:
             site += ["--news", str(arguments.news)]
-        if arguments.articles:
-            site += ["--articles", str(arguments.articles)]
+        if articles := arguments.articles or (None if arguments.news else ARTICLES):
+            site += ["--articles", str(articles)]
         plans["site"] = (site, f"http://127.0.0.1:{SITE_PORT}/robots.txt")
     for name, port in (("hub", HUB_PORT), ("site", SITE_PORT)):
         # Asked before the start: what holds the port might answer like a stand-in.

@@ -307,8 +307,10 @@ def serve(
     running: list[Server] = []
 
     def begin(wait: bool = True, hub_url: str | None = None, **settings: str) -> Server:
-        server = start_server(tmp_path, free_port(), hub_url or model_hub.url, wait, **settings)
-        running.append(server)
+        server = start_server(tmp_path, free_port(), hub_url or model_hub.url, wait=False, **settings)
+        running.append(server)  # before the wait: what never gets ready is stopped too
+        if wait:
+            server.wait_ready()
         return server
 
     yield begin

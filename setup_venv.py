@@ -30,6 +30,11 @@ LOCKS = {
     "tests": ROOT / "tests" / "requirements.lock",
 }
 OLDEST = (3, 11)
+# What pip says of a package it takes: by name, or by the file of a local index.
+FOUND = re.compile(
+    r"\s*(?:(?:Collecting|Requirement already satisfied:) ([\w.-]+?)(?=[=<>~!;\[ (]|$)"
+    r"|Processing \S*?([^/\\]+?)-\d)"
+)
 
 
 def main(parts: list[str]) -> int:
@@ -130,10 +135,14 @@ class Progress:
         self.terminal = sys.stdout.isatty()
 
     def see(self, line: str) -> None:
-        if match := re.match(r"\s*(?:Collecting|Requirement already satisfied:) ([A-Za-z0-9_.-]+)", line):
-            self.found.add(match[1].lower().replace("_", "-"))
+        if line.startswith("Ignoring "):  # a package of another system or Python
+            self.total -= 1
+        elif match := FOUND.match(line):
+            self.found.add((match[1] or match[2]).lower().replace("_", "-"))
         writing = line.startswith("Installing collected packages")
         now = time.monotonic()
+        if line.startswith("Successfully installed"):
+            return
         if not writing and now - self.shown < (0.2 if self.terminal else 15):
             return
         self.shown = now

@@ -89,7 +89,7 @@ def wait_until_ready(base: str, api: subprocess.Popen | None) -> int:
 def newest_article(site: str) -> dict[str, str]:
     with urllib.request.urlopen(f"{site}/_stand-in/articles.json", timeout=60) as answer:  # noqa: S310
         articles = json.load(answer)
-    # Where the page has no lead, its first paragraph is the summary: a text that holds the answer shows nothing.
+    # A page without a lead has the summary as its first paragraph: such a text holds the answer.
     apart = [article for article in articles if article["summary"] not in article["text"]]
     return max(apart or articles, key=lambda article: article["date"])
 

@@ -1,0 +1,232 @@
+"""Topics from rubrics: the map, the choice of topics, the best candidate, its threshold, its export."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from t5sum import StageError
+from t5sum.topic import (
+    TopicConfig,
+    _calibration,
+    _Candidate,
+    _choose,
+    _threshold,
+    load_map,
+    topic_source,
+    train_topics,
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# A budget that a busy machine keeps, so that the same candidate wins everywhere.
+SETTINGS = TopicConfig(min_rows=5, forest_rows=0, hash_bits=14, latency_ms=1000)
+
+
+def invented(count: int) -> list[dict[str, str]]:
+    spec = importlib.util.spec_from_file_location(
+        "news", ROOT / "demo/news/__init__.py", submodule_search_locations=[str(ROOT / "demo/news")]
+    )
+    assert spec and spec.loader
+    news = importlib.util.module_from_spec(spec)
+    sys.modules["news"] = news
+    spec.loader.exec_module(news)
+    stories = sorted(news.generate(count, seed=3), key=lambda story: story["date"])
+    return [
+        {"text": "\n".join(story["paragraphs"]), "title": story["title"], "rubric": story["rubric"]}
+        for story in stories
+    ]
+
+
+def split(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    first, second = len(rows) * 7 // 10, len(rows) * 85 // 100
+    return {"train": rows[:first], "validation": rows[first:second], "test": rows[second:]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("topics")
+    rows = split(invented(300))
+    rows["train"] += [{"text": "Мнение о погоде. " * 9, "title": "", "rubric": "comments"}] * 7
+    rows["train"] += [{"text": "Лес и грибы. " * 9, "title": "", "rubric": "forest"}] * 3
+    return rows, folder, train_topics(rows, SETTINGS, folder, say=lambda text: None)
+
+
+@pytest.fixture(scope="module")
+def served(trained):
+    from topic_sum.inference.topics import TopicClassifier
+
+    _, folder, found = trained
+    return TopicClassifier(folder, found["tasks"])
+
+
+def test_renamed_rubrics_are_one_topic_and_formats_are_none() -> None:
+    topics = load_map()
+    assert topics.topic("lifestyle") == topics.topic("style") == "lifestyle"
+    assert topics.topic("economics") == topics.topic("business") == "economy"
+    assert topics.topic("Techzone ") == topics.topic("tech") == "tech"
+    assert topics.topic("comments") is None and topics.topic("") is None
+    assert topics.topic("unheard-of") == "unheard-of"
+    assert topics.name("politics") == "Политика"
+
+
+def test_rubric_that_stands_twice_in_the_map_is_named(tmp_path: Path, monkeypatch) -> None:
+    wrong = tmp_path / "topics.yaml"
+    wrong.write_text(
+        "topics:\n  a: {name: A, rubrics: [x]}\n  b: {name: B, rubrics: [x]}\nexcluded: []\nmask: []\n"
+    )
+    monkeypatch.setattr("t5sum.topic.MAP", wrong)
+    load_map.cache_clear()
+    try:
+        with pytest.raises(StageError, match="the rubric x stands there twice") as raised:
+            load_map()
+    finally:
+        load_map.cache_clear()
+    assert raised.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Об этом сообщает РИА Новости со ссылкой на ведомство.", "Передаёт ТАСС.", "Пишет «Коммерсантъ».",
+        "Читайте на https://example.org/x?y=1 подробнее", "© Пресс-служба, 2024", "Источник: пресс-служба",
+    ],
+)  # fmt: skip
+def test_names_of_outlets_and_bylines_are_masked(text: str) -> None:
+    masked = topic_source(text, "", SETTINGS, load_map().mask)
+    for word in ("РИА", "ТАСС", "Коммерсант", "example", "Пресс", "пресс-служба"):
+        assert word not in masked
+
+
+def test_ordinary_words_are_not_masked() -> None:
+    text = "Лента конвейера и российские газеты: журналист спросил тренера о матче и о новости дня."
+    assert topic_source(text, "", SETTINGS, load_map().mask) == text
+
+
+def test_the_title_stands_before_the_text_as_often_as_set() -> None:
+    source = topic_source("текст " * 500, " Заголовок ", TopicConfig(title_repeat=3, max_chars=100), ())
+    assert source.startswith("Заголовок\nЗаголовок\nЗаголовок\nтекст")
+    assert len(source) == 3 * 10 + 100
+
+
+def test_report_compares_every_candidate_and_names_what_was_left_out(trained) -> None:
+    _, folder, found = trained
+    report = found["report"]
+    assert [figure["name"] for figure in report["candidates"]] == ["majority", "svm", "logistic"]
+    majority, *learned = report["candidates"]
+    for figure in learned:
+        assert figure["validation"]["macro_f1"] > majority["validation"]["macro_f1"] + 30
+        assert figure["size_mb"] > 0 and figure["latency_ms"] > 0 and figure["train_seconds"] > 0
+    assert report["chosen"] in ("svm", "logistic")
+    assert report["excluded_rubrics"] == {"comments": 7}
+    assert report["unmapped_rubrics"] == ["forest"]
+    assert {"topic": "forest", "name": "forest", "rows": 3, "wanted": 5} in report["left_out"]
+    assert sum(map(sum, report["confusion"])) == report["rows"]["test"]
+    assert [path.name for path in (folder / "topics").iterdir()] == ["topics.skops"]
+
+
+def test_the_forest_is_compared_when_it_is_given_rows(tmp_path: Path) -> None:
+    settings = TopicConfig(min_rows=5, forest_rows=120, hash_bits=12)
+    found = train_topics(split(invented(200)), settings, tmp_path, say=lambda text: None)
+    forest = found["report"]["candidates"][-1]
+    assert forest["name"] == "forest" and forest["settings"]["rows"] == 120
+
+
+def test_the_api_finds_the_topic_of_unseen_articles(trained, served) -> None:
+    rows, _, _ = trained
+    topics = load_map()
+    right = sum(
+        served.detect(row["text"], row["title"]).scores[0].topic == topics.topic(row["rubric"])
+        for row in rows["test"]
+    )
+    assert right / len(rows["test"]) > 0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "слово", "12345 67890 " * 30, "\u200b\u200b\u200b", "\x00\x01",
+        "lorem ipsum dolor sit amet " * 20, "for i in range(10): print(i) # code " * 10, "ыыыыыы жжжжжж " * 20,
+    ],
+)  # fmt: skip
+def test_text_about_nothing_has_no_topic_but_all_scores(served, text: str) -> None:
+    answer = served.detect(text)
+    assert answer.topic is None and answer.name is None
+    assert len(answer.scores) == len(served.labels)
+
+
+def test_a_megabyte_of_text_is_answered(served) -> None:
+    assert served.detect("Матч выиграла сборная города. " * 35_000).scores
+
+
+def test_same_rows_give_the_same_classifier(tmp_path: Path) -> None:
+    rows = split(invented(120))
+    found = [train_topics(rows, SETTINGS, tmp_path / name, say=lambda text: None) for name in ("a", "b")]
+    assert found[0]["tasks"] == found[1]["tasks"]
+    assert found[0]["report"]["confusion"] == found[1]["report"]["confusion"]
+
+
+def test_one_topic_is_too_few_and_says_what_was_found(tmp_path: Path) -> None:
+    rows = [{"text": "Матч. " * 30, "title": "", "rubric": "sport"}] * 9
+    with pytest.raises(StageError, match="found: sport 9") as raised:
+        train_topics({"train": rows, "validation": rows, "test": rows}, SETTINGS, tmp_path)
+    assert raised.value.code == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("min_rows", 1), ("precision", 1.0), ("latency_ms", 0), ("hash_bits", 2)]
+)
+def test_wrong_setting_is_named(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"topic.{setting}={value}"):
+        TopicConfig(**{setting: value})
+
+
+def figure(name: str, score: float, latency: float, size: float) -> dict:
+    return {"name": name, "validation": {"macro_f1": score}, "latency_ms": latency, "size_mb": size}
+
+
+def test_best_score_within_the_budget_is_exported_and_never_the_majority() -> None:
+    settings = TopicConfig(latency_ms=5, size_mb=30)
+    figures = [
+        figure("majority", 1, 0.1, 0.1), figure("fast", 60, 1, 5), figure("slow", 90, 9, 5),
+        figure("large", 90, 1, 99), figure("good", 70, 2, 5),
+    ]  # fmt: skip
+    assert _choose(figures, settings) == 4
+    assert _choose([figures[0], figures[2]], settings) == 1
+
+
+class Flat:
+    """A pipeline that knows nothing: the same low score for both topics of any text."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, texts: list[str]) -> np.ndarray:
+        return np.full((len(texts), 2), 0.5)
+
+
+def test_threshold_is_the_lowest_score_that_is_precise_enough() -> None:
+    best = np.array([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.58, 0.55])
+    right = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], bool)
+    candidate = _Candidate("x", {}, Flat(), 0.0, np.stack([best, 1 - best], axis=1))
+    labels = np.where(right, 0, 1)
+    value, precision, share = _threshold(candidate, labels, TopicConfig(precision=0.95), 2)
+    assert (value, precision, share) == (0.58, 1.0, 0.9)
+    value, precision, share = _threshold(candidate, labels, TopicConfig(precision=0.9), 2)
+    assert (value, precision, share) == (0.55, 0.9, 1.0)
+
+
+def test_threshold_stands_above_what_says_nothing() -> None:
+    candidate = _Candidate("x", {}, Flat(), 0.0, np.array([[0.51, 0.49]] * 20))
+    value, _, share = _threshold(candidate, np.zeros(20, int), TopicConfig(), 2)
+    assert value == pytest.approx(0.52) and share == 0
+
+
+def test_calibration_error_of_hand_worked_scores() -> None:
+    probabilities = np.array([[0.95, 0.05]] * 4 + [[0.65, 0.35]] * 4)
+    labels = np.array([0, 0, 0, 1, 0, 0, 0, 0])
+    found = _calibration(labels, probabilities)
+    # Half the rows at 0.95 are right in 0.75 of the cases, half at 0.65 always: 0.5 * 0.2 + 0.5 * 0.35.
+    assert found["ece"] == pytest.approx(0.275)
+    assert [shown["rows"] for shown in found["bins"]] == [4, 4]

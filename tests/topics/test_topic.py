@@ -148,7 +148,8 @@ def test_the_api_finds_the_topic_of_unseen_articles(trained, served) -> None:
     "text",
     [
         "", "слово", "12345 67890 " * 30, "\u200b\u200b\u200b", "\x00\x01",
-        "lorem ipsum dolor sit amet " * 20, "for i in range(10): print(i) # code " * 10, "ыыыыыы жжжжжж " * 20,
+        "lorem ipsum dolor sit amet " * 20, "for i in range(10): print(i) # code " * 10,
+        "ыыыыыы жжжжжж " * 20,
     ],
 )  # fmt: skip
 def test_text_about_nothing_has_no_topic_but_all_scores(served, text: str) -> None:

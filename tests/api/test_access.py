@@ -1,7 +1,9 @@
 """Keys, rate limits, hosts, CORS, logs: who may ask how often, and what is written down about it."""
 
+import contextlib
 import hashlib
 import json
+import socket
 import socketserver
 import subprocess
 import sys
@@ -27,7 +29,9 @@ class Redis(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         for connection in list(self.connections):
-            connection.close()
+            # Closing alone leaves the line open while a file object reads from it.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Conversation(socketserver.StreamRequestHandler):

@@ -20,6 +20,7 @@ import numpy as np
 
 from t5sum import StageError
 from t5sum.tasks import normalise
+from t5sum.topic_models import Candidate, predict, train_candidates
 
 MAP = Path(__file__).with_name("topics.yaml")
 # Texts that are about nothing the classifier knows. Whatever it scores them is no evidence, so the threshold
@@ -46,6 +47,8 @@ class TopicConfig:
     # Words and word pairs are hashed into 2 ** hash_bits columns, letter sequences into as many more.
     # No vocabulary: the export loads in a blink (skops takes 8 s for 120,000 words) and scores the same.
     hash_bits: int = 17
+    # Newest training rows that are read: they bound memory (60,000 articles take 2 GB) and time.
+    max_rows: int = 60_000
     # Of the answers above the threshold, this share is right on the validation rows.
     precision: float = 0.9
     # A candidate slower than this (median processor time of one text) or larger is not exported.
@@ -57,7 +60,7 @@ class TopicConfig:
 
     def __post_init__(self) -> None:
         least = {"min_rows": 2, "max_chars": 100, "min_chars": 1, "title_repeat": 1, "hash_bits": 8,
-                 "forest_rows": 0, "seed": 0}  # fmt: skip
+                 "max_rows": 100, "forest_rows": 0, "seed": 0}  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"topic.{name}={getattr(self, name)} must be at least {lowest}")
@@ -130,15 +133,6 @@ class _Labelled:
     labels: np.ndarray
 
 
-@dataclass
-class _Candidate:
-    name: str
-    settings: dict[str, Any]
-    pipeline: Any
-    train_seconds: float
-    validation: np.ndarray  # (rows, topics), probabilities
-
-
 def train_topics(
     rows: dict[str, list[dict[str, Any]]],
     settings: TopicConfig,
@@ -153,10 +147,11 @@ def train_topics(
     """
     topics = load_map()
     began = time.monotonic()
-    labels, left_out, excluded, unmapped = _choose_topics(rows.get("train", []), settings, topics)
+    newest = rows.get("train", [])[-settings.max_rows :]
+    labels, left_out, excluded, unmapped = _choose_topics(newest, settings, topics)
     number = {topic: index for index, topic in enumerate(labels)}
     splits = {
-        split: _label(rows.get(split, []), number, settings, topics)
+        split: _label(newest if split == "train" else rows.get(split, []), number, settings, topics)
         for split in ("train", "validation", "test")
     }
     train, validation = splits["train"], splits["validation"]
@@ -164,41 +159,51 @@ def train_topics(
         # Too few to choose or calibrate by: the newest tenth of the training rows serves instead.
         train, validation = _cut_newest(train, max(2 * len(labels), len(train.labels) // 10))
     say(f"topics: {len(labels)} from {len(train.labels)} rows")
-    candidates = _train_candidates(train, validation, len(labels), settings, say)
 
-    figures = []
+    def tell(candidate: Candidate) -> None:
+        macro_f1 = _scores(validation.labels, candidate.validation)["macro_f1"]
+        say(
+            f"topics: {candidate.name}: validation macro-F1 {macro_f1:.1f}, "
+            f"trained in {candidate.train_seconds:.1f} s"
+        )
+
+    candidates = train_candidates(
+        (train.sources, train.labels), (validation.sources, validation.labels), len(labels), settings,
+        lambda true, probabilities: _scores(true, probabilities)["macro_f1"], tell,
+    )  # fmt: skip
+
+    figures, files, tests = [], [], []
     for candidate in candidates:
-        path = out_dir / "topics" / f"candidate-{candidate.name}.skops"
-        size = _save(candidate.pipeline, path)
-        test = _predict(candidate.pipeline, splits["test"].sources, len(labels))
+        files.append(out_dir / "topics" / f"{candidate.name}.part")
+        size = _save(candidate.pipeline, files[-1])
+        tests.append(predict(candidate.pipeline, splits["test"].sources, len(labels)))
         figures.append(
             {
                 "name": candidate.name,
                 "settings": candidate.settings,
                 "validation": _scores(validation.labels, candidate.validation),
-                "test": _scores(splits["test"].labels, test),
+                "test": _scores(splits["test"].labels, tests[-1]),
                 "train_seconds": round(candidate.train_seconds, 2),
                 "size_mb": round(size / 1e6, 2),
                 "latency_ms": round(_latency(candidate.pipeline, validation.sources), 2),
             }
         )
-        path.rename(path.with_name(f"{candidate.name}.part"))
-    best = _choose(figures, settings)
-    chosen = candidates[best]
-    for candidate in candidates:
-        part = out_dir / "topics" / f"{candidate.name}.part"
-        if candidate is chosen:
-            part.replace(out_dir / "topics" / "topics.skops")
+    best = _choose(figures, [len(each.pipeline.classes_) == len(labels) for each in candidates], settings)
+    chosen, test = candidates[best], tests[best]
+    for index, file in enumerate(files):
+        if index == best:
+            file.replace(out_dir / "topics" / "topics.skops")
         else:
-            part.unlink()
+            file.unlink()
 
-    threshold, reached, coverage = _threshold(chosen, validation.labels, settings, len(labels))
-    test = _predict(chosen.pipeline, splits["test"].sources, len(labels))
+    floor = float(predict(chosen.pipeline, PROBES, len(labels)).max()) + 0.02
+    threshold, reached, coverage = _threshold(chosen.unseen, chosen.unseen_labels, settings.precision, floor)
     report = {
         "candidates": figures,
         "chosen": chosen.name,
         "topics": [{"topic": topic, "name": topics.name(topic)} for topic in labels],
         "rows": {split: len(labelled.labels) for split, labelled in splits.items()},
+        "older_rows_not_read": len(rows.get("train", [])) - len(newest),
         "left_out": left_out,
         "excluded_rubrics": excluded,
         "unmapped_rubrics": unmapped,
@@ -212,7 +217,7 @@ def train_topics(
         "ablation": {
             "masked_macro_f1": _scores(splits["test"].labels, test)["macro_f1"],
             "unmasked_macro_f1": _scores(
-                splits["test"].labels, _predict(chosen.pipeline, splits["test"].unmasked, len(labels))
+                splits["test"].labels, predict(chosen.pipeline, splits["test"].unmasked, len(labels))
             )["macro_f1"],
         },
         "settings": asdict(settings),
@@ -281,121 +286,6 @@ def _cut_newest(train: _Labelled, count: int) -> tuple[_Labelled, _Labelled]:
     return older, newer
 
 
-def _train_candidates(
-    train: _Labelled, validation: _Labelled, topics: int, settings: TopicConfig, say: Callable[[str], None]
-) -> list[_Candidate]:
-    """Majority, two linear models over shared TF-IDF features with a small grid each, and a random forest."""
-    from sklearn.dummy import DummyClassifier
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.svm import LinearSVC
-
-    def hashed(bits: int, **how: Any) -> Any:
-        counts = HashingVectorizer(
-            n_features=2**bits, norm=None, alternate_sign=False, dtype=np.float32, **how
-        )  # fmt: skip
-        return make_pipeline(counts, TfidfTransformer(sublinear_tf=True))
-
-    candidates = []
-
-    def add(name: str, how: dict[str, Any], pipeline: Any, seconds: float) -> None:
-        probabilities = _predict(pipeline, validation.sources, topics)
-        candidates.append(_Candidate(name, how, pipeline, seconds, probabilities))
-        score = _scores(validation.labels, probabilities)["macro_f1"]
-        say(f"topics: {name}: validation macro-F1 {score:.1f}, trained in {seconds:.1f} s")
-
-    began = time.monotonic()
-    majority = make_pipeline(hashed(8), DummyClassifier(strategy="prior"))
-    add("majority", {}, majority.fit(train.sources, train.labels), time.monotonic() - began)
-
-    began = time.monotonic()
-    # Letter sequences inside words stand for the stems and endings of an inflected language.
-    features = make_union(
-        hashed(settings.hash_bits, ngram_range=(1, 2)),
-        hashed(settings.hash_bits, analyzer="char_wb", ngram_range=(3, 5)),
-    )
-    x_train = features.fit_transform(train.sources)
-    x_validation = features.transform(validation.sources)
-    shared_seconds = time.monotonic() - began
-    grids = {
-        "svm": [LinearSVC(C=c, class_weight=w, random_state=settings.seed) for c, w in
-                ((0.1, "balanced"), (0.3, "balanced"), (0.3, None))],
-        "logistic": [LogisticRegression(C=10.0, class_weight="balanced", max_iter=100, tol=1e-3)],
-    }  # fmt: skip
-    for name, grid in grids.items():
-        began = time.monotonic()
-        fitted = [
-            _softmax_model(model.fit(x_train, train.labels), x_validation, validation.labels)
-            for model in grid
-        ]
-        scores = [
-            _scores(validation.labels, model.predict_proba(x_validation))["macro_f1"] for model in fitted
-        ]
-        best = int(np.argmax(scores))
-        how = {"C": grid[best].C, "class_weight": grid[best].class_weight}
-        seconds = shared_seconds + time.monotonic() - began
-        add(name, how, make_pipeline(features, fitted[best]), seconds)
-
-    if settings.forest_rows:
-        began = time.monotonic()
-        newest = slice(-settings.forest_rows, None)
-        words = hashed(15)
-        x_words = words.fit_transform(train.sources[newest])
-        x_words_validation = words.transform(validation.sources)
-        forests = [
-            RandomForestClassifier(
-                200, min_samples_leaf=leaf, max_depth=60, class_weight="balanced_subsample",
-                random_state=settings.seed,
-            ).fit(x_words, train.labels[newest])
-            for leaf in (1, 3)
-        ]  # fmt: skip
-        scores = [
-            _scores(validation.labels, model.predict_proba(x_words_validation))["macro_f1"]
-            for model in forests
-        ]
-        best = int(np.argmax(scores))
-        how = {"trees": 200, "min_samples_leaf": forests[best].min_samples_leaf, "rows": x_words.shape[0]}
-        add("forest", how, make_pipeline(words, forests[best]), time.monotonic() - began)
-    return candidates
-
-
-def _softmax_model(model: Any, x_validation: Any, labels: np.ndarray) -> Any:
-    """A linear model's scores as calibrated probabilities: softmax(scores / T), T fitted on validation rows.
-
-    Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", 2017. T is folded into the
-    coefficients, so what is exported is a plain LogisticRegression, whichever model learned them.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-    from sklearn.linear_model import LogisticRegression
-
-    scores = model.decision_function(x_validation)
-    columns = np.searchsorted(model.classes_, labels)
-    if scores.ndim == 1:
-        scores = np.stack([-scores / 2, scores / 2], axis=1)
-
-    def loss(log_t: float) -> float:
-        return -log_softmax(scores / np.exp(log_t), axis=1)[np.arange(len(columns)), columns].mean()
-
-    temperature = float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
-    calibrated = LogisticRegression()
-    calibrated.classes_ = model.classes_
-    calibrated.coef_ = (model.coef_ / temperature).astype(np.float32)
-    calibrated.intercept_ = (model.intercept_ / temperature).astype(np.float32)
-    calibrated.n_features_in_ = model.coef_.shape[1]
-    return calibrated
-
-
-def _predict(pipeline: Any, sources: Sequence[str], topics: int) -> np.ndarray:
-    """(rows, topics) probabilities; a pipeline that never saw a topic gives it 0."""
-    result = np.zeros((len(sources), topics))
-    if len(sources):
-        result[:, pipeline.classes_] = pipeline.predict_proba(list(sources))
-    return result
-
-
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
     """Macro-F1 and accuracy, 0 to 100; None for no rows."""
     if not len(labels):
@@ -420,40 +310,44 @@ def _save(pipeline: Any, path: Path) -> int:
 
 def _latency(pipeline: Any, sources: Sequence[str], most: int = 50) -> float:
     """Median milliseconds of processor time for one text at a time, as the API asks."""
+    import sklearn
+
     times = []
-    for source in list(sources)[:most]:
-        began = time.thread_time()  # not the clock's time: what else the machine does must not choose a model
-        pipeline.predict_proba([source])
-        times.append(time.thread_time() - began)
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):  # as the API does
+        for source in list(sources)[:most]:
+            began = time.thread_time()  # what else the machine does must not choose a model
+            pipeline.predict_proba([source])
+            times.append(time.thread_time() - began)
     return 1000 * float(np.median(times))
 
 
-def _choose(figures: Sequence[dict[str, Any]], settings: TopicConfig) -> int:
-    """The best by validation macro-F1 among those fast and small enough; the fastest when none is."""
-    learned = [index for index, figure in enumerate(figures) if figure["name"] != "majority"]
+def _choose(figures: Sequence[dict[str, Any]], complete: Sequence[bool], settings: TopicConfig) -> int:
+    """The best by validation macro-F1 among those fast and small enough; the fastest when none is.
+
+    complete: whether a candidate knows every topic; one that does not is never exported.
+    """
+    learned = [i for i, figure in enumerate(figures) if figure["name"] != "majority" and complete[i]]
     fit = [
-        index for index in learned
-        if figures[index]["latency_ms"] <= settings.latency_ms
-        and figures[index]["size_mb"] <= settings.size_mb
+        i for i in learned
+        if figures[i]["latency_ms"] <= settings.latency_ms and figures[i]["size_mb"] <= settings.size_mb
     ]  # fmt: skip
     if not fit:
-        return min(learned, key=lambda index: figures[index]["latency_ms"])
-    return max(fit, key=lambda index: (figures[index]["validation"]["macro_f1"], -index))
+        return min(learned, key=lambda i: figures[i]["latency_ms"])
+    return max(fit, key=lambda i: (figures[i]["validation"]["macro_f1"], -i))
 
 
 def _threshold(
-    candidate: _Candidate, labels: np.ndarray, settings: TopicConfig, topics: int
+    probabilities: np.ndarray, labels: np.ndarray, wanted: float, floor: float
 ) -> tuple[float, float, float]:
-    """Lowest score from which on validation answers are precise enough; their precision; the share answered.
+    """Lowest score from which on answers are precise enough; their precision; the share answered.
 
     Where no threshold reaches it, the one of highest precision that still answers a tenth of the rows.
-    Never below what the classifier gives to texts that say nothing.
+    Never below `floor`, what the classifier gives to texts that say nothing.
     """
-    floor = float(_predict(candidate.pipeline, PROBES, topics).max()) + 0.02
-    best, right = candidate.validation.max(axis=1), candidate.validation.argmax(axis=1) == labels
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-best, kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(precision >= settings.precision)
+    enough = np.flatnonzero(precision >= wanted)
     least = max(1, len(order) // 10) - 1
     last = (
         int(enough[-1]) if len(enough) and enough[-1] >= least else least + int(np.argmax(precision[least:]))

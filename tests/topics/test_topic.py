@@ -12,13 +12,13 @@ from t5sum import StageError
 from t5sum.topic import (
     TopicConfig,
     _calibration,
-    _Candidate,
     _choose,
     _threshold,
     load_map,
     topic_source,
     train_topics,
 )
+from t5sum.topic_models import calibrate, predict, probabilities_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A budget that a busy machine keeps, so that the same candidate wins everywhere.
@@ -114,12 +114,12 @@ def test_the_title_stands_before_the_text_as_often_as_set() -> None:
 def test_report_compares_every_candidate_and_names_what_was_left_out(trained) -> None:
     _, folder, found = trained
     report = found["report"]
-    assert [figure["name"] for figure in report["candidates"]] == ["majority", "svm", "logistic"]
+    assert [figure["name"] for figure in report["candidates"]] == ["majority", "logistic"]
     majority, *learned = report["candidates"]
     for figure in learned:
         assert figure["validation"]["macro_f1"] > majority["validation"]["macro_f1"] + 30
         assert figure["size_mb"] > 0 and figure["latency_ms"] > 0 and figure["train_seconds"] > 0
-    assert report["chosen"] in ("svm", "logistic")
+    assert report["chosen"] == "logistic"
     assert report["excluded_rubrics"] == {"comments": 7}
     assert report["unmapped_rubrics"] == ["forest"]
     assert {"topic": "forest", "name": "forest", "rows": 3, "wanted": 5} in report["left_out"]
@@ -194,34 +194,74 @@ def test_best_score_within_the_budget_is_exported_and_never_the_majority() -> No
         figure("majority", 1, 0.1, 0.1), figure("fast", 60, 1, 5), figure("slow", 90, 9, 5),
         figure("large", 90, 1, 99), figure("good", 70, 2, 5),
     ]  # fmt: skip
-    assert _choose(figures, settings) == 4
-    assert _choose([figures[0], figures[2]], settings) == 1
+    assert _choose(figures, [True] * 5, settings) == 4
+    assert _choose([figures[0], figures[2]], [True] * 2, settings) == 1
 
 
-class Flat:
-    """A pipeline that knows nothing: the same low score for both topics of any text."""
-
-    classes_ = np.array([0, 1])
-
-    def predict_proba(self, texts: list[str]) -> np.ndarray:
-        return np.full((len(texts), 2), 0.5)
+def test_candidate_that_never_saw_a_topic_is_not_exported() -> None:
+    figures = [figure("majority", 1, 0.1, 0.1), figure("partial", 90, 1, 5), figure("whole", 60, 1, 5)]
+    assert _choose(figures, [True, False, True], TopicConfig()) == 2
 
 
 def test_threshold_is_the_lowest_score_that_is_precise_enough() -> None:
     best = np.array([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.58, 0.55])
     right = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], bool)
-    candidate = _Candidate("x", {}, Flat(), 0.0, np.stack([best, 1 - best], axis=1))
-    labels = np.where(right, 0, 1)
-    value, precision, share = _threshold(candidate, labels, TopicConfig(precision=0.95), 2)
-    assert (value, precision, share) == (0.58, 1.0, 0.9)
-    value, precision, share = _threshold(candidate, labels, TopicConfig(precision=0.9), 2)
-    assert (value, precision, share) == (0.55, 0.9, 1.0)
+    scores, labels = np.stack([best, 1 - best], axis=1), np.where(right, 0, 1)
+    assert _threshold(scores, labels, wanted=0.95, floor=0.52) == (0.58, 1.0, 0.9)
+    assert _threshold(scores, labels, wanted=0.9, floor=0.52) == (0.55, 0.9, 1.0)
 
 
 def test_threshold_stands_above_what_says_nothing() -> None:
-    candidate = _Candidate("x", {}, Flat(), 0.0, np.array([[0.51, 0.49]] * 20))
-    value, _, share = _threshold(candidate, np.zeros(20, int), TopicConfig(), 2)
+    value, _, share = _threshold(np.array([[0.51, 0.49]] * 20), np.zeros(20, int), wanted=0.9, floor=0.52)
     assert value == pytest.approx(0.52) and share == 0
+
+
+@pytest.mark.parametrize("topics", [2, 5])
+def test_calibration_turns_overconfident_margins_into_true_shares(topics: int) -> None:
+    chance = np.random.default_rng(1)
+    margins = chance.normal(size=(4000, topics if topics > 2 else 1)) * 2 - 1
+    true = probabilities_of(margins)
+    labels = np.array([chance.choice(topics, p=row) for row in true])
+    slope, bias = calibrate(4 * margins + 1, labels)
+    found = probabilities_of(slope * (4 * margins + 1) + bias)
+    assert _calibration(labels, probabilities_of(4 * margins + 1))["ece"] > 0.1
+    assert _calibration(labels, found)["ece"] < 0.03
+    assert np.abs(found - true).max() < 0.1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_few_topics_are_enough(count: int, tmp_path: Path) -> None:
+    from topic_sum.inference.topics import TopicClassifier
+
+    wanted = ["sport", "culture", "science"][:count]
+    rows = split([row for row in invented(500) if row["rubric"] in wanted])
+    found = train_topics(rows, SETTINGS, tmp_path, say=lambda text: None)
+    served = TopicClassifier(tmp_path, found["tasks"])
+    right = [served.detect(row["text"]).scores[0].topic == row["rubric"] for row in rows["test"]]
+    assert np.mean(right) > 0.8
+
+
+def test_the_api_gives_the_probabilities_of_training(trained, served) -> None:
+    rows, _, _ = trained
+    row = rows["test"][0]
+    source = topic_source(row["text"], row["title"], SETTINGS, load_map().mask)
+    assert source == served.source(row["text"], row["title"])
+    expected = predict(served._pipeline, [source], len(served.labels))[0]
+    scores = {each.topic: each.score for each in served.detect(row["text"], row["title"]).scores}
+    assert [scores[topic] for topic, _ in served.labels] == pytest.approx(expected, abs=1e-4)
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_topic_only_among_the_newest_rows_is_still_known_to_the_export(tmp_path: Path) -> None:
+    from topic_sum.inference.topics import TopicClassifier
+
+    rows = invented(300)
+    late = [row for row in rows if row["rubric"] == "sport"]
+    found = train_topics(
+        {"train": [row for row in rows if row["rubric"] != "sport"] + late}, SETTINGS, tmp_path,
+        say=lambda text: None,
+    )  # fmt: skip
+    assert len(TopicClassifier(tmp_path, found["tasks"]).labels) == len(found["report"]["topics"])
 
 
 def test_calibration_error_of_hand_worked_scores() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -17,26 +18,26 @@ from topic_sum.port import PortTaken, check_port
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "topic_sum.settings")
     os.chdir(Path(__file__).resolve().parent.parent)
-    if os.name != "nt" and not os.environ.get("TOPIC_SUM_WAITRESS"):
+    try:
+        from topic_sum import settings
+    except ImproperlyConfigured as error:
+        return fail(2, str(error))
+    if settings.SERVER == "gunicorn":
         from gunicorn.app.wsgiapp import run
 
         sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", "topic_sum.wsgi"]
         run()
         return 0
-    return serve_with_waitress()
+    return serve_with_waitress(settings)
 
 
-def serve_with_waitress() -> int:
-    """One process and its threads, as gunicorn would run it: gunicorn needs fork and fcntl."""
+def serve_with_waitress(settings: ModuleType) -> int:
+    """One process and its threads, as gunicorn would run it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    try:
-        from topic_sum import settings
-    except ImproperlyConfigured as error:
-        return fail(2, str(error))
     try:
         import waitress
     except ModuleNotFoundError:
-        return fail(2, "waitress is not installed: pip install -r requirements.lock")
+        return fail(2, "SERVER=waitress, and waitress is not installed: pip install waitress")
     try:
         check_port(settings.HOST, settings.PORT)
     except PortTaken as error:

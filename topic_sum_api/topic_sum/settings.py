@@ -99,6 +99,8 @@ MODEL_CHECK_SECONDS = env_int("MODEL_CHECK_SECONDS", 300, least=1)
 
 HOST = env_str("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000, least=1, most=65535)
+# gunicorn needs fork, which Windows does not have.
+SERVER = env_choice("SERVER", "waitress" if os.name == "nt" else "gunicorn", ("gunicorn", "waitress"))
 # One process holds one model and feeds all cores: more processes cost their memory again and gain nothing on
 # one machine (measured, see docs/decisions/0007-api.md).
 WEB_CONCURRENCY = env_int("WEB_CONCURRENCY", 1, least=1, most=64)

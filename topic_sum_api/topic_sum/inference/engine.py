@@ -19,6 +19,9 @@ GENERATION_SETTINGS = {
     "repetition_penalty", "coverage_penalty", "patience",
 }  # fmt: skip
 
+# Openings less likely than this led to sentences about other news (seen on the demo's model).
+_LIKELY_OPENING = 0.02
+
 Run = Callable[[list[Callable[[], list[str]]]], list[list[str]]]
 
 
@@ -138,19 +141,38 @@ class Summarizer:
     def _generate(self, tokens: list[str], count: int) -> list[str]:
         """Up to `count` different outputs for one source (without its end piece), best first."""
         source = [*tokens, self._eos]
-        [best] = self._translate(source, num_hypotheses=1)
-        outputs = [best]
-        if count > 1:
-            # Hypotheses of one beam differ in a word or two. Alternatives open with different words, each
-            # then finished by the beam: different summaries, and the same ones every time.
-            outputs += self._translate(source, num_hypotheses=2 * count, return_alternatives=True)
-        return _different([text for text in outputs if text], count)
-
-    def _translate(self, source: list[str], **options: object) -> list[str]:
-        [result] = self._translator.translate_batch(
-            [source], max_input_length=0, **{**self._generation, **options}
+        if count == 1:
+            return [text for text in self._translate([source]) if text]
+        # The beam's own hypotheses often differ in a word. So every likely first piece is tried, each
+        # finished by the beam: other sentences, and the same ones every time. CTranslate2's return_alternatives does
+        # it in one call, but with min_alternative_expansion_prob it ends the process when none is likely.
+        beam = self._translate([source], num_hypotheses=self._generation.get("beam_size", 2))
+        openings = self._openings(source, 2 * count)
+        others = (
+            self._translate([source] * len(openings), [[piece] for piece in openings]) if openings else []
         )
-        return [self._text(hypothesis) for hypothesis in result.hypotheses]
+        return _different([text for text in [*beam[:1], *others, *beam[1:]] if text], count)
+
+    def _openings(self, source: list[str], count: int) -> list[str]:
+        """First pieces an output may well begin with, likeliest first."""
+        [result] = self._translator.translate_batch(
+            [source], max_input_length=0, beam_size=count, num_hypotheses=count, max_decoding_length=1,
+            return_scores=True,
+        )  # fmt: skip
+        return [
+            pieces[0]
+            for pieces, score in zip(result.hypotheses, result.scores, strict=True)
+            if pieces and score >= math.log(_LIKELY_OPENING)
+        ]
+
+    def _translate(
+        self, sources: list[list[str]], prefixes: list[list[str]] | None = None, **options: object
+    ) -> list[str]:
+        """The texts of all hypotheses of all sources, in order."""
+        results = self._translator.translate_batch(
+            sources, prefixes, max_input_length=0, **{**self._generation, **options}
+        )
+        return [self._text(hypothesis) for result in results for hypothesis in result.hypotheses]
 
     def _text(self, pieces: list[str]) -> str:
         ids = [self._ids[piece] for piece in pieces if piece in self._ids]

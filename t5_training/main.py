@@ -9,6 +9,7 @@ from pathlib import Path
 
 from t5sum import StageError, __version__
 from t5sum.config import Config, load_config, read_environment
+from t5sum.ranks import rank
 
 HELP = """python main.py [COMMAND] [config=FILE] [KEY=VALUE ...]
 
@@ -27,6 +28,8 @@ commit, and tagged `production` if it passes the gate. With nothing new it says 
   KEY=VALUE         one setting, as in config.yaml: train.lr=3e-4
   --smoke           a tiny model on a few rows, published nowhere: does this machine work? Under two minutes
 
+On several GPUs or machines: torchrun --nproc_per_node=N main.py ..., the same words.
+
 Variables: HF_TOKEN, DATASET_REPO, MODEL_REPO; HF_ENDPOINT and ARTIFACTS_DIR if they differ. See .env.example.
 Exit codes: 0 done or nothing to do, 2 wrong usage or setting, 3 the data failed its checks, 4 the gate
 refused the model, 5 the Hub or a device is not there, 6 another run is active, 130 stopped by hand, 1 else.
@@ -34,9 +37,10 @@ refused the model, 5 the Hub or a device is not there, 6 another run is active, 
 
 
 def whole_stage(config: Config) -> int:
-    from t5sum import steps
+    from t5sum import ranks, steps
 
     steps.need_names(config)
+    ranks.join(config.train.device)
     dataset = steps.resolve_dataset(config)
     if (code := steps.nothing_to_do(config, dataset)) is not None:
         return code
@@ -44,7 +48,8 @@ def whole_stage(config: Config) -> int:
     with steps.open_run(config, dataset) as run:
         rows = steps.read_rows(dataset)
         base = steps.resolve_base(run, config)
-        steps.train(run, rows, base, config)
+        if not steps.train(run, rows, base, config):
+            return 0
         steps.topics(run, rows, config)
         steps.export(run, rows, config)
         steps.evaluate(run, rows, dataset, config)
@@ -54,9 +59,10 @@ def whole_stage(config: Config) -> int:
 
 
 def only_train(config: Config) -> int:
-    from t5sum import steps
+    from t5sum import ranks, steps
 
     steps.need_names(config, model=False)
+    ranks.join(config.train.device)
     dataset = steps.resolve_dataset(config)
     with steps.open_run(config, dataset) as run:
         rows = steps.read_rows(dataset)
@@ -194,7 +200,8 @@ def guarded(words: list[str]) -> int:
     try:
         return main(words)
     except StageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import time
 
+from t5sum.ranks import rank
+
 QUIET_SECONDS = 30  # between two lines where there is no terminal
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Print a line; of several processes only the first does."""
+    if rank() == 0:
+        print(text, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -26,7 +30,7 @@ class Progress:
     def __init__(self, name: str, total: int, done: int = 0) -> None:
         self.name, self.total, self.first, self.done = name, total, done, done
         self.start = self.spoken = time.monotonic()
-        self.bar = sys.stderr.isatty()
+        self.bar = sys.stderr.isatty() and rank() == 0
         self.width = 0
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:

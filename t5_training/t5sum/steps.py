@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from t5sum import StageError, __version__
+from t5sum import StageError, __version__, ranks
 from t5sum import hub as hub_of
 from t5sum.config import HOME, Config, fingerprint, stage_settings, training_settings
 from t5sum.hub import PRODUCTION, RECORD
@@ -68,7 +68,7 @@ def need_names(config: Config, dataset: bool = True, model: bool = True) -> None
 def resolve_dataset(config: Config) -> Dataset:
     repo = config.hub.dataset_repo
     assert repo
-    commit = hub_of.resolve(repo, config.hub.dataset_revision, "dataset")
+    commit = ranks.together(lambda: hub_of.resolve(repo, config.hub.dataset_revision, "dataset"))
     say(f"dataset: {repo} at {commit[:8]}")
     return Dataset(repo, commit)
 
@@ -85,6 +85,10 @@ def nothing_to_do(config: Config, dataset: Dataset) -> int | None:
     """
     if not config.hub.upload:
         return None
+    return ranks.together(lambda: look_for_the_same(config, dataset))
+
+
+def look_for_the_same(config: Config, dataset: Dataset) -> int | None:
     assert config.hub.model_repo
     named = hub_of.revisions(config.hub.model_repo)
     served = named.get(PRODUCTION)
@@ -129,9 +133,10 @@ def open_run(config: Config, dataset: Dataset) -> Iterator[Run]:
     run = run_of(config, dataset)
     known = run.path.exists()
     others = list(run.path.parent.glob("*/run.json"))
-    lock = run.lock()
+    locks: list[Any] = []
+    ranks.together(lambda: locks.append(run.lock()))
     try:
-        if not (run.path / "run.json").exists():
+        if ranks.rank() == 0 and not (run.path / "run.json").exists():
             asked = {"dataset": asdict_of(dataset), "settings": training_settings(config), "began": now()}
             write_json(run.path / "run.json", asked)
         if known:
@@ -140,7 +145,8 @@ def open_run(config: Config, dataset: Dataset) -> Iterator[Run]:
             say(f"run: {run.path}, new" + (": the dataset or the settings changed" if others else ""))
         yield run
     finally:
-        lock.release()
+        for lock in locks:
+            lock.release()
 
 
 @contextlib.contextmanager
@@ -165,19 +171,24 @@ def check_rights(config: Config) -> None:
     """Before hours are spent: may this token publish?"""
     if config.hub.upload:
         assert config.hub.model_repo
-        hub_of.may_write(config.hub.model_repo, config.hub.private)
+        repo, private = config.hub.model_repo, config.hub.private
+        ranks.together(lambda: hub_of.may_write(repo, private))
 
 
 def read_rows(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
     from t5sum.data import load_rows
 
-    rows = load_rows(dataset.repo, dataset.commit)
+    rows = ranks.first_then_all(lambda: load_rows(dataset.repo, dataset.commit))
     say("rows: " + ", ".join(f"{len(part)} {split}" for split, part in rows.items()))
     return rows
 
 
 def resolve_base(run: Run, config: Config) -> Base:
     """Where training starts. A run keeps the base commit it began with."""
+    return ranks.first_then_all(lambda: load_base(run, config))
+
+
+def load_base(run: Run, config: Config) -> Base:
     path = run.path / "base.json"
     if path.exists():
         chosen = read_json(path)
@@ -224,13 +235,24 @@ def weight_files(name: str, commit: str) -> list[str]:
 # ------------------------------------------------------------------------------------------ work
 
 
-def train(run: Run, rows: dict[str, Any], base: Base, config: Config) -> None:
+def train(run: Run, rows: dict[str, Any], base: Base, config: Config) -> bool:
+    """Whether this process goes on with the stage: of several only the first does."""
+
     def work() -> dict[str, Any]:
         from t5sum.train import train
 
-        return train(run, rows, base.folder, config)
+        gave = train(run, rows, base.folder, config)
+        ranks.part()
+        return gave
 
-    run.once("train", training_settings(config), work)
+    settings = training_settings(config)
+    wanted = ranks.together(lambda: run.finished("train", settings) is None)
+    if ranks.rank():
+        if wanted:
+            work()
+        return False
+    run.once("train", settings, work)
+    return True
 
 
 def topics(run: Run, rows: dict[str, Any], config: Config) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from t5sum.batches import Collate
 from t5sum.config import Config, ScratchConfig, TrainConfig
 from t5sum.data import newest
 from t5sum.progress import Progress, say
+from t5sum.ranks import first_then_all, rank, world_size
 from t5sum.runs import Run, read_json, write_json
 from t5sum.scratch import scratch_model
 from t5sum.tasks import Examples, examples, normalise, source_text
@@ -124,12 +125,14 @@ def train(
 
     training = newest(rows["train"], config.data.train_rows)
     validation = newest(rows["validation"], config.data.validation_rows)
-    tokenizer = make_tokenizer(run, training, base, config)
+    tokenizer = first_then_all(lambda: make_tokenizer(run, training, base, config))
     cache = run.path.parent / "tokens"
     parts = {}
     for name, part in (("train", training), ("validation", validation)):
         progress = Progress(f"tokens of the {name} split", len(part))
-        parts[name] = examples(part, tokenizer, config.summarize, cache, progress.update)
+        parts[name] = first_then_all(
+            partial(examples, part, tokenizer, config.summarize, cache, progress.update)
+        )
         progress.end()
     lengths = parts["train"].lengths
     say(
@@ -154,6 +157,8 @@ def train(
             f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
             f"{settings.effective_batch} examples a step"
         )
+    if rank():
+        return {}
     best = finish(run, tokenizer)
     state = read_json(best / "trainer_state.json")
     result = Outcome(
@@ -170,12 +175,14 @@ def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, conf
     if base is not None:
         sample = [text for text, _ in zip(texts, range(200), strict=False)]
         return load_tokenizer(base, sample)
-    if not (folder / "tokenizer.json").exists():
+    if not folder.exists():
         say(f"tokenizer: training {config.model.scratch.vocab_size} pieces on {len(rows)} articles")
+        fresh = folder.with_suffix(".part")
         train_tokenizer(
             (text for row in rows for text in (normalise(row["text"]), normalise(row["summary"]))),
-            config.model.scratch.vocab_size, folder / "training", config.train.seed,
-        ).save_pretrained(folder)  # fmt: skip
+            config.model.scratch.vocab_size, fresh / "training", config.train.seed,
+        ).save_pretrained(fresh)  # fmt: skip
+        fresh.replace(folder)
     return load_tokenizer(folder, [])
 
 
@@ -261,7 +268,7 @@ class Attempt:
 
     def trainer(self, micro_batch: int) -> tuple[SummaryTrainer, Watch]:
         settings = self.config.train
-        world = int(os.environ.get("WORLD_SIZE", "1"))
+        world = world_size()
         if settings.effective_batch % (micro_batch * world):
             raise StageError(
                 f"train.effective_batch={settings.effective_batch} must be a multiple of {world} processes "

@@ -232,7 +232,7 @@ class Watch(TrainerCallback):
         self.log, self.settings = log, settings
         self.interrupted = False
         self.saved = time.monotonic()
-        self.loss, self.lr = math.nan, 0.0
+        self.note = ""
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -257,7 +257,7 @@ class Watch(TrainerCallback):
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if "loss" in logs:
-            self.loss, self.lr = logs["loss"], logs["learning_rate"]
+            self.note = f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}"
         names = {"eval_loss": "loss {:.4f}", "eval_rougeL": "ROUGE-L {:.2f}"}
         for name, words in names.items():
             if name in logs:
@@ -272,11 +272,15 @@ class Watch(TrainerCallback):
                 self.progress.end()
                 say(f"train: at the speed of the first {PROBE_STEPS} steps about {duration(left)} to go")
         if self.progress:
-            self.progress.update(state.global_step, note=f"loss {self.loss:.3f}, lr {self.lr:.1e}")
+            self.progress.update(state.global_step, note=self.note)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
-        elif self.settings.save_minutes and time.monotonic() - self.saved > 60 * self.settings.save_minutes:
-            control.should_save = args.world_size == 1  # clocks of several processes do not agree
+        elif (
+            self.settings.save_minutes
+            and args.world_size == 1  # the clocks of several processes do not agree
+            and time.monotonic() - self.saved > 60 * self.settings.save_minutes
+        ):
+            control.should_save = True
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.updating = False

@@ -1,0 +1,75 @@
+"""Two processes train one model: the same steps, one writer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+QUIET = ["model.scratch.dropout=0", "train.micro_batch=2", "train.group_by_length=false"]
+
+
+@pytest.fixture
+def two(stage, free_port):
+    """`torchrun` with two processes on this CPU."""
+
+    def work(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        [_, *command] = stage.command(*words)
+        launcher = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
+            "--master_addr=127.0.0.1", f"--master_port={free_port()}",
+        ]  # fmt: skip
+        return subprocess.run(
+            [*launcher, *command], cwd=Path(command[0]).parent, env={**stage.environment, **environment},
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    return work
+
+
+def weights(run: Path) -> dict[str, Any]:
+    return load_file(run / "trained" / "model.safetensors")
+
+
+def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
+    two, stage, dataset, tiny, tmp_path: Path
+) -> None:
+    words = ["train", *tiny, *QUIET]
+    half = two(*words, "train.save_minutes=0")
+    assert half.returncode == 0, half.stderr[-3000:]
+    [run] = stage.runs()
+    assert half.stdout.count("device: ") == 1, "only the first process speaks"
+    steps = [
+        json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines() if '"loss"' in line
+    ]
+    assert steps == list(range(1, 9)), "each step is logged once"
+    together = weights(run)
+
+    # Back to the checkpoint of step 4, as after a power cut.
+    import shutil
+
+    shutil.rmtree(run / "checkpoints" / "checkpoint-8")
+    (run / "steps" / "train.json").unlink()
+    again = two(*words)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "going on from step 4" in again.stdout
+    resumed = weights(run)
+    assert all(abs(together[name] - resumed[name]).max() < 1e-6 for name in together)
+
+    alone = stage(*words, ARTIFACTS_DIR=str(tmp_path / "alone"))
+    assert alone.returncode == 0, alone.stderr
+    [single] = [path.parent for path in (tmp_path / "alone" / "runs").glob("*/run.json")]
+    expected = weights(single)
+    assert all(abs(together[name] - expected[name]).max() < 1e-4 for name in expected)
+
+
+def test_an_error_of_the_first_process_ends_them_all(two, dataset, tiny) -> None:
+    done = two("train", *tiny, DATASET_REPO="demo/absent")
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "no such repository" in lines[0]

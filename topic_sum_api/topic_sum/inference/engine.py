@@ -144,8 +144,8 @@ class Summarizer:
         if count == 1:
             return [text for text in self._translate([source]) if text]
         # The beam's own hypotheses often differ in a word. So every likely first piece is tried, each
-        # finished by the beam: other sentences, and the same ones every time. CTranslate2's return_alternatives does
-        # it in one call, but with min_alternative_expansion_prob it ends the process when none is likely.
+        # finished by the beam: other sentences, and the same ones every time. CTranslate2's own
+        # return_alternatives ends the process when no piece reaches min_alternative_expansion_prob.
         beam = self._translate([source], num_hypotheses=self._generation.get("beam_size", 2))
         openings = self._openings(source, 2 * count)
         others = (

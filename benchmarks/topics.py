@@ -1,0 +1,273 @@
+"""How good, honest, fast and small is the topic classifier, next to what a tutorial would build?
+
+    python benchmarks/topics.py [--parts quality,speed,large] [--rows 60000] [--json FILE]
+
+quality   two real sets (../shared/data: Telegram posts with 12 topics, headlines of 2024 with 16), each cut
+          by time 80/10/10: macro-F1, expected calibration error and threshold of the exported model, and the
+          same rows through TfidfVectorizer() and LogisticRegression() as they come
+speed     one text at a time through the API's class, real articles; the words that explain an answer; texts
+          of 10,000 characters. Processor time
+large     60,000 articles made of the halves of real ones, in a process of its own: time and peak memory of
+          train_topics with every candidate. Quality means nothing here: the labels are drawn
+
+Machines differ and may be busy: read the ratios, and processor time before time on the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+sys.path[:0] = [str(ROOT / "t5_training"), str(ROOT / "topic_sum_api")]
+
+from t5sum.topic import TopicConfig, load_map, topic_source, train_topics  # noqa: E402
+
+BARS = {
+    "macro-F1 over the tutorial": 2.0, "ECE": 0.03, "median ms": 5.0, "MB": 30.0, "seconds": 180,
+    "peak MB": 3000,
+}  # fmt: skip
+Row = dict[str, str]
+
+
+def load_telegram() -> list[Row]:
+    with gzip.open(SHARED / "telegram_posts_ru_topics.jsonl.gz", "rt", encoding="utf-8") as lines:
+        posts = sorted((json.loads(line) for line in lines), key=lambda post: post["date"])
+    return [{"text": post["text"], "title": "", "rubric": post["topic"]} for post in posts]
+
+
+def load_headlines() -> list[Row]:
+    with gzip.open(SHARED / "lenta_titles_topics_2024.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        lines = sorted(csv.DictReader(file), key=lambda line: line["dates"])
+    return [{"text": line["titles"], "title": "", "rubric": line["topics"]} for line in lines]
+
+
+def load_articles() -> list[Row]:
+    with gzip.open(SHARED / "tg2019_ru_fulltext.jsonl.gz", "rt", encoding="utf-8") as lines:
+        articles = [json.loads(line) for line in lines]
+    return [{"text": each["text"], "title": each["title"] or ""} for each in articles if each["text"]]
+
+
+def split_by_time(rows: list[Row]) -> dict[str, list[Row]]:
+    first, second = len(rows) * 8 // 10, len(rows) * 9 // 10
+    return {"train": rows[:first], "validation": rows[first:second], "test": rows[second:]}
+
+
+def tutorial_macro_f1(splits: dict[str, list[Row]], topics: list[str]) -> float:
+    """The first pipeline of any tutorial, on the rows and topics that the exported model was judged on."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+    from sklearn.pipeline import make_pipeline
+
+    named = load_map()
+    parts = {}
+    for split in ("train", "test"):
+        pairs = [(row["text"], named.topic(row["rubric"])) for row in splits[split]]
+        parts[split] = [(text, topic) for text, topic in pairs if topic in topics]
+    texts, labels = zip(*parts["train"], strict=True)
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, labels)
+    texts, labels = zip(*parts["test"], strict=True)
+    return 100 * float(f1_score(labels, pipeline.predict(texts), average="macro", zero_division=0))
+
+
+def quality(folder: Path, settings: TopicConfig) -> dict[str, Any]:
+    results = {}
+    for name, load in (("telegram posts", load_telegram), ("headlines", load_headlines)):
+        splits = split_by_time(load())
+        processor = time.process_time()
+        report = train_topics(splits, settings, folder / name, say=lambda text: None)["report"]
+        processor = time.process_time() - processor
+        topics = [each["topic"] for each in report["topics"]]
+        tutorial = tutorial_macro_f1(splits, topics)
+        exported = next(each for each in report["candidates"] if each["name"] == report["chosen"])
+        best = max(each["test"]["macro_f1"] for each in report["candidates"])
+        results[name] = {
+            "topics": len(topics), "rows": report["rows"], "exported": report["chosen"],
+            "settings": exported["settings"], "candidates": {
+                each["name"]: {**each["test"], "latency_ms": each["latency_ms"], "size_mb": each["size_mb"]}
+                for each in report["candidates"]
+            },
+            "macro_f1": exported["test"]["macro_f1"], "best_candidate": best, "tutorial": round(tutorial, 2),
+            "over_tutorial": round(exported["test"]["macro_f1"] - tutorial, 2),
+            "ece": report["calibration"]["ece"], "threshold": report["threshold"],
+            "ablation": report["ablation"], "size_mb": exported["size_mb"],
+            "processor_seconds": round(processor, 1),
+        }  # fmt: skip
+    return results
+
+
+def drawn(articles: list[Row], rows: int, topics: list[str], seed: int) -> list[Row]:
+    """Rows made of the first half of one article and the second half of another; topics are drawn."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(rows):
+        one, other = chance.choice(articles), chance.choice(articles)["text"].split(". ")
+        first = one["text"].split(". ")
+        text = ". ".join([*first[: len(first) // 2], *other[len(other) // 2 :]])
+        made.append({"text": text, "title": one["title"], "rubric": chance.choice(topics)})
+    return made
+
+
+def large(rows: int, settings: TopicConfig) -> dict[str, Any]:
+    """train_topics on `rows` articles in this process; call it in a fresh one for its memory."""
+    articles, topics = load_articles(), list(load_map().names)
+    splits = {
+        "train": drawn(articles, rows * 9 // 10, topics, 1),
+        "validation": drawn(articles, rows // 20, topics, 2),
+        "test": drawn(articles, rows // 20, topics, 3),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        clock, processor = time.monotonic(), time.process_time()
+        report = train_topics(splits, settings, Path(folder), say=lambda text: None)["report"]
+    return {
+        "rows": sum(report["rows"].values()), "topics": len(report["topics"]),
+        "seconds": round(time.monotonic() - clock, 1),
+        "processor_seconds": round(time.process_time() - processor, 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "candidates": {each["name"]: each["train_seconds"] for each in report["candidates"]},
+    }  # fmt: skip
+
+
+def milliseconds(what: Any, arguments: list[Any]) -> dict[str, float]:
+    """Processor milliseconds of what(argument): median and 95th percentile."""
+    times = []
+    for argument in arguments:
+        began = time.thread_time()
+        what(argument)
+        times.append(1000 * (time.thread_time() - began))
+    return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
+
+
+def speed(folder: Path, settings: TopicConfig) -> dict[str, Any]:
+    from topic_sum.inference.topics import TopicClassifier
+
+    articles, topics = load_articles(), list(load_map().names)
+    rows = drawn(articles, 2_400, topics, 4)
+    found = train_topics(
+        {"train": rows[:2000], "validation": rows[2000:2200], "test": rows[2200:]},
+        replace(settings, forest_rows=0), folder, say=lambda text: None,
+    )  # fmt: skip
+    began = time.process_time()
+    served = TopicClassifier(folder, found["tasks"])
+    load_ms = round(1000 * (time.process_time() - began))
+    chosen = articles[:300]
+    long = [(" ".join(each["text"] for each in articles[i : i + 20]))[:10_000] for i in range(20)]
+    return {
+        "load_ms": load_ms,
+        "detect_ms": milliseconds(lambda row: served.detect(row["text"], row["title"]), chosen),
+        "source_ms": milliseconds(lambda row: served.source(row["text"], row["title"]), chosen),
+        "detect_10000_characters_ms": milliseconds(served.detect, long),
+        "explain_ms": milliseconds(
+            lambda row: served.detect(row["text"], row["title"], explain=True), chosen[:40]
+        ),
+        "explain_10000_characters_ms": milliseconds(lambda text: served.detect(text, explain=True), long),
+        "median_characters": int(np.median([len(each["text"]) for each in chosen])),
+        "source_characters": int(
+            np.median([len(topic_source(each["text"], each["title"], settings, ())) for each in chosen])
+        ),
+    }  # fmt: skip
+
+
+def show(results: dict[str, Any]) -> list[str]:
+    """The table, and the bars that were missed."""
+    missed = []
+
+    def line(what: str, value: float, bar: str, good: bool) -> None:
+        print(f"  {what:44s} {value:8.3g}   {'ok' if good else 'MISSED'} ({bar})")
+        if not good:
+            missed.append(what)
+
+    for name, each in results.get("quality", {}).items():
+        print(f"\n{name}: {each['topics']} topics, rows {each['rows']}, exported {each['exported']}")
+        print(f"  {'macro-F1 exported':44s} {each['macro_f1']:8.2f}")
+        print(f"  {'macro-F1 tutorial pipeline':44s} {each['tutorial']:8.2f}")
+        for candidate, figures in each["candidates"].items():
+            print(f"  {'  candidate ' + candidate:44s} {figures['macro_f1']:8.2f}")
+        wanted = BARS["macro-F1 over the tutorial"]
+        line("points over the tutorial", each["over_tutorial"], f"at least {wanted}",
+             each["over_tutorial"] >= wanted)  # fmt: skip
+        line("points under the best candidate", each["best_candidate"] - each["macro_f1"], "at most 0.5",
+             each["best_candidate"] - each["macro_f1"] <= 0.5)  # fmt: skip
+        line("expected calibration error", each["ece"], f"under {BARS['ECE']}", each["ece"] < BARS["ECE"])
+        line("MB exported", each["size_mb"], f"under {BARS['MB']:g}", each["size_mb"] < BARS["MB"])
+        at = each["threshold"]
+        print(
+            f"  threshold {at['value']}: precision {at['test_precision']}, "
+            f"answers {at['test_coverage']} of the test rows"
+        )
+        print(f"  masked {each['ablation']['masked_macro_f1']}, not {each['ablation']['unmasked_macro_f1']}")
+    if "speed" in results:
+        each = results["speed"]
+        print(f"\none article ({each['median_characters']} characters, {each['source_characters']} read)")
+        line("ms of detection, median", each["detect_ms"]["median"], f"under {BARS['median ms']:g}",
+             each["detect_ms"]["median"] < BARS["median ms"])  # fmt: skip
+        for what in ("source_ms", "detect_10000_characters_ms", "explain_ms", "explain_10000_characters_ms"):
+            print(f"  {what.replace('_', ' '):44s} {each[what]['median']:8.1f}   p95 {each[what]['p95']}")
+        print(f"  {'ms to load':44s} {each['load_ms']:8d}")
+    if "large" in results:
+        each = results["large"]
+        print(f"\n{each['rows']} articles, {each['topics']} topics, every candidate: {each['candidates']}")
+        line("seconds on the clock", each["seconds"], f"under {BARS['seconds']}",
+             each["seconds"] < BARS["seconds"])  # fmt: skip
+        print(f"  {'seconds of processor':44s} {each['processor_seconds']:8.1f}")
+        line("peak MB", each["peak_mb"], f"under {BARS['peak MB']}", each["peak_mb"] < BARS["peak MB"])
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parts", default="quality,speed,large", help="comma-separated")
+    parser.add_argument("--rows", type=int, default=60_000, help="articles in the part `large`")
+    parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--only-large", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    settings = TopicConfig()
+    if not SHARED.is_dir():
+        print(f"error: {SHARED} is absent; the benchmark needs its real texts", file=sys.stderr)
+        return 5
+    if args.only_large:
+        print(json.dumps(large(args.rows, settings)))
+        return 0
+    parts = args.parts.split(",")
+    if unknown := set(parts) - {"quality", "speed", "large"}:
+        print(f"error: no such part: {', '.join(sorted(unknown))}; see --help", file=sys.stderr)
+        return 2
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if "quality" in parts:
+            results["quality"] = quality(Path(folder), settings)
+        if "speed" in parts:
+            results["speed"] = speed(Path(folder) / "speed", settings)
+    if "large" in parts:
+        # A process of its own: its peak memory is the training's alone.
+        done = subprocess.run(
+            [sys.executable, __file__, "--only-large", "--rows", str(args.rows)],
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        results["large"] = json.loads(done.stdout)
+    missed = show(results)
+    if args.json:
+        args.json.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+    print(f"\n{'missed: ' + ', '.join(missed) if missed else 'every bar is reached'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

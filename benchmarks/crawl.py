@@ -1,12 +1,21 @@
 """How fast and how large is the crawl? Against a bare Scrapy spider on the same pages, in the same run.
 
-    python benchmarks/crawl.py [--articles 2000] [--rounds 3] [--grow 5000,20000]
+    python benchmarks/crawl.py [--articles 2000] [--rounds 3] [--peers] [--grow 5000,20000] [--json FILE]
 
 Both crawlers fetch the same pages of the stand-in site on loopback, with politeness off, in turns. The bare
 one is given the addresses, downloads each page and extracts its title; ours finds the pages, parses every
 field and commits each article to disk. Printed: pages per second of both and their ratio (median of the
-rounds), the same for processor time, then with --grow our peak memory at growing sizes and the rerun over
-known articles with 100 new ones.
+rounds), the same for processor time.
+
+--peers  parsing alone, one process, pages in memory: ours; fundus with the one parser it has for a Russian
+         newspaper, and with selectors for the layouts since 2015 added in its own way (it has no Gazeta.ru,
+         so Kommersant's parser finds little here: read its speed); and newspaper4k, which reads any site.
+         Pages per second and, by field, on how many pages a value was found and on how many it is right.
+         Each peer is installed into an environment of its own below artifacts/ (from the package index,
+         once).
+--grow   our peak memory at growing sizes, memory by quarters of each crawl, and the rerun over known articles
+         with 100 new ones.
+
 The site runs on the same machine and takes its share of the processors: read the ratio, not the speeds.
 """
 
@@ -15,16 +24,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# fundus 0.5.7 imports a name that curl_cffi 0.14 and later lack, and does not say so in its requirements.
+PEERS = {"fundus": ["fundus==0.5.7", "curl_cffi==0.13.0"], "newspaper4k": ["newspaper4k==0.9.6"]}
+FIELDS = ("title", "text", "date", "summary", "rubric")
+NEW = 100  # articles of the rerun
+
 BARE = """
 import sys
 import scrapy
@@ -40,6 +57,87 @@ class Bare(scrapy.Spider):
                 yield scrapy.Request(url.strip(), dont_filter=True)
     def parse(self, response):
         yield {"title": response.css("title::text").get()}
+"""
+
+FUNDUS = """
+def read(page):
+    found = parser.parse(page["html"], error_handling="suppress")
+    body = found["body"]
+    return {"title": found["title"], "text": str(body) if body else "",
+            "date": str(found["publishing_date"] or ""),
+            "summary": " ".join(map(str, body.summary)) if body else ""}
+"""
+# Each reads pages.jsonl (url, charset, html) and writes found.jsonl, and prints the seconds of processor
+# time that parsing took. Peers are given decoded text, which saves them a step that ours takes itself.
+READERS = {
+    "this": """
+from gazeta.pages import parse_article
+def read(page):
+    kind = "text/html; charset=" + page["charset"]
+    article = parse_article(page["html"].encode(page["charset"]), page["url"], kind)
+    return {name: getattr(article, name) for name in ("title", "text", "date", "summary", "rubric")}
+""",
+    "fundus, Kommersant": FUNDUS
+    + """
+from fundus.publishers.ru.kommersant import KommersantParser
+parser = KommersantParser()()
+""",
+    "fundus, selectors added": FUNDUS
+    + """
+from lxml.etree import XPath
+from fundus.parser import ArticleBody, BaseParser, ParserProxy, attribute
+from fundus.parser.utility import (
+    extract_article_body_with_selector, generic_date_parsing, generic_nodes_to_text)
+class GazetaParser(ParserProxy):
+    class V1(BaseParser):
+        _paragraphs = XPath("//*[@itemprop='articleBody']//p")
+        _lead = XPath("//*[@itemprop='description' or contains(@class, 'b_article-intro')"
+                      " or contains(concat(' ', @class, ' '), ' intro ')]")
+        _title = XPath("//*[@itemprop='headline' or contains(@class, 'headline')]")
+        _date = XPath("//time[@itemprop='datePublished']/@datetime")
+        @attribute
+        def body(self) -> ArticleBody:
+            return extract_article_body_with_selector(
+                self.precomputed.doc, paragraph_selector=self._paragraphs, summary_selector=self._lead)
+        @attribute
+        def title(self) -> str:
+            return generic_nodes_to_text(self._title(self.precomputed.doc))[0]
+        @attribute
+        def publishing_date(self) -> str:
+            return generic_date_parsing(self._date(self.precomputed.doc)[0])
+        @attribute
+        def topics(self) -> list:
+            return []
+parser = GazetaParser()()
+""",
+    "newspaper4k": """
+from newspaper import Article
+def read(page):
+    article = Article(page["url"], language="ru", fetch_images=False)
+    article.download(input_html=page["html"])
+    article.parse()
+    return {"title": article.title, "text": article.text, "date": str(article.publish_date or ""),
+            "summary": article.meta_description}
+""",
+}
+READER = """
+import json, sys, time
+{imports}
+pages = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+for page in pages[:20]:
+    read(page)
+started = time.process_time()
+found = []
+for page in pages:
+    try:
+        found.append(read(page))
+    except Exception as error:
+        found.append({{"error": repr(error)}})
+took = time.process_time() - started
+with open(sys.argv[2], "w", encoding="utf-8") as out:
+    for row in found:
+        out.write(json.dumps(row, ensure_ascii=False) + "\\n")
+print(took)
 """
 
 
@@ -64,25 +162,51 @@ class Site:
         self.process.wait()
 
 
-def timed(command: list[str], cwd: Path, **environment: str) -> tuple[float, float, float]:
-    """(wall seconds, CPU seconds, peak memory in MB) of a command that must end well."""
+class Watch(threading.Thread):
+    """Notes a process's memory while it runs (where /proc tells it)."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.path = Path(f"/proc/{pid}/statm")
+        self.seen: list[float] = []
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                pages = int(self.path.read_text().split()[1])
+            except (OSError, IndexError):
+                return
+            self.seen.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+            time.sleep(0.5)
+
+    def quarters(self) -> list[int]:
+        """MB at the end of each quarter of the run, [] for a run too short to tell."""
+        seen = [size for size in self.seen if size]
+        return [round(seen[len(seen) * turn // 4 - 1]) for turn in range(1, 5)] if len(seen) > 8 else []
+
+
+def timed(command: list[str], cwd: Path, **environment: str) -> tuple[float, float, float, list[int]]:
+    """(wall seconds, CPU seconds, peak MB, MB by quarters) of a command that must end well."""
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+    watch = Watch(process.pid)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"error: {' '.join(command)} ended with {process.returncode}")
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    wall = time.monotonic() - started
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, watch.quarters()
 
 
-def bare(site: Site, work: Path) -> tuple[float, float, float]:
+def bare(site: Site, work: Path) -> tuple[float, float, float, list[int]]:
     spider, urls = work / "bare.py", work / "urls.txt"
     spider.write_text(BARE)
     urls.write_text("\n".join(site.url + story["path"] for story in site.told("articles.json")))
     return timed([sys.executable, "-m", "scrapy", "runspider", str(spider), "-a", f"urls={urls}"], work)
 
 
-def ours(site: Site, folder: Path) -> tuple[float, float, float]:
+def ours(site: Site, folder: Path) -> tuple[float, float, float, list[int]]:
     return timed(
         [sys.executable, "-m", "scrapy", "crawl", "gazeta"],
         ROOT / "dataset_parser",
@@ -92,38 +216,144 @@ def ours(site: Site, folder: Path) -> tuple[float, float, float]:
     )
 
 
-def speed(articles: int, rounds: int, work: Path) -> None:
-    results: dict[str, list[tuple[float, float, float]]] = {"bare": [], "ours": []}
+def speed(articles: int, rounds: int, work: Path) -> dict:
+    results: dict[str, list[tuple]] = {"bare": [], "ours": []}
     with Site("--articles", str(articles)) as site:
         for turn in range(rounds):
             for name in ("bare", "ours") if turn % 2 else ("ours", "bare"):
                 shutil.rmtree(work / "speed", ignore_errors=True)
                 results[name].append(bare(site, work) if name == "bare" else ours(site, work / "speed"))
+    told: dict = {"articles": articles, "rounds": rounds}
     for name, runs in results.items():
         wall, cpu, memory = (statistics.median(run[at] for run in runs) for at in range(3))
-        a_page = cpu / articles * 1000
-        print(f"{name}: {articles / wall:.0f} pages/s, {a_page:.2f} ms of CPU a page, {memory:.0f} MB")
-    for at, what in enumerate(("its pages per second", "its pages per CPU second")):
+        told[name] = {
+            "pages_per_s": articles / wall,
+            "cpu_ms_a_page": cpu / articles * 1000,
+            "peak_mb": memory,
+        }
+        print("{}: {pages_per_s:.0f} pages/s, {cpu_ms_a_page:.2f} ms of CPU a page, {peak_mb:.0f} MB".format(
+            name, **told[name]))  # fmt: skip
+    for at, what in enumerate(("pages per second", "pages per CPU second")):
         ratios = sorted(b[at] / o[at] for b, o in zip(results["bare"], results["ours"], strict=True))
-        print(f"ours / bare: {statistics.median(ratios):.2f} of {what} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        told[f"ratio of {what}"] = ratios
+        print(
+            f"ours / bare: {statistics.median(ratios):.2f} of its {what}"
+            f" ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
+    return told
 
 
-def grow(sizes: list[int], work: Path) -> None:
+# Peers that parse
+
+
+def environment_of(peer: str) -> Path:
+    """The Python of an environment that has this peer; made when it is not there."""
+    folder = ROOT / "artifacts" / "peers" / PEERS[peer][0].replace("==", "-")
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (folder / "complete").exists():
+        print(f"installing {PEERS[peer][0]} into {folder}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]], check=True,
+                       stderr=subprocess.DEVNULL)  # fmt: skip
+        (folder / "complete").touch()
+    return python
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"\w+", text.lower()))
+
+
+def right(name: str, found: str, story: dict[str, str]) -> bool:
+    """The same words; for a text 95% of them (F1), with the lead or without; for a date the same day."""
+    if name == "date":
+        return found[:10] == story["date"][:10]
+    one = words(found)
+    if name != "text":
+        return one == words(story[name])
+    return any(
+        2 * (one & other).total() >= 0.95 * (one.total() + other.total())
+        for other in (words(story["text"]), words(f"{story['summary']} {story['text']}"))
+    )
+
+
+def parsers(articles: int, work: Path) -> dict:
+    pages, stories = [], []
+    with Site("--articles", str(articles)) as site:
+        stories = site.told("articles.json")
+        for story in stories:
+            with urllib.request.urlopen(site.url + story["path"], timeout=60) as answer:  # noqa: S310
+                charset = answer.headers.get_content_charset() or "utf-8"
+                html = answer.read().decode(charset)
+            pages.append({"url": site.url + story["path"], "charset": charset, "html": html})
+    (work / "pages.jsonl").write_text("".join(json.dumps(page, ensure_ascii=False) + "\n" for page in pages))
+    told: dict = {}
+    print(f"\n{len(pages)} pages, parsing alone; found and right, by field")
+    for name, imports in READERS.items():
+        python = Path(sys.executable) if name == "this" else environment_of(name.partition(",")[0])
+        program = work / "reader.py"
+        program.write_text(READER.format(imports=imports))
+        done = subprocess.run(
+            [str(python), str(program), str(work / "pages.jsonl"), str(work / "found.jsonl")],
+            cwd=ROOT / "dataset_parser",
+            env=os.environ | ({"PYTHONPATH": str(ROOT / "dataset_parser")} if name == "this" else {}),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"error: {name} ended with {done.returncode}: {done.stderr[-2000:]}")
+        rows = [json.loads(line) for line in (work / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+        fields = {
+            field: {
+                "found": sum(bool(row.get(field)) for row in rows) / len(rows),
+                "right": sum(right(field, row.get(field) or "", story)
+                             for row, story in zip(rows, stories, strict=True)) / len(rows),
+            }
+            for field in FIELDS
+        }  # fmt: skip
+        speed = len(pages) / float(done.stdout)
+        told[name] = {
+            "pages_per_cpu_s": speed,
+            "fields": fields,
+            "errors": sum("error" in row for row in rows),
+        }
+        ratio = (
+            "" if name == "this" else f" (this: {told['this']['pages_per_cpu_s'] / speed:.1f} times as many)"
+        )
+        print(f"{name}: {speed:.0f} pages per CPU second{ratio}")
+        print(
+            "   " + ", ".join(f"{field} {of['found']:.0%}/{of['right']:.0%}" for field, of in fields.items())
+        )
+    return told
+
+
+# Growth
+
+
+def grow(sizes: list[int], work: Path) -> list[dict]:
+    told = []
     for size in sizes:
         folder = work / f"grow-{size}"
         with Site("--articles", str(size)) as site:
             port = site.url.rpartition(":")[2]
-            wall, _, memory = ours(site, folder)
-            print(f"{size} articles: {size / wall:.0f} pages/s, peak {memory:.0f} MB", flush=True)
-        with Site("--articles", str(size), "--new", "100", "--port", port) as site:
-            wall, _, memory = ours(site, folder)
+            wall, _, memory, quarters = ours(site, folder)
+            first = {"seconds": wall, "peak_mb": memory, "mb_by_quarters": quarters}
+            print(
+                f"{size} articles: {size / wall:.0f} pages/s, peak {memory:.0f} MB, by quarters {quarters}",
+                flush=True,
+            )
+        with Site("--articles", str(size), "--new", str(NEW), "--port", port) as site:
+            wall, _, memory, _ = ours(site, folder)
             asked = site.told("stats.json")["paths"]
             pages = sum(count for path, count in asked.items() if path.endswith(".shtml"))
+            other = sum(asked.values()) - pages
             print(
-                f"{size} known and 100 new: {pages} articles and {sum(asked.values()) - pages} other pages"
+                f"{size} known and {NEW} new: {pages} articles and {other} other pages"
                 f" asked for in {wall:.1f} s, peak {memory:.0f} MB",
                 flush=True,
             )
+        rerun = {"articles_asked": pages, "other_pages_asked": other, "seconds": wall, "peak_mb": memory}
+        store = (folder / "crawl" / "crawl.sqlite3").stat().st_size / 1e6
+        told.append({"articles": size, "first": first, "rerun": rerun, "store_mb": store})
+    return told
 
 
 def main() -> None:
@@ -132,12 +362,20 @@ def main() -> None:
     )
     parser.add_argument("--articles", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", action="store_true", help="compare parsers, too")
     parser.add_argument("--grow", default="", help="sizes, such as 5000,60000")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
     chosen = parser.parse_args()
+    told: dict = {"load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
     with tempfile.TemporaryDirectory() as work:
         if chosen.rounds:
-            speed(chosen.articles, chosen.rounds, Path(work))
-        grow([int(size) for size in chosen.grow.split(",") if size], Path(work))
+            told["speed"] = speed(chosen.articles, chosen.rounds, Path(work))
+        if chosen.peers:
+            told["parsers"] = parsers(chosen.articles, Path(work))
+        if chosen.grow:
+            told["grow"] = grow([int(size) for size in chosen.grow.split(",")], Path(work))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How fast and how large is the way from the store to a committed revision, and how well are copies found?
 
     python benchmarks/dataset.py [--rows 60000] [--parts publish,peers,copies,headlines] [--keep FOLDER]
+                                 [--json FILE]
 
 publish    rows of made-up news (full length, 3% edited copies) from the store through cleaning, duplicates,
            splits, tests, card and parquet to one commit on the stand-in Hub, in a process of its own: time,
@@ -213,7 +214,7 @@ def run_measured(folder: Path, hub: dict[str, str]) -> dict:
     return json.loads(lines[-1])
 
 
-def part_publish(rows: int, keep: Path | None) -> None:
+def part_publish(rows: int, keep: Path | None) -> dict:
     folder = keep or Path(tempfile.mkdtemp(prefix="bench-dataset-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -226,20 +227,23 @@ def part_publish(rows: int, keep: Path | None) -> None:
             size = (folder / "crawl" / "crawl.sqlite3").stat().st_size / 1e6
             took = time.perf_counter() - started
             print(f"\n== publish: {rows:,} rows, store of {size:,.0f} MB (made in {took:.0f} s)")
-            show("from the store to the first commit", run_measured(folder, hub), rows)
-            show("again, nothing new", run_measured(folder, hub), rows)
+            told = {"rows": rows, "store_mb": size, "load_before": os.getloadavg()[0]}
+            told["first"] = show("from the store to the first commit", run_measured(folder, hub), rows)
+            told["again"] = show("again, nothing new", run_measured(folder, hub), rows)
             added = News(2).rows(night)
             fill(
                 folder / "crawl" / "crawl.sqlite3",
                 ((url + "?night", *rest[:3], "2025-11-30 10:00:00", rest[4]) for url, *rest in added),
             )
-            show(f"a night's news, {night:,} rows more", run_measured(folder, hub), rows + night)
+            more = f"a night's news, {night:,} rows more"
+            told["night"] = show(more, run_measured(folder, hub), rows + night)
+            return told
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def show(what: str, result: dict, rows: int) -> None:
+def show(what: str, result: dict, rows: int) -> dict:
     spent = result["spent"]
     total, clock = spent.pop("all"), spent.pop("clock")
     print(
@@ -248,13 +252,14 @@ def show(what: str, result: dict, rows: int) -> None:
     )
     spent["the rest: reading, spooling, digests"] = total - sum(spent.values())
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        print(f"    {seconds:7.2f} s  {seconds / total:5.1%}  {name}")
+        print(f"    {seconds:7.2f} s  {seconds / total:5.1%}  {name}", flush=True)
+    return {"cpu_s": total, "clock_s": clock, "peak_mb": result["peak"], "parts_cpu_s": spent}
 
 
 # Peers
 
 
-def part_peers(rows: int) -> None:
+def part_peers(rows: int) -> dict:
     import pandas as pd
     from datasets import Dataset, disable_caching
     from datasets.utils.logging import disable_progress_bar
@@ -285,7 +290,8 @@ def part_peers(rows: int) -> None:
 
         Dataset.from_list(told).map(tidy).filter(fit)
 
-    compare("cleaning", {"this": ours, "datasets map + filter, same rules": theirs})
+    figures: dict = {"rows": count}
+    figures["cleaning"] = compare("cleaning", {"this": ours, "datasets map + filter, same rules": theirs})
 
     texts = [row["text"] for row in told]
     hashed = [words.shingles(text) for text in texts]
@@ -294,7 +300,8 @@ def part_peers(rows: int) -> None:
     def sketch_them() -> None:
         MinHash.bulk(hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value)
 
-    compare("MinHash signatures", {"this": lambda: near.signatures(hashed), "datasketch": sketch_them})
+    ways = {"this": lambda: near.signatures(hashed), "datasketch": sketch_them}
+    figures["signatures"] = compare("MinHash signatures", ways)
 
     minhashes = MinHash.bulk(
         hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value
@@ -315,7 +322,7 @@ def part_peers(rows: int) -> None:
             if at < other
         }
 
-    compare("LSH: all candidate pairs", {"this": sorted_bands, "datasketch": tables})
+    figures["index"] = compare("LSH: all candidate pairs", {"this": sorted_bands, "datasketch": tables})
     print(f"    pairs: this {len(pairs['this'])} (after the estimate), datasketch {len(pairs['datasketch'])}")
 
     sample = list(range(1000))
@@ -336,13 +343,15 @@ def part_peers(rows: int) -> None:
             for other in sets[at + 1 :]
         )
 
-    compare(
+    figures["duplicates"] = compare(
         "duplicates among 1,000 texts", {"this": by_index, "pandas drop_duplicates + all pairs": by_all_pairs}
     )
     print(f"    pairs found: this {found['this']}, all pairs {found['naive']}")
+    figures["pairs"] = {"candidates": {name: len(some) for name, some in pairs.items()}, "duplicates": found}
+    return figures
 
 
-def compare(what: str, ways: dict[str, Callable[[], None]]) -> None:
+def compare(what: str, ways: dict[str, Callable[[], None]]) -> dict[str, float]:
     seconds = {}
     for name, way in ways.items():
         started = time.process_time()
@@ -351,6 +360,7 @@ def compare(what: str, ways: dict[str, Callable[[], None]]) -> None:
     first = next(iter(seconds.values()))
     told = ", ".join(f"{name} {took:.2f} s ({took / first:.1f}×)" for name, took in seconds.items())
     print(f"{what}: {told}")
+    return seconds
 
 
 # Copies of real articles
@@ -410,13 +420,13 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 }
 
 
-def part_copies() -> None:
+def part_copies() -> dict:
     from gazeta import near, words
 
     path = SHARED / "tg2019_ru_fulltext.jsonl.gz"
     if not path.is_file():
         print(f"\n== copies: skipped, {path.name} is absent")
-        return
+        return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:
         texts = [text for line in file if len(text := json.loads(line)["text"]) >= 200]
 
@@ -429,6 +439,7 @@ def part_copies() -> None:
     print(f"\n== copies: {count:,} real articles")
     known = find(texts)
     print(f"pairs among the originals themselves (reprints, boilerplate): {len(known)}")
+    figures: dict = {"articles": count, "pairs_of_originals": len(known)}
     for name, edit in EDITS.items():
         rng = random.Random(5)
         changed = [(at, copy) for at, text in enumerate(texts) if (copy := edit(text, rng)) != text]
@@ -440,6 +451,7 @@ def part_copies() -> None:
             source[left] != source[right_] and tuple(sorted((source[left], source[right_]))) not in known
             for left, right_ in found
         )
+        figures[name] = {"recall": right / len(changed), "precision": right / (right + wrong)}
         print(
             f"  {name:34} {len(changed):5} copies: recall {right / len(changed):.3f},"
             f" precision {right / (right + wrong):.3f} ({right / (right + new):.3f} without pairs of the"
@@ -454,12 +466,14 @@ def part_copies() -> None:
                 merged += bool(near.same_story(near.sketch(text), near.sketch(other)))
     share = 1000 * merged / pairs
     print(f"  every number changed, nothing else: {merged} of {pairs:,} merged ({share:.2f} in 1,000)")
+    figures["only numbers changed"] = {"pairs": pairs, "merged": merged}
+    return figures
 
 
 # Real headlines
 
 
-def part_headlines() -> None:
+def part_headlines() -> dict:
     from gazeta.assemble import assemble
     from gazeta.checks import check
     from gazeta.rules import Row
@@ -467,7 +481,7 @@ def part_headlines() -> None:
     path = SHARED / "newsapi_ru_headlines_leads.jsonl.gz"
     if not path.is_file():
         print(f"\n== headlines: skipped, {path.name} is absent")
-        return
+        return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:
         found = [json.loads(line) for line in file]
     # There are no full texts: the lead stands for the text, the headline for its summary.
@@ -496,8 +510,14 @@ def part_headlines() -> None:
         print(f"  {sum(made.duplicate_kinds.values()):6,} duplicates: {dict(made.duplicate_kinds)}")
         print(f"  rubrics: {dict(Counter(made.rubrics).most_common())}")
         print(f"  dates: {made.dates[0]} to {made.dates[-1]}")
-        for verdict in check(made):
+        verdicts = check(made)
+        for verdict in verdicts:
             print(f"  {'pass' if verdict.ok else 'FAIL'} {verdict.name}: {verdict.says}")
+        return {
+            "rows": len(rows), "seconds": seconds, "kept": made.rows,
+            "dropped": dict(made.from_store.reasons), "duplicates": dict(made.duplicate_kinds),
+            "tests": {verdict.name: [verdict.ok, verdict.says] for verdict in verdicts},
+        }  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -509,20 +529,27 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--parts", default="publish,peers,copies,headlines")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
+    parser.add_argument("--json", type=Path, help="write every figure there")
     parser.add_argument("--measured", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measured:
         measured()
         return
+    figures = {}
+    ways = {
+        "publish": lambda: part_publish(options.rows, options.keep),
+        "peers": lambda: part_peers(options.rows),
+        "copies": part_copies,
+        "headlines": part_headlines,
+    }
     parts = options.parts.split(",")
-    if "publish" in parts:
-        part_publish(options.rows, options.keep)
-    if "peers" in parts:
-        part_peers(options.rows)
-    if "copies" in parts:
-        part_copies()
-    if "headlines" in parts:
-        part_headlines()
+    if unknown := set(parts) - set(ways):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    for part in ways:
+        if part in parts:
+            figures[part] = ways[part]()
+    if options.json:
+        options.json.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

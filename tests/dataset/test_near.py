@@ -126,6 +126,69 @@ def test_estimates_of_similarity_are_close_to_the_truth(invented):
     assert np.std(errors) < 0.06
 
 
+def bands_in_common(signed: np.ndarray) -> set[tuple[int, int]]:
+    """The definition of a candidate pair, by looking at all pairs."""
+    bands = signed.reshape(len(signed), near.BANDS, near.ROWS)
+    return {
+        (one, other)
+        for one, other in combinations(range(len(signed)), 2)
+        if (bands[one] == bands[other]).all(axis=1).any()
+        and (signed[one] == signed[other]).mean() >= near.LOOSE
+    }
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=25), min_size=2, max_size=12),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=100)
+def test_sorting_bands_finds_exactly_the_pairs_that_share_one(sets, salt):
+    told = [np.unique(np.array(some, np.uint32) * np.uint32(2654435761) + np.uint32(salt)) for some in sets]
+    signed = near.signatures(told)
+    assert {tuple(pair) for pair in near.candidates(signed).tolist()} == bands_in_common(signed)
+
+
+def test_the_index_misses_no_pair_that_is_similar_by_exact_jaccard(invented):
+    """Against the truth for all pairs of 400 texts, half of them edited copies of the other half."""
+    rng = random.Random(5)
+    texts = [row.text for row in invented(200)]
+    texts += [typos(text, rng, rng.random() / 8) for text in texts]
+    sets = [words.shingles(text) for text in texts]
+    found = {tuple(pair) for pair in near.candidates(near.signatures(sets)).tolist()}
+    exact = {
+        (one, other): len(np.intersect1d(sets[one], sets[other])) / len(np.union1d(sets[one], sets[other]))
+        for one, other in combinations(range(len(sets)), 2)
+    }
+    similar = {pair for pair, jaccard in exact.items() if jaccard >= near.MIN_SIMILARITY}
+    assert len(similar) > 150
+    assert len(similar - found) <= 0.04 * len(similar)  # 0.96 is promised at the threshold itself
+    assert not {pair for pair in similar - found if exact[pair] >= 0.55}
+    assert all(exact[pair] > 0.1 for pair in found)  # what is looked at in vain is few
+
+
+def test_datasketch_finds_the_same_candidates(invented):
+    """The library that was measured against (docs/decisions/0005): its index over the same signatures."""
+    datasketch = pytest.importorskip("datasketch", reason="pip install -r benchmarks/requirements.txt")
+    rng = random.Random(6)
+    texts = [row.text for row in invented(150)]
+    signed = near.signatures(
+        [words.shingles(text) for text in [*texts, *(typos(t, rng, 0.1) for t in texts)]]
+    )
+    index = datasketch.MinHashLSH(num_perm=near.PERMUTATIONS, params=(near.BANDS, near.ROWS))
+    of = {"num_perm": near.PERMUTATIONS, "scheme": "affine32"}
+    hashed = [datasketch.MinHash(hashvalues=row, **of) for row in signed]
+    for number, one in enumerate(hashed):
+        index.insert(number, one)
+    theirs = {
+        (number, other)
+        for number, one in enumerate(hashed)
+        for other in index.query(one)
+        if number < other and (signed[number] == signed[other]).mean() >= near.LOOSE
+    }
+    assert {tuple(pair) for pair in near.candidates(signed).tolist()} == theirs
+    assert len(theirs) >= 100
+
+
 WORDS = st.lists(
     st.sampled_from(("мост", "река", "город", "дождь", "судья", "мяч", "театр", "завод", "5", "17", "Рогов")),
     max_size=40,

@@ -1,19 +1,29 @@
 """How many summaries a second the API gives, next to a server as a careful user would write it.
 
-    .venv/bin/python benchmarks/serve.py [--layers 12] [--seconds 60] [--clients 1 4 16] [--output-tokens 80]
+    .venv/bin/python benchmarks/serve.py [--seconds 60] [--clients 1 4 16] [--layers 12] [--output-tokens 80]
+    .venv/bin/python benchmarks/serve.py --folder DIR --parts ours engine    # a part now, the others later
 
 Both servers run here, one after the other, on the same texts and random weights in ruT5-base's shape
 (--layers 2 for a quick look), with beams 4 and a fixed number of output tokens. The peer is Django REST
-framework around transformers under gunicorn's sync workers, its threads set as well as they can be. Needs
-the training environment (torch, transformers) beside the API's. Texts are the news of ../shared where it is
-there, else invented ones of the same lengths.
+framework around transformers under gunicorn's two sync workers, once with a thread in each and, for one
+client, once with all cores in each: the better counts. Needs the training environment (torch, transformers)
+beside the API's. Texts are the news of ../shared where it is there, else invented ones of the same lengths.
 Read the ratios, not the seconds: they hold for one machine and one moment.
+
+    ours, peer   summaries a second, p50 and p99 at each number of clients, memory
+    engine       CTranslate2 alone on the same texts, in one call, sorted by length
+    idle         what the second core can do for a lone client
+    overhead     HTTP, validation, tokens and topic around a model that answers at once
+    memory       20,000 mixed requests to that model: does the memory stay what it was?
+    overload     ten times as many requests as can be answered, for a minute
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import http.client
+import itertools
 import json
 import os
 import random
@@ -27,14 +37,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when the Hub's client is imported
 ROOT = Path(__file__).resolve().parent.parent
 REPO = "bench/rut5-shaped"
 TOKEN = "bench-token"  # noqa: S105  the stand-in Hub's own
+PARTS = ("ours", "engine", "peer", "idle", "overhead", "memory", "overload")
+JSON = {"Content-Type": "application/json"}
 
 PEER = """
 import os, sys
@@ -44,7 +58,7 @@ settings.configure(
     SECRET_KEY="x", ROOT_URLCONF="peer", ALLOWED_HOSTS=["*"], INSTALLED_APPS=["rest_framework"],
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": [], "UNAUTHENTICATED_USER": None})
 django.setup()
-torch.set_num_threads(int(os.environ["PEER_THREADS"]))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 from django.core.wsgi import get_wsgi_application
 from django.urls import path
 from rest_framework.decorators import api_view
@@ -70,36 +84,118 @@ urlpatterns = [path("summarize", summarize), path("ready", ready)]
 application = get_wsgi_application()
 """
 
+ALONE = """
+import json, sys, time
+root, folder, translators = sys.argv[1:]
+sys.path.insert(0, root)
+from pathlib import Path
+from topic_sum.inference.engine import Summarizer
+folder = Path(folder)
+engine = Summarizer(folder, json.loads((folder / "tasks.json").read_text())["summarize"], int(translators))
+texts = json.load(sys.stdin)
+sources = sorted((engine.source_tokens(text) for text in texts), key=len, reverse=True)
+run = lambda some: engine._translator.translate_batch(
+    some, max_input_length=0, max_batch_size=1, **engine._generation)
+run(sources[-2:])
+begun = time.monotonic()
+run(sources)
+print(len(texts) / (time.monotonic() - begun))
+"""
+
+IDLE = """
+import json, statistics, sys, time
+from concurrent.futures import ThreadPoolExecutor
+root, folder = sys.argv[1:]
+sys.path.insert(0, root)
+from pathlib import Path
+import ctranslate2
+from topic_sum.inference.engine import Summarizer
+from topic_sum.inference.topics import TopicClassifier
+folder = Path(folder)
+tasks = json.loads((folder / "tasks.json").read_text())
+texts = json.load(sys.stdin)
+engine = Summarizer(folder, tasks["summarize"], 2)
+topics = TopicClassifier(folder, tasks["topic"])
+pool = ThreadPoolExecutor(2)
+one = lambda calls: [call() for call in calls]
+two = lambda calls: [future.result() for future in [pool.submit(call) for call in calls]]
+
+def seconds(call, times=3):
+    call(texts[0])
+    taken = []
+    for text in texts[1:times + 1]:
+        begun = time.monotonic()
+        call(text)
+        taken.append(time.monotonic() - begun)
+    return statistics.median(taken)
+
+found = {"one core": seconds(lambda text: engine.summarize(text, "", 1, one, 16))}
+found["topic"] = seconds(topics.detect, len(texts) - 1)
+long = lambda text: " ".join(texts)[:7000] + text[:9]
+found["long text, one core"] = seconds(lambda text: engine.summarize(long(text), "", 1, one, 16), 1)
+found["long text, two cores"] = seconds(lambda text: engine.summarize(long(text), "", 1, two, 16), 1)
+found["3 variants, one core"] = seconds(lambda text: engine.summarize(text, "", 3, one, 16))
+found["3 variants, two cores"] = seconds(lambda text: engine.summarize(text, "", 3, two, 16))
+sources = {text: engine.source_tokens(text) for text in texts}
+both = ctranslate2.Translator(str(folder / "ct2"), compute_type="int8", inter_threads=1, intra_threads=2)
+found["one translation by two threads"] = seconds(
+    lambda text: both.translate_batch([sources[text]], max_input_length=0, **engine._generation))
+print(json.dumps(found))
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--folder", type=Path, help="keeps the models and the figures from part to part")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=60, help="length of each measurement")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--output-tokens", type=int, default=80)
     parser.add_argument("--input-tokens", type=int, default=600)
-    parser.add_argument("--skip-peer", action="store_true")
+    parser.add_argument("--requests", type=int, default=20_000, help="of the part memory")
     arguments = parser.parse_args()
+    if arguments.folder:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        measure_parts(arguments.folder.absolute(), arguments)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            measure_parts(Path(scratch), arguments)
+
+
+def measure_parts(folder: Path, arguments: argparse.Namespace) -> None:
     cores = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        texts = news()
-        print(
-            f"{cores} cores, {arguments.layers} + {arguments.layers} layers, {len(texts)} texts", flush=True
-        )
-        build(folder, arguments, texts)
-        figures: dict[str, dict] = {}
-        with our_server(folder, max(arguments.clients)) as (url, process, ready_after):
-            print(f"ours: ready {ready_after:.1f} s after its start from the local copy", flush=True)
-            figures["ours"] = measure("ours", url, process, texts, arguments)
-            figures["ours"]["overhead_ms"] = overhead(url, texts)
-        figures["engine"] = {"per_second": engine_alone(folder, arguments, texts, cores)}
-        if not arguments.skip_peer:
-            with peer_server(folder, arguments, cores) as (url, process):
-                figures["peer"] = measure("peer", url, process, texts, arguments)
-    report(figures, arguments)
+    texts = news()
+    print(f"{cores} cores, {arguments.layers} + {arguments.layers} layers, {len(texts)} texts", flush=True)
+    base, small = folder / "base", folder / "small"
+    # ruT5-base: 768 wide, 3072 inside, 12 heads, 32,128 pieces.
+    build(base, texts, arguments, layers=arguments.layers, width=768, length=arguments.output_tokens)
+    build(small, texts, arguments, layers=1, width=16, length=1)
+    path = folder / "figures.json"
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    for part in arguments.parts:
+        load = os.getloadavg()[0]
+        match part:
+            case "ours":
+                figures[part] = ours(base, texts, arguments)
+            case "engine":
+                figures[part] = engine_alone(base, texts, arguments, cores)
+            case "peer":
+                figures[part] = peer(base, texts, arguments, cores)
+            case "idle":
+                figures[part] = idle(base, texts)
+            case "overhead":
+                figures[part] = overhead(small, texts)
+            case "memory":
+                figures[part] = memory(small, texts, arguments.requests)
+            case "overload":
+                capacity = max(figures.get("ours", {}).get("per_second", {"": 0}).values()) or 1.0
+                figures[part] = overload(base, texts, capacity, arguments.seconds)
+        figures[part]["load_before"] = load
+        path.write_text(json.dumps(figures, indent=1))
+    report(figures)
 
 
 def news(count: int = 200) -> list[str]:
@@ -118,8 +214,13 @@ def news(count: int = 200) -> list[str]:
     return chance.sample(texts, min(count, len(texts)))
 
 
-def build(folder: Path, arguments: argparse.Namespace, texts: list[str]) -> None:
-    """The checkpoint for the peer, the model revision for us, on a stand-in Hub."""
+def build(
+    folder: Path, texts: list[str], arguments: argparse.Namespace, layers: int, width: int, length: int
+) -> None:
+    """The checkpoint for the peer and the model revision for us, with random weights."""
+    checkpoint, revision = folder / "checkpoint", folder / "revision"
+    if (revision / "tasks.json").exists():
+        return
     import ctranslate2
     import sentencepiece
     import sklearn
@@ -130,8 +231,8 @@ def build(folder: Path, arguments: argparse.Namespace, texts: list[str]) -> None
     from skops.io import dump
     from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
-    checkpoint, revision = folder / "checkpoint", folder / "revision"
-    checkpoint.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    checkpoint.mkdir(parents=True)
     (folder / "texts.txt").write_text("\n".join(" ".join(text.split()) for text in texts), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
         input=str(folder / "texts.txt"), model_prefix=str(checkpoint / "spiece"), vocab_size=8000,
@@ -139,10 +240,9 @@ def build(folder: Path, arguments: argparse.Namespace, texts: list[str]) -> None
     )  # fmt: skip
     tokenizer = T5Tokenizer.from_pretrained(checkpoint)
     torch.manual_seed(1)
-    # ruT5-base: 768 wide, 3072 inside, 12 heads, 32,128 pieces.
     config = T5Config(
-        vocab_size=32_128, d_model=768, d_kv=64, d_ff=3072, num_layers=arguments.layers, num_heads=12,
-        decoder_start_token_id=0,
+        vocab_size=32_128, d_model=width, d_kv=max(4, width // 12), d_ff=4 * width, num_layers=layers,
+        num_heads=min(12, width // 4), decoder_start_token_id=0,
     )  # fmt: skip
     model = T5ForConditionalGeneration(config)
     with torch.no_grad():  # only pieces that can be read win, as in a trained model
@@ -157,7 +257,6 @@ def build(folder: Path, arguments: argparse.Namespace, texts: list[str]) -> None
     pipeline.fit(texts, [index % 3 for index in range(len(texts))])
     (revision / "topics").mkdir()
     dump(pipeline, revision / "topics" / "topics.skops")
-    length = arguments.output_tokens
     tasks = {
         "format": 1,
         "dataset": {"repo": "bench/none", "revision": "0" * 40},
@@ -173,6 +272,9 @@ def build(folder: Path, arguments: argparse.Namespace, texts: list[str]) -> None
         },
     }  # fmt: skip
     (revision / "tasks.json").write_text(json.dumps(tasks))
+
+
+# Servers
 
 
 def free_port() -> int:
@@ -202,41 +304,43 @@ def running(command: list[str], environment: dict[str, str], cwd: Path, ready: s
 
 
 @contextmanager
-def our_server(folder: Path, clients: int) -> Iterator[tuple[str, subprocess.Popen, float]]:
+def our_server(folder: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
+    """The API as users run it, its model from the local copy; also the seconds from its start to ready."""
     hub_port, port = free_port(), free_port()
     hub = f"http://127.0.0.1:{hub_port}"
-    command = [sys.executable, "demo/hub.py", "--root", str(folder / "hub"), "--port", str(hub_port),
-               "--token", f"{TOKEN}=bench"]  # fmt: skip
-    environment = {
-        "MODEL_REPO": REPO, "HF_ENDPOINT": hub, "HF_TOKEN": TOKEN, "PORT": str(port), "LOG_LEVEL": "WARNING",
-        "ARTIFACTS_DIR": str(folder / "api"), "CACHE_SIZE": "0", "QUEUE_SIZE": str(clients),
-        "REQUEST_SECONDS": "600",
-    }  # fmt: skip
-    serve = [sys.executable, "-m", "topic_sum"]
-    api = ROOT / "topic_sum_api"
-    with running(command, {}, ROOT, f"{hub}/"):
-        from huggingface_hub import HfApi
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        command = [sys.executable, "demo/hub.py", "--root", f"{scratch}/hub", "--port", str(hub_port),
+                   "--token", f"{TOKEN}=bench"]  # fmt: skip
+        environment = {
+            "MODEL_REPO": REPO, "HF_ENDPOINT": hub, "HF_TOKEN": TOKEN, "PORT": str(port),
+            "LOG_LEVEL": "WARNING", "ARTIFACTS_DIR": f"{scratch}/api",
+        } | settings  # fmt: skip
+        serve = [sys.executable, "-m", "topic_sum"]
+        api = ROOT / "topic_sum_api"
+        with running(command, {}, ROOT, f"{hub}/"):
+            from huggingface_hub import HfApi
+            from huggingface_hub.utils import disable_progress_bars
 
-        client = HfApi(endpoint=hub, token=TOKEN)
-        client.create_repo(REPO)
-        commit = client.upload_folder(folder_path=folder / "revision", repo_id=REPO).oid
-        client.create_tag(REPO, tag="production", revision=commit)
-        url = f"http://127.0.0.1:{port}"
-        with running(serve, environment, api, f"{url}/health/ready"):
-            pass  # fetched once: the second start is the one from the local copy
-        begun = time.monotonic()
-        with running(serve, environment, api, f"{url}/health/ready") as process:
-            yield f"{url}/api/v1/summarize", process, time.monotonic() - begun
+            disable_progress_bars()
+            client = HfApi(endpoint=hub, token=TOKEN)
+            client.create_repo(REPO)
+            commit = client.upload_folder(folder_path=folder / "revision", repo_id=REPO).oid
+            client.create_tag(REPO, tag="production", revision=commit)
+            url = f"http://127.0.0.1:{port}"
+            with running(serve, environment, api, f"{url}/health/ready"):
+                pass  # fetched once: the second start is the one from the local copy
+            begun = time.monotonic()
+            with running(serve, environment, api, f"{url}/health/ready") as process:
+                yield url, process, time.monotonic() - begun
 
 
 @contextmanager
-def peer_server(folder: Path, arguments: argparse.Namespace, cores: int) -> Iterator:
+def peer_server(folder: Path, arguments: argparse.Namespace, threads: int) -> Iterator:
     (folder / "peer.py").write_text(PEER)
     port = free_port()
     environment = {
         "PEER_MODEL": str(folder / "checkpoint"), "PEER_OUTPUT": str(arguments.output_tokens),
-        "PEER_INPUT": str(arguments.input_tokens), "PEER_THREADS": str(max(1, cores // 2)),
-        "OMP_NUM_THREADS": str(max(1, cores // 2)), "HF_HUB_OFFLINE": "1",
+        "PEER_INPUT": str(arguments.input_tokens), "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
     command = [sys.executable, "-m", "gunicorn", "-w", "2", "-t", "3600", "-b", f"127.0.0.1:{port}",
                "--no-control-socket", "peer:application"]  # fmt: skip
@@ -244,82 +348,10 @@ def peer_server(folder: Path, arguments: argparse.Namespace, cores: int) -> Iter
         yield f"http://127.0.0.1:{port}/summarize", process
 
 
-def post(url: str, text: str) -> None:
-    body = json.dumps({"text": text}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+def post(url: str, body: dict) -> dict:
+    request = urllib.request.Request(url, json.dumps(body).encode(), JSON)  # noqa: S310
     with urllib.request.urlopen(request, timeout=3600) as answer:  # noqa: S310
-        json.load(answer)
-
-
-def measure(name: str, url: str, process: subprocess.Popen, texts: list[str], arguments) -> dict:
-    post(url, texts[0])
-    result: dict = {"per_second": {}, "p50": {}, "p99": {}}
-    for clients in arguments.clients:
-        times: list[float] = []
-        chance = random.Random(clients)
-        end = time.monotonic() + arguments.seconds
-
-        def client(end: float = end, chance: random.Random = chance, times: list[float] = times) -> None:
-            while time.monotonic() < end:
-                begun = time.monotonic()
-                post(url, chance.choice(texts))
-                times.append(time.monotonic() - begun)
-
-        begun = time.monotonic()
-        threads = [threading.Thread(target=client) for _ in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        took = time.monotonic() - begun
-        times.sort()
-        result["per_second"][clients] = len(times) / took
-        result["p50"][clients] = statistics.median(times)
-        result["p99"][clients] = times[int(0.99 * (len(times) - 1))]
-        print(
-            f"{name}: {clients} clients, {len(times) / took:.2f}/s, p50 {statistics.median(times):.2f} s, "
-            f"p99 {result['p99'][clients]:.2f} s, {len(times)} answers",
-            flush=True,
-        )
-    result["memory_mb"] = memory_mb(process.pid)
-    print(f"{name}: {result['memory_mb']:.0f} MB (proportional set size of all its processes)", flush=True)
-    return result
-
-
-def overhead(url: str, texts: list[str], count: int = 200) -> float:
-    """Median milliseconds of a request whose answer needs no summary: HTTP, validation, tokens of topic."""
-    times = []
-    for text in (texts * count)[:count]:
-        begun = time.monotonic()
-        post(url.replace("summarize", "topic"), text)
-        times.append(1000 * (time.monotonic() - begun))
-    print(f"ours: {statistics.median(times):.1f} ms a topic request at the median", flush=True)
-    return statistics.median(times)
-
-
-def engine_alone(folder: Path, arguments: argparse.Namespace, texts: list[str], cores: int) -> float:
-    """CTranslate2 without a server: the texts in one call, sorted by length."""
-    script = f"""
-import json, sys, time
-sys.path.insert(0, {str(ROOT / "topic_sum_api")!r})
-from pathlib import Path
-from topic_sum.inference.engine import Summarizer
-folder = Path({str(folder / "revision")!r})
-engine = Summarizer(folder, json.loads((folder / "tasks.json").read_text())["summarize"], {cores})
-texts = json.loads(sys.stdin.read())
-sources = [engine.source_tokens(text) for text in texts]
-begun = time.monotonic()
-engine._translator.translate_batch(sources, max_input_length=0, max_batch_size=1, **engine._generation)
-print(len(texts) / (time.monotonic() - begun))
-"""
-    count = max(8, min(len(texts), int(arguments.seconds)))
-    ended = subprocess.run(
-        [sys.executable, "-c", script], input=json.dumps(texts[:count]), capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}, check=True,
-    )  # fmt: skip
-    rate = float(ended.stdout)
-    print(f"CTranslate2 alone: {rate:.2f}/s over {count} texts in one call", flush=True)
-    return rate
+        return json.load(answer)
 
 
 def memory_mb(pid: int) -> float:
@@ -332,16 +364,242 @@ def memory_mb(pid: int) -> float:
     return total
 
 
-def report(figures: dict[str, dict], arguments: argparse.Namespace) -> None:
-    ours, peer = figures["ours"], figures.get("peer")
-    best = max(ours["per_second"].values())
-    print(f"\nours / CTranslate2 alone: {best / figures['engine']['per_second']:.2f}")
-    for clients in arguments.clients:
+# Parts
+
+
+def ours(folder: Path, texts: list[str], arguments: argparse.Namespace) -> dict:
+    settings = {"CACHE_SIZE": "0", "QUEUE_SIZE": str(max(arguments.clients)), "REQUEST_SECONDS": "600"}
+    with our_server(folder, **settings) as (url, process, ready):
+        print(f"ours: ready {ready:.1f} s after its start from the local copy", flush=True)
+        found = by_clients("ours", f"{url}/api/v1/summarize", process, texts, arguments.clients, arguments)
+    return found | {"ready_seconds": ready}
+
+
+def peer(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: int) -> dict:
+    with peer_server(folder, arguments, max(1, cores // 2)) as (url, process):
+        found = by_clients("peer", url, process, texts, arguments.clients, arguments)
+    if 1 in arguments.clients:
+        with peer_server(folder, arguments, cores) as (url, process):
+            lone = by_clients("peer, all cores a worker", url, process, texts, [1], arguments)
+        if lone["per_second"]["1"] > found["per_second"]["1"]:
+            for figure in ("per_second", "p50", "p99"):
+                found[figure]["1"] = lone[figure]["1"]
+    return found
+
+
+def by_clients(
+    name: str,
+    url: str,
+    process: subprocess.Popen,
+    texts: list[str],
+    clients: list[int],
+    arguments: argparse.Namespace,
+) -> dict:
+    warm = [threading.Thread(target=post, args=(url, {"text": texts[0]})) for _ in range(2)]
+    for thread in warm:
+        thread.start()
+    for thread in warm:
+        thread.join()
+    result: dict = {"per_second": {}, "p50": {}, "p99": {}}
+    for count in clients:
+        times: list[float] = []
+        chance = random.Random(count)
+        order = itertools.cycle(chance.sample(texts, len(texts)))
+        end = time.monotonic() + arguments.seconds
+
+        def client(end: float = end, order: Iterator[str] = order, times: list[float] = times) -> None:
+            while time.monotonic() < end:
+                begun = time.monotonic()
+                post(url, {"text": next(order)})
+                times.append(time.monotonic() - begun)
+
+        begun = time.monotonic()
+        threads = [threading.Thread(target=client) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - begun
+        times.sort()
+        key = str(count)
+        result["per_second"][key] = len(times) / took
+        result["p50"][key] = statistics.median(times)
+        result["p99"][key] = times[int(0.99 * (len(times) - 1))]
+        print(
+            f"{name}: {count} clients, {len(times) / took:.2f}/s, p50 {statistics.median(times):.2f} s, "
+            f"p99 {result['p99'][key]:.2f} s, {len(times)} answers",
+            flush=True,
+        )
+    result["memory_mb"] = memory_mb(process.pid)
+    print(f"{name}: {result['memory_mb']:.0f} MB (proportional set size of all its processes)", flush=True)
+    return result
+
+
+def engine_alone(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: int) -> dict:
+    """CTranslate2 without a server: the texts in one call, sorted by length, as many at once as cores."""
+    count = max(8, min(len(texts), int(arguments.seconds)))
+    chance = random.Random(max(arguments.clients))  # the texts that as many clients asked for
+    rate = float(child(ALONE, folder, chance.sample(texts, len(texts))[:count], str(cores)))
+    print(f"CTranslate2 alone: {rate:.2f}/s over {count} texts in one call", flush=True)
+    return {"per_second": rate}
+
+
+def idle(folder: Path, texts: list[str]) -> dict:
+    found = json.loads(child(IDLE, folder, sorted(texts, key=len)[95:105]))
+    for name, seconds in found.items():
+        print(f"idle: {name}: {seconds:.3f} s", flush=True)
+    return found
+
+
+def child(script: str, folder: Path, texts: list[str], *more: str) -> str:
+    command = [sys.executable, "-c", script, str(ROOT / "topic_sum_api"), str(folder / "revision"), *more]
+    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "DJANGO_SETTINGS_MODULE": ""}
+    return subprocess.run(
+        command, input=json.dumps(texts), stdout=subprocess.PIPE, text=True, env=environment, check=True
+    ).stdout
+
+
+def overhead(folder: Path, texts: list[str], count: int = 1000) -> dict:
+    """Milliseconds of whole requests, one after the other, around a model that answers in one."""
+    found = {}
+    with our_server(folder, CACHE_SIZE="0") as (url, _, _):
+        for path in ("summarize", "topic", "analyze"):
+            with keep_alive(url) as ask:
+                times = []
+                for text in itertools.islice(itertools.cycle(texts), count):
+                    begun = time.monotonic()
+                    assert ask(f"/api/v1/{path}", {"text": text}) == 200
+                    times.append(1000 * (time.monotonic() - begun))
+            found[path] = statistics.median(times)
+            print(f"overhead: {path} {found[path]:.1f} ms at the median of {count}", flush=True)
+    return found
+
+
+@contextmanager
+def keep_alive(url: str) -> Iterator:
+    """A client that keeps its connection, as most do: ask(path, body) -> status."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+
+    def ask(path: str, body: dict) -> int:
+        connection.request("POST", path, json.dumps(body).encode(), JSON)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    yield ask
+    connection.close()
+
+
+def memory(folder: Path, texts: list[str], count: int) -> dict:
+    """Megabytes after a tenth of `count` requests of every kind (the caches are full then) and after all."""
+    numbers = itertools.count()
+    seen: Counter[int] = Counter()
+
+    def body(number: int) -> tuple[str, dict]:
+        text = f"{texts[number % len(texts)]} {number}"  # never the same twice
+        match number % 20:
+            case 0 | 1:
+                return "summarize", {"text": text, "variants": 3, "max_chars": 60}
+            case 2:
+                return "topic", {"text": text[:400], "explain": True}
+            case 3:
+                return "analyze", {"texts": [text, "", text[::-1]]}
+            case 4:
+                return "analyze", {"text": 5}
+        return "analyze", {"text": text}
+
+    def client(url: str, until: int) -> None:
+        with keep_alive(url) as ask:
+            while (number := next(numbers)) < until:
+                path, asked = body(number)
+                seen[ask(f"/api/v1/{path}", asked)] += 1
+
+    with our_server(folder) as (url, process, _):
+        found = {}
+        for until in (count // 10, count // 2, count):
+            threads = [threading.Thread(target=client, args=(url, until)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            found[str(until)] = memory_mb(process.pid)
+            print(f"memory: {found[str(until)]:.1f} MB after {until} requests", flush=True)
+    first, *_, last = found.values()
+    print(f"memory: {100 * (last / first - 1):+.1f}%, answers by status {dict(seen)}", flush=True)
+    return found | {"growth": last / first - 1}
+
+
+def overload(folder: Path, texts: list[str], capacity: float, seconds: float) -> dict:
+    """Ten times `capacity` requests a second, whether answered or not; then one more."""
+    statuses: Counter[str] = Counter()
+    accepted: list[float] = []
+    refused: list[float] = []
+    probes: list[float] = []
+    lock = threading.Lock()
+
+    def one(url: str, text: str) -> None:
+        begun = time.monotonic()
+        try:
+            post(f"{url}/api/v1/summarize", {"text": text})
+            status, times = "200", accepted
+        except urllib.error.HTTPError as error:
+            status, times = str(error.code), refused
+            if "Retry-After" not in error.headers:
+                status += " without Retry-After"
+        except OSError as error:
+            status, times = f"no answer: {error}", refused
+        with lock:
+            statuses[status] += 1
+            times.append(time.monotonic() - begun)
+
+    def probe(url: str, end: float) -> None:
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            urllib.request.urlopen(f"{url}/health/ready", timeout=60).close()  # noqa: S310
+            probes.append(time.monotonic() - begun)
+            time.sleep(1)
+
+    with our_server(folder, CACHE_SIZE="0") as (url, process, _):
+        begun = time.monotonic()
+        post(f"{url}/api/v1/summarize", {"text": texts[0]})
+        alone = time.monotonic() - begun
+        end = time.monotonic() + seconds
+        threads = [threading.Thread(target=probe, args=(url, end))]
+        threads[0].start()
+        for text in itertools.cycle(texts):
+            if time.monotonic() >= end:
+                break
+            threads.append(threading.Thread(target=one, args=(url, text)))
+            threads[-1].start()
+            time.sleep(1 / (10 * capacity))
+        ended = time.monotonic()
+        for thread in threads:
+            thread.join()
+        emptied = time.monotonic() - ended
+        begun = time.monotonic()
+        post(f"{url}/api/v1/summarize", {"text": texts[0]})
+        after = time.monotonic() - begun
+        assert process.poll() is None
+    found = {
+        "sent": sum(statuses.values()), "statuses": dict(statuses), "slowest_accepted": max(accepted),
+        "slowest_refusal": max(refused, default=0), "slowest_probe": max(probes), "emptied_after": emptied,
+        "alone_before": alone, "alone_after": after,
+    }  # fmt: skip
+    print(f"overload: {found}", flush=True)
+    return found
+
+
+def report(figures: dict[str, dict]) -> None:
+    print()
+    ours, peer, engine = (figures.get(part) for part in ("ours", "peer", "engine"))
+    if ours and engine:
+        print(f"ours / CTranslate2 alone: {max(ours['per_second'].values()) / engine['per_second']:.2f}")
+    for clients in ours["per_second"] if ours else ():
         line = f"{clients} clients: p99 / p50 = {ours['p99'][clients] / ours['p50'][clients]:.2f}"
-        if peer:
+        if peer and clients in peer["per_second"]:
             line += f", ours / peer = {ours['per_second'][clients] / peer['per_second'][clients]:.1f}"
         print(line)
-    if peer:
+    if ours and peer:
         print(f"memory, ours / peer: {ours['memory_mb'] / peer['memory_mb']:.2f}")
 
 

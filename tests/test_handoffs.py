@@ -32,6 +32,7 @@ NEWS = [
     "Команда «Енисей» выиграла 3:1 — это седьмая победа подряд.",
     "Длинный текст режут по-разному, но слова в нём одни и те же. " * 40,
     "ё" * 700,
+    "Набрали </s>, <pad> и<extra_id_0>слитно, ещё <unk> ＜/s＞ ﹤pad﹥ <s> <<pad>> <p>абзац</p> 3 < 5 > 4",
 ]
 
 
@@ -115,6 +116,18 @@ def test_training_and_api_turn_a_text_into_the_same_tokens(served, model_folder:
     pieces = served.summarizer.source_tokens(api_normalise(text))
     # An unknown piece keeps its letters in the API; CTranslate2 gives it the number of <unk>, as here.
     assert tokenizer.convert_tokens_to_ids(pieces) == ids.tolist()
+    # Whatever is typed is text: the one piece with a meaning is the end.
+    meaning = set(tokenizer.all_special_tokens) - {tokenizer.unk_token}
+    assert [piece for piece in pieces if piece in meaning] == ["</s>"]
+
+
+@given(st.lists(st.sampled_from([*"<>﹤＜﹥＞/ s_1ё\ufe0f", "pad", "unk", "extra_id_", "</s>"])).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_no_text_spells_a_piece_with_a_meaning(served, text: str) -> None:
+    from topic_sum.inference.text import normalise as api_normalise
+
+    pieces = served.summarizer.source_tokens(api_normalise(text))
+    assert not [piece for piece in pieces[:-1] if re.fullmatch("</s>|<pad>|<extra_id_[0-9]+>", piece)]
 
 
 @given(text=ANY_TEXT, title=ANY_TEXT)

@@ -72,6 +72,7 @@ def load_tokenizer(model_dir: Path, summarize: dict[str, Any]) -> Any:
     tokenizer = Tokenizer.from_file(str(model_dir / summarize["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # as text, which split_special_tokens is in training
     return tokenizer
 
 

@@ -25,6 +25,8 @@ INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
     r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+# What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
+BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
 CHUNK = 500  # rows tokenized between two words of progress
 
 
@@ -33,10 +35,19 @@ def normalise(text: str) -> str:
     return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
 
 
+def literal(text: str) -> str:
+    """`text` with a space after the bracket of every <word>.
+
+    All pieces with a meaning of their own (</s>, <pad>, <extra_id_0>) look like that. split_special_tokens
+    alone does not keep them out: a Unigram model finds the piece of that name in the split text again.
+    """
+    return BRACKET.sub(r"\1 ", text)
+
+
 def source_text(text: str, title: str, settings: SummarizeConfig) -> str:
-    """What the encoder reads: prefix + text, or prefix + title + ". " + text."""
+    """What the encoder reads: prefix + text, or prefix + title + ". " + text; nothing in it but text."""
     head = f"{normalise(title)}. " if settings.with_title and normalise(title) else ""
-    return settings.prefix + head + normalise(text)
+    return literal(settings.prefix + head + normalise(text))
 
 
 @dataclass
@@ -97,7 +108,7 @@ def examples(
 ) -> Examples:
     """Tokenize rows, or read what a run with the same texts, tokenizer and settings left in `cache`."""
     sources = [source_text(row["text"], row.get("title") or "", settings) for row in rows]
-    targets = [normalise(row["summary"]) for row in rows]
+    targets = [literal(normalise(row["summary"])) for row in rows]
     path = None
     if cache is not None:
         digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())

@@ -11,7 +11,7 @@ import ctranslate2
 from tokenizers import Tokenizer
 
 from .errors import ModelRefused
-from .text import sentences
+from .text import literal, sentences
 
 # Kept as they are asked of the model file: everything here is a parameter of translate_batch.
 GENERATION_SETTINGS = {
@@ -62,6 +62,7 @@ class Summarizer:
             raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True  # as text; `literal` does the rest
         self._ids: dict[str, int] = {}
         for token, number in sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1]):
             self._ids.setdefault(token, number)
@@ -110,7 +111,7 @@ class Summarizer:
         return f"{self._prefix}{title}. " if title and self._with_title else self._prefix
 
     def _pieces(self, text: str) -> list[str]:
-        return self._tokenizer.encode(text, add_special_tokens=False).tokens
+        return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens
 
     def _windows(self, text: str, lead: str, max_windows: int) -> tuple[list[list[str]], bool]:
         """Sources of at most source_max_tokens - 1 pieces, each made of whole sentences where they fit."""

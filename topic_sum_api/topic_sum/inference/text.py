@@ -14,12 +14,23 @@ _INVISIBLE = re.compile(
     r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 _SPACES = re.compile(r"\s+")
+# What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
+_BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
 
 
 def normalise(text: str) -> str:
     """NFC, invisible characters removed, every run of white space one space: as in training."""
     return _SPACES.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def literal(text: str) -> str:
+    """`text` with a space after the bracket of every <word>, as in training.
+
+    All pieces with a meaning of their own (</s>, <pad>, <extra_id_0>) look like that, and a Unigram tokenizer
+    finds them by their letters even where it is told to take them as text.
+    """
+    return _BRACKET.sub(r"\1 ", text)
 
 
 def sentences(text: str) -> list[str]:

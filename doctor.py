@@ -2,8 +2,9 @@
 
     python doctor.py [--json] [--stages parser,training,api] [--no-docker] [--small]
 
-Prints a line for each check; every failure comes with its fix. Exit code: 0 all well (warnings do
-not count), 2 a setting or a program is missing or wrong, 5 a service, Docker or a port is not there.
+By hand it reads .env, as the run scripts do; the environment wins over it. Prints a line for each check;
+every failure comes with its fix. Exit code: 0 all well (warnings do not count), 2 a setting or a program
+is missing or wrong, 5 a service, Docker or a port is not there.
 Values of secrets are never printed.
 """
 
@@ -23,18 +24,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from stage import WrongSetting, user_settings
 
 ROOT = Path(__file__).resolve().parent
 PUBLIC_HUB = "https://huggingface.co"
 STAGES = ("parser", "training", "api")
 SCRIPT = "run_mlops.bat" if os.name == "nt" else "./run_mlops.sh"
-SECONDS = 3  # how long each network check may take; they run side by side
+SECONDS = 3  # how long each question to a service may take
+ALL_SECONDS = 4.5  # and the slow checks, side by side, all together
+COMPOSE = (2, 13)  # the first with `docker compose run --build`
 # Estimates for ai-forever/ruT5-base: .venv, dataset, base model, checkpoints with optimizer states.
 DISK_GB = {"small": 4, "parser": 2, "training": 25, "api": 2}
 MEMORY_GB = {"small": 2, "parser": 1, "training": 8, "api": 2}
@@ -161,25 +166,46 @@ def own_api_answers(port: int) -> bool:
 
 
 def check_docker() -> Iterator[Check]:
+    """The engine and Compose, asked at the same time: one that hangs must not use up the other's time."""
     fix = "install Docker Desktop (or Docker Engine with Compose), or add --no-docker"
     if not shutil.which("docker"):
         yield failed("Docker", "is not installed", fix, 5)
         return
-    for name, command, words in (
-        ("Docker", ["docker", "info", "--format", "{{.ServerVersion}}"], "does not answer"),
-        ("Compose", ["docker", "compose", "version", "--short"], "is missing"),
-    ):
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=SECONDS * 3
-            )
-        except (subprocess.TimeoutExpired, OSError):
-            yield failed(name, "does not answer", "start Docker Desktop and wait until it says running", 5)
-            return
-        if done.returncode != 0:
-            yield failed(name, words, "start Docker Desktop (or the docker service), or add --no-docker", 5)
-            return
-        yield ok(name, done.stdout.strip())
+    start = "start Docker Desktop (or the docker service) and wait until it runs, or add --no-docker"
+    commands = (
+        ["docker", "info", "--format", "{{.ServerVersion}}"],
+        ["docker", "compose", "version", "--short"],
+    )
+    running = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        )
+        for command in commands
+    ]
+    engine, compose = (answer_of(child, SECONDS + 1) for child in running)
+    if not engine:
+        yield failed("Docker", "is installed but does not answer", start, 5)
+    else:
+        yield ok("Docker", engine)
+    numbers = tuple(int(number) for number in re.findall(r"\d+", compose)[:2])
+    if not compose:
+        yield failed("Compose", "is missing", fix, 5)
+    elif numbers < COMPOSE:
+        wanted = ".".join(map(str, COMPOSE))
+        yield failed("Compose", f"{compose} is too old, {wanted} is wanted", f"update Docker; or {fix}", 5)
+    else:
+        yield ok("Compose", compose)
+
+
+def answer_of(child: subprocess.Popen[str], seconds: float) -> str:
+    """What a program printed, "" where it failed or took too long."""
+    try:
+        words, _ = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        return ""
+    return words.strip() if child.returncode == 0 else ""
 
 
 def get(url: str, token: str = "") -> tuple[int, bytes, str]:
@@ -246,10 +272,20 @@ def check_hub(needs_token: bool) -> Iterator[Check]:
     yield ok("token", f"of {answer.get('name')}" + (f", may {role}" if role else ""))
     allowed = {answer.get("name")} | {group.get("name") for group in answer.get("orgs", [])}
     for name in ("DATASET_REPO", "MODEL_REPO"):
-        owner = os.environ.get(name, "").split("/")[0]
+        repo = os.environ.get(name, "").strip()
+        owner = repo.split("/")[0]
         if owner and owner not in allowed:
             words = f"belongs to {owner}, the token to {answer.get('name')}"
             yield failed(name, words, "use a repository of the token's owner, or another token", 2)
+        elif owner and role == "fineGrained" and not {owner, repo} & writable(answer):
+            words = f"the fine-grained token names no right to write to {repo}"
+            yield warning("token", words, f"give it write access to the repositories of {owner}")
+
+
+def writable(answer: dict) -> set[str]:
+    """The users, organisations and repositories that a fine-grained token may write to."""
+    scopes = answer["auth"]["accessToken"].get("fineGrained", {}).get("scoped", [])
+    return {scope["entity"].get("name") for scope in scopes if "repo.write" in scope.get("permissions", [])}
 
 
 def check_site() -> Check:
@@ -297,9 +333,18 @@ def torch_build() -> str | None:
     return None
 
 
+def check_api_port(port: str, docker: bool) -> Check:
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        return failed("PORT", f"{port!r} is not a port number", "set PORT to 1 to 65535", 2)
+    found = check_port(int(port), "API", "stop the program that holds it, or set another PORT")
+    if found.state == "failed" and docker and own_api_answers(int(port)):
+        return ok(f"port {port}", "our API already answers there and will be replaced")
+    return found
+
+
 def run_checks(stages: list[str], docker: bool, small: bool) -> list[Check]:
-    """All checks that these stages need; the slow ones side by side."""
-    port_raw = os.environ.get("PORT", "").strip() or "8000"
+    """All checks that these stages need, in a lasting order; the slow ones run side by side."""
+    port = os.environ.get("PORT", "").strip() or "8000"
     artifacts = ROOT / (os.environ.get("ARTIFACTS_DIR", "").strip() or "artifacts")
     checks = [check_python()]
     checks.append(
@@ -314,27 +359,45 @@ def run_checks(stages: list[str], docker: bool, small: bool) -> list[Check]:
     if "training" in stages or "api" in stages:
         checks.append(check_setting("MODEL_REPO", "the model's repository, as user/name"))
 
+    slow: dict[str, Callable[[], Iterable[Check]]] = {}
     if "api" in stages:
-        if not port_raw.isdigit() or not 0 < int(port_raw) < 65536:
-            checks.append(failed("PORT", f"{port_raw!r} is not a port number", "set PORT to 1 to 65535", 2))
-        elif docker and own_api_answers(int(port_raw)):
-            checks.append(ok(f"port {port_raw}", "our API already answers there and will be replaced"))
-        else:
-            checks.append(
-                check_port(int(port_raw), "API", "stop the program that holds it, or set another PORT")
-            )
-    slow = []
+        slow[f"port {port}"] = lambda: [check_api_port(port, docker)]
     if docker and ("parser" in stages or "api" in stages):
-        slow.append(lambda: list(check_docker()))
-    slow.append(lambda: list(check_hub(needs_token=publishes)))
+        slow["Docker"] = check_docker
+    slow["Hub"] = lambda: check_hub(needs_token=publishes)
     if "parser" in stages:
-        slow.append(lambda: [check_site()])
+        slow["site"] = lambda: [check_site()]
     if "training" in stages:
-        slow.append(lambda: [check_gpu()])
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for found in pool.map(lambda check: check(), slow):
-            checks += found
-    return checks
+        slow["GPU"] = lambda: [check_gpu()]
+    return checks + side_by_side(slow)
+
+
+def side_by_side(slow: dict[str, Callable[[], Iterable[Check]]]) -> list[Check]:
+    """The findings of all checks in ALL_SECONDS: who is late (a name service that hangs, say) has failed."""
+    found: dict[str, list[Check]] = {}
+    bugs: list[BaseException] = []
+
+    def check(name: str) -> None:
+        try:
+            found[name] = list(slow[name]())
+        except BaseException as bug:
+            bugs.append(bug)
+
+    # Daemons: nobody waits for one that hangs.
+    threads = [threading.Thread(target=check, args=(name,), daemon=True) for name in slow]
+    deadline = time.monotonic() + ALL_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    if bugs:
+        raise bugs[0]
+    late = f"no answer within {ALL_SECONDS} s"
+    return [
+        each
+        for name in slow
+        for each in found.get(name) or [failed(name, late, "check the network and try again", 5)]
+    ]
 
 
 def main() -> int:
@@ -352,6 +415,12 @@ def main() -> int:
         print(f"error: no stage {unknown[0]!r}; the stages are {', '.join(STAGES)}", file=sys.stderr)
         return 2
 
+    if "MLOPS_RUN" not in os.environ:  # by hand: stage.py has not read the settings for us
+        try:
+            os.environ.update(user_settings())
+        except WrongSetting as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     checks = run_checks(stages, docker=not arguments.no_docker, small=arguments.small)
     failures = [check for check in checks if check.state == "failed"]
     if arguments.json:

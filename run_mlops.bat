@@ -209,12 +209,19 @@ exit /b %code%
 :api_in_docker
 set "command=docker compose -f docker-compose.api.yml up --build --detach --wait"
 call :run api .
-if not "%code%"=="0" exit /b %code%
+if not "%code%"=="0" goto :api_words
 set "command=python demo/show.py --running"
 call :run api .
 if not "%code%"=="0" exit /b %code%
 set "command=docker compose -f docker-compose.api.yml down"
 if defined leave call :run api .
+exit /b %code%
+:api_words
+rem The API's own words say why it did not start
+set "failed=%code%"
+set "command=docker compose -f docker-compose.api.yml logs --no-log-prefix --tail 5 api"
+call :run api .
+set "code=%failed%"
 exit /b %code%
 
 :run

@@ -137,7 +137,11 @@ stage_training() { run training t5_training ../$venv main.py ${train[@]+"${train
 stage_api() {
   trap : INT # Ctrl+C is how the API is meant to be stopped
   if [ -n "$docker" ]; then
-    run api . docker compose -f docker-compose.api.yml up --build --detach --wait || return
+    run api . docker compose -f docker-compose.api.yml up --build --detach --wait || {
+      local code=$?
+      run api . docker compose -f docker-compose.api.yml logs --no-log-prefix --tail 5 api # the API's own words
+      return $code
+    }
     run api . python demo/show.py --running || return
     [ -z "$leave" ] || run api . docker compose -f docker-compose.api.yml down
   elif [ -n "$demo" ]; then

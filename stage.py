@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -36,6 +38,11 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 QUOTED = re.compile(r"""(["'])(.*)\1\s*(?:#.*)?""")
 COMMENT = re.compile(r"(?:^|\s)#.*")
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+# How the stages name the revision that they made, found or serve, in their own words.
+REVISION = re.compile(
+    r"(?:published|nothing to do)\b.* (?:at|as|model \S+) ([0-9a-f]{8,40})\b"
+    r"|\bmodel\s+(?:\S+@)?([0-9a-f]{8,40})\b"
+)
 RESULTS = {0: "done", 1: "failed", 2: "wrong setting", 3: "site or data", 4: "not promoted",
            5: "a service is missing", 6: "another run", 130: "stopped", 143: "stopped"}  # fmt: skip
 
@@ -111,8 +118,8 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
         found |= {
             name: value for name, value in read_settings(arguments.override).items() if name not in leave
         }
-    if arguments.settings and arguments.settings.exists():
-        found = read_settings(arguments.settings) | found
+    if arguments.settings:
+        found |= user_settings(arguments.settings, found)
     if arguments.artifacts:
         found["ARTIFACTS_DIR"] = str(ROOT / arguments.artifacts)
         found["HF_HOME"] = str(ROOT / arguments.artifacts / "hf")
@@ -121,6 +128,21 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
         found["ARTIFACTS_DIR"] = str(ROOT / found["ARTIFACTS_DIR"])
     found["PYTHONUTF8"] = "1"  # a Russian Windows gives a piped Python cp1251, which has no arrows
     found["PYTHONUNBUFFERED"] = "1"  # words appear when they are said, not in blocks of 8 kB
+    found["MLOPS_RUN"] = "1"  # doctor.py then reads no .env of its own
+    return found
+
+
+def user_settings(path: Path = ROOT / ".env", known: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the file adds to `known`, which wins; and the token where HF_TOKEN_FILE says that it lies."""
+    found = read_settings(path) if path.exists() else {}
+    found = {name: value for name, value in found.items() if name not in known}
+    file = known.get("HF_TOKEN_FILE") or found.get("HF_TOKEN_FILE")
+    if file and not (known.get("HF_TOKEN") or found.get("HF_TOKEN")):
+        try:
+            found["HF_TOKEN"] = (ROOT / file).read_text(encoding="utf-8-sig").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise WrongSetting(f"HF_TOKEN_FILE={file} cannot be read: {reason}") from None
     return found
 
 
@@ -146,18 +168,19 @@ def run_folder() -> Path:
 
 
 def end(artifacts: Path | None, show: bool) -> int:
-    """Print the table: stage, result, time; and where the logs and a report of this run are."""
+    """Print the table: stage, result, time, revision; and where the logs and a report of this run are."""
     folder = run_folder()
     plan = json.loads((folder / "stages.json").read_text())
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     results = {result["stage"]: result for result in map(json.loads, lines)}
-    print(f"\n{'stage':<12}{'result':<38}time")
+    print(f"\n{'stage':<12}{'result':<38}{'time':<14}revision")
     for stage in plan["stages"]:
         if result := results.get(stage):
             words = RESULTS.get(result["code"], "failed")
             if result["code"] not in (0, 130, 143):
                 words += f" (exit code {result['code']})"
-            print(f"{stage:<12}{words:<38}{duration(result['seconds'])}")
+            found = revision(folder / f"{stage}.log") if result["code"] in (0, 4) else ""
+            print(f"{stage:<12}{words:<38}{duration(result['seconds']):<14}{found}".rstrip())
         else:
             print(f"{stage:<12}not started")
     print(f"logs: {folder.relative_to(ROOT)}", flush=True)
@@ -173,10 +196,18 @@ def end(artifacts: Path | None, show: bool) -> int:
     return 0
 
 
+def revision(log: Path) -> str:
+    """The last revision that this stage named as its own, "" where it named none."""
+    found = ""
+    with contextlib.suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if match := REVISION.search(line):
+                found = match[1] or match[2]
+    return found[:8]
+
+
 def read_artifacts_dir() -> str:
-    file = ROOT / ".env"
-    settings = (read_settings(file) if file.exists() else {}) | dict(os.environ)
-    return settings.get("ARTIFACTS_DIR") or "artifacts"
+    return (user_settings() | os.environ).get("ARTIFACTS_DIR") or "artifacts"
 
 
 def duration(seconds: float) -> str:
@@ -194,6 +225,8 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
     cwd = ROOT / folder
     if command[0] == "python":  # the one that the run script found and runs this file with
         command = [sys.executable, *command[1:]]
+    elif command[0] == "docker":
+        env.setdefault("REVISION", commit())  # for the image's label
     elif "/" in command[0] or "\\" in command[0]:
         # Windows would look from our folder, POSIX from the command's; a link (.venv's python) must stay one.
         command = [os.path.abspath(cwd / command[0]), *command[1:]]  # noqa: PTH100  resolve() follows links
@@ -211,6 +244,16 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
         log.line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} exit code {code} after {duration(seconds)}")
     record(logs, {"stage": name, "code": code, "seconds": round(seconds, 1)})
     return code
+
+
+def commit() -> str:
+    """The commit that is checked out here; "unknown" without git or a repository."""
+    query = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(query, capture_output=True, text=True, timeout=5)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return "unknown"
 
 
 def record(logs: Path, result: dict) -> None:

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -234,17 +235,62 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("body", "names", "fix"),
-    [("echo 26.1", ["Docker", "Compose"], ""), ("exit 1", ["Docker"], "start Docker Desktop"),
-     ("[ $1 = info ] && echo 26.1", ["Docker", "Compose"], "start Docker Desktop")],
-    ids=["runs", "does not run", "without Compose"],
+    ("body", "states", "fix"),
+    [("echo 26.1", "ok ok", ""),
+     ("[ $1 = info ] && exit 1; echo v2.26.1-4", "failed ok", "start Docker Desktop"),
+     ("[ $1 = info ] && exec sleep 60; echo 2.26.1", "failed ok", "start Docker Desktop"),
+     ("[ $1 = info ] && echo 26.1", "ok failed", "install Docker Desktop"),
+     ("echo 2.12.2", "ok failed", "update Docker")],
+    ids=["runs", "does not run", "hangs", "without Compose", "with an old Compose"],
 )  # fmt: skip
-def test_docker(body: str, names: list[str], fix: str, doctor, fake_docker) -> None:
+def test_docker(body: str, states: str, fix: str, doctor, fake_docker, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "SECONDS", 0)
     fake_docker(body)
     checks = list(doctor.check_docker())
-    assert [check.name for check in checks] == names
-    assert checks[-1].fix.startswith(fix) and (checks[-1].state == "failed") == bool(fix)
-    assert not fix or (checks[-1].code == 5 and "--no-docker" in checks[-1].fix)
+    assert [check.name for check in checks] == ["Docker", "Compose"]
+    assert " ".join(check.state for check in checks) == states
+    for check in checks:
+        assert check.state == "ok" or (check.code == 5 and check.fix.startswith(fix))
+        assert check.state == "ok" or "--no-docker" in check.fix
+
+
+def test_service_that_never_answers_does_not_hold_the_others(doctor, monkeypatch) -> None:
+    """A name service may hang for a minute, and nothing can interrupt it."""
+    monkeypatch.setattr(doctor, "ALL_SECONDS", 0.3)
+    stuck = threading.Event()
+    checks = doctor.side_by_side(
+        {"Hub": lambda: [doctor.ok("Hub", "here")], "site": lambda: stuck.wait(60) and [],
+         "GPU": lambda: [doctor.ok("GPU", "a card")]}
+    )  # fmt: skip
+    stuck.set()
+    assert [(check.name, check.state, check.code) for check in checks] == [
+        ("Hub", "ok", 0), ("site", "failed", 5), ("GPU", "ok", 0)
+    ]  # fmt: skip
+    assert "0.3 s" in checks[1].words and checks[1].fix
+
+
+def test_bug_in_a_check_is_not_taken_for_a_slow_service(doctor) -> None:
+    with pytest.raises(ZeroDivisionError):
+        doctor.side_by_side({"site": lambda: [1 / 0]})
+
+
+@pytest.mark.parametrize(
+    ("scope", "permissions", "warned"),
+    [("demo", ["repo.content.read", "repo.write"], False), ("demo/news", ["repo.write"], False),
+     ("demo", ["repo.content.read"], True), ("other", ["repo.write"], True)],
+)  # fmt: skip
+def test_fine_grained_token_is_asked_for_its_right_to_write(
+    scope: str, permissions: list[str], warned: bool, doctor, server, monkeypatch
+) -> None:
+    body = json.loads(whoami("fineGrained"))
+    body["auth"]["accessToken"]["fineGrained"] = {
+        "scoped": [{"entity": {"type": "user", "name": scope}, "permissions": permissions}]
+    }
+    server.body = json.dumps(body)
+    checks = hub_checks(doctor, server, monkeypatch)
+    found = [check for check in checks if check.state != "ok"]
+    assert bool(found) == warned
+    assert not warned or (found[0].state == "warning" and "demo/news" in found[0].words)
 
 
 def test_docker_that_is_not_installed(doctor, tmp_path: Path, monkeypatch) -> None:
@@ -255,7 +301,7 @@ def test_docker_that_is_not_installed(doctor, tmp_path: Path, monkeypatch) -> No
 
 
 def run_doctor(*options: str, **env: str) -> subprocess.CompletedProcess:
-    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"MLOPS_RUN": "1"}
     command = [sys.executable, ROOT / "doctor.py", *options]
     return subprocess.run(command, env=base | env, capture_output=True, text=True, timeout=60)
 
@@ -291,6 +337,38 @@ def test_all_well_is_0(server, free_port) -> None:
         PORT=str(free_port()), DATASET_REPO="demo/news", MODEL_REPO="demo/model",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_by_hand_it_reads_the_settings_as_the_scripts_do(server, free_port, tmp_path: Path) -> None:
+    for name in ("doctor.py", "stage.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    settings = f"HF_ENDPOINT={server.url}\nHF_TOKEN_FILE=token\nDATASET_REPO=demo/news\nMODEL_REPO=x\n"
+    (tmp_path / ".env").write_text(settings)
+    server.body = whoami()
+    command = [sys.executable, tmp_path / "doctor.py", "--stages", "training", "--small", "--json"]
+
+    def states(**env: str) -> dict[str, str]:
+        environment = {"PATH": os.environ["PATH"], **env}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert TOKEN not in done.stdout + done.stderr
+        return {check["name"]: check["state"] for check in json.loads(done.stdout)}
+
+    found = states(MODEL_REPO="demo/model")
+    assert {name: found[name] for name in ("HF_TOKEN", "token", "MODEL_REPO")} == {
+        "HF_TOKEN": "ok", "token": "ok", "MODEL_REPO": "ok"
+    }  # fmt: skip
+    assert states()["MODEL_REPO"] == "failed"
+    assert states(MLOPS_RUN="1")["HF_TOKEN"] == "failed"  # a run's settings are complete: the demo's, say
+
+
+def test_settings_that_cannot_be_read_are_2(tmp_path: Path) -> None:
+    for name in ("doctor.py", "stage.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".env").write_text("hf_pasted_without_a_name\n")
+    done = subprocess.run([sys.executable, tmp_path / "doctor.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: line 1 of ") and "hf_pasted" not in done.stderr
 
 
 def test_unknown_stage_is_2() -> None:

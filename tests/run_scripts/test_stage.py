@@ -180,6 +180,80 @@ def test_report_of_this_run_is_named(place: Path, stage, capsys: pytest.CaptureF
     assert "report:" not in capsys.readouterr().out
 
 
+def test_report_opens_in_the_browser_when_asked(place: Path, stage, monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    stage.end(None, True)
+    assert opened == []
+    report = place / "artifacts" / "runs" / "новый прогон" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("<html>")
+    stage.end(None, False)
+    assert opened == []
+    stage.end(None, True)
+    assert opened == [report.as_uri()]
+
+
+SAID = [  # what the stages really say, and the revision that the table shows
+    ("published 4,014 rows to demo/news as db820d97f5: 4,014 added, 0 edited, 0 removed; 4 s", "db820d97"),
+    ("nothing to do: demo/news at c10a1aed2b has all that is fit of 4,016 articles; no commit", "c10a1aed"),
+    ("dataset: demo/news at c10a1aed\npublished: demo/model at f0b624a9\ngate: passed", "f0b624a9"),
+    ("dataset: demo/news at c10a1aed\nnothing to do: model demo/model ef7410e9 was trained on demo/news "
+     "c10a1aed with these settings and is in production", "ef7410e9"),
+    ("answer\n  model    f0b624a9c835, dataset db820d97f533", "f0b624a9"),
+    ("API ready at http://127.0.0.1:8000/ (model demo/model@0123abcd)", "0123abcd"),
+    ("dataset: demo/news at c10a1aed\nnothing else", ""),
+    ("  published: rut5_base_sum_gazeta, Gazeta v1       32.2       14.4", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "revision"), SAID)
+def test_table_shows_the_revision_that_a_stage_named(
+    words: str, revision: str, stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stage.run_folder()
+    (folder / "work.log").write_text(words + "\n", encoding="utf-8")
+    stage.record(folder, {"stage": "work", "code": 0, "seconds": 65})
+    stage.end(None, False)
+    head, row, rest = capsys.readouterr().out.splitlines()[1:4]
+    assert row == f"work        done{'':<34}1 min 5 s     {revision}".rstrip()
+    assert head.index("revision") == row.index("1 min") + 14 and rest == "rest        not started"
+
+
+def test_stage_that_failed_has_no_revision(stage, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stage.run_folder()
+    (folder / "work.log").write_text("published: demo/model at f0b624a9\n")
+    stage.record(folder, {"stage": "work", "code": 1, "seconds": 1})
+    stage.end(None, False)
+    assert "f0b624a9" not in capsys.readouterr().out
+
+
+def test_token_may_lie_in_a_file_of_its_own(place: Path, stage) -> None:
+    (place / "secret").write_text("hf_x\n")
+    settings = place / ".env"
+    settings.write_text("HF_TOKEN_FILE=secret\nHF_TOKEN=\n")
+    assert stage.user_settings(settings, {})["HF_TOKEN"] == "hf_x"
+    assert "HF_TOKEN" not in stage.user_settings(settings, {"HF_TOKEN": "mine"})
+    settings.write_text("HF_TOKEN=hf_y\nHF_TOKEN_FILE=secret\n")
+    assert stage.user_settings(settings, {})["HF_TOKEN"] == "hf_y"
+    settings.write_text("HF_TOKEN_FILE=no such file\n")
+    with pytest.raises(stage.WrongSetting, match="HF_TOKEN_FILE=no such file cannot be read"):
+        stage.user_settings(settings, {})
+
+
+def test_image_is_told_which_commit_it_is_made_of(place: Path) -> None:
+    folder = place / "bin"
+    folder.mkdir()
+    for name, words in (("git", 'echo "0123abcd4567"'), ("docker", 'echo "made of $REVISION"')):
+        (folder / name).write_text(f"#!/bin/sh\n{words}\n")
+        (folder / name).chmod(0o755)
+    start = [sys.executable, "stage.py", "run", "work", "--", "docker", "build"]
+    for path, said in ((f"{folder}:/bin", "0123abcd4567"), (f"{folder}:/bin", "unknown")):
+        done = subprocess.run(start, cwd=place, env={"PATH": path}, capture_output=True, text=True)
+        assert done.stdout == f"made of {said}\n"
+        (folder / "git").write_text("#!/bin/sh\nexit 128\n")
+
+
 def test_commands_of_one_stage_add_up(stage, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stage.run_folder()
     for code, seconds in ((0, 60), (5, 70), (0, 2)):

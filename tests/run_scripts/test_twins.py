@@ -10,6 +10,7 @@ import pytest
 DOCTOR = "python doctor.py --stages parser,training,api"
 PARSER_IN_DOCKER = "docker compose -f docker-compose.parser.yml run --rm --build parser"
 API_IN_DOCKER = "docker compose -f docker-compose.api.yml up --build --detach --wait"
+API_WORDS = "docker compose -f docker-compose.api.yml logs --no-log-prefix --tail 5 api"
 API_DOWN = "docker compose -f docker-compose.api.yml down"
 SETUP = "python setup_venv.py"
 COLLECT = "dataset_parser: venv -m gazeta"
@@ -87,7 +88,9 @@ SCENARIOS = [
     scenario("parser fails in Docker", "", 3, WITH_DOCKER[:3], "parser.yml=3", ended("parser", 3)),
     scenario("parser fails", "--no-docker", 6, WITHOUT_DOCKER[:3], "-m gazeta=6", ended("parser", 6)),
     scenario("training fails", "", 4, WITH_DOCKER[:4], "main.py=4", ended("training", 4)),
-    scenario("api does not start", "", 17, WITH_DOCKER[:5], "api.yml=17", ended("api", 17)),
+    scenario("api does not start", "", 17, [*WITH_DOCKER[:5], API_WORDS], "up --build=17", ended("api", 17)),
+    scenario("api does not start, nor say why", "", 17, [*WITH_DOCKER[:5], API_WORDS],
+             "up --build=17;logs=3", ended("api", 17)),
     scenario("api does not answer", "", 5, WITH_DOCKER, "show.py=5", ended("api", 5)),
     scenario("stand-ins do not start", "--demo", 5, [DEMO[0], DEMO_STOP], "services.py start=5",
              ended("checks", 5)),

@@ -153,8 +153,25 @@ def test_no_article_is_no_decision():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [({"metric": "bleu"}, r"gate\.metric='bleu' is not one of rouge1"), ({"tie": "x"}, r"gate\.tie='x'"),
-     ({"newest": 0}, "at least 1"), ({"confidence": 2}, "between 0 and 1")],
+     ({"newest": 0}, "at least 1"), ({"samples": 0}, "at least 1"), ({"samples": -1}, "at least 1"),
+     *(({"confidence": value}, "between 0 and 1") for value in (-0.5, 0, 1, 1.5))],
 )  # fmt: skip
 def test_wrong_settings_name_what_is_allowed(wrong, message):
     with pytest.raises(ValueError, match=message):
         GateConfig(**wrong)
+
+
+def test_the_least_settings_are_allowed():
+    assert GateConfig(newest=1, samples=1, confidence=0.01).newest == 1
+
+
+def test_on_the_line_is_good_enough():
+    flat = system(np.full(100, 20.0))
+    assert decide(system(np.full(100, 19.0)), None, flat, SETTINGS).promoted  # the floor itself
+    assert decide(system(np.full(100, 20.0), empty=1), None, flat, SETTINGS).promoted  # 1% empty, 1% allowed
+    assert decide(flat, flat, flat, SETTINGS).promoted  # the same scores: the newer model has newer news
+
+
+def test_far_below_the_floor_is_told_in_points():
+    decision = decide(system(np.full(100, 5.0)), None, system(np.full(100, 20.0)), SETTINGS)
+    assert "14.0 below the floor" in decision.reason

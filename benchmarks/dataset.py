@@ -1,7 +1,7 @@
 """How fast and how large is the way from the store to a committed revision, and how well are copies found?
 
     python benchmarks/dataset.py [--rows 60000] [--parts publish,peers,copies,headlines] [--keep FOLDER]
-                                 [--json FILE]
+                                 [--once] [--json FILE]
 
 publish    rows of made-up news (full length, 3% edited copies) from the store through cleaning, duplicates,
            splits, tests, card and parquet to one commit on the stand-in Hub, in a process of its own: time,
@@ -214,25 +214,29 @@ def run_measured(folder: Path, hub: dict[str, str]) -> dict:
     return json.loads(lines[-1])
 
 
-def part_publish(rows: int, keep: Path | None) -> dict:
+def part_publish(rows: int, keep: Path | None, once: bool) -> dict:
     folder = keep or Path(tempfile.mkdtemp(prefix="bench-dataset-"))
     folder.mkdir(parents=True, exist_ok=True)
+    store = folder / "crawl" / "crawl.sqlite3"
     try:
         with running_hub(folder) as hub:
-            news = News(1)
             night = rows // 100
-            made = list(news.rows(rows)) if rows <= 20_000 else news.rows(rows)
             started = time.perf_counter()
-            fill(folder / "crawl" / "crawl.sqlite3", iter(made))
-            size = (folder / "crawl" / "crawl.sqlite3").stat().st_size / 1e6
+            if not store.exists():  # a folder kept from an earlier run
+                made = store.with_name("making.sqlite3")
+                fill(made, News(1).rows(rows))
+                made.rename(store)
+            size = store.stat().st_size / 1e6
             took = time.perf_counter() - started
-            print(f"\n== publish: {rows:,} rows, store of {size:,.0f} MB (made in {took:.0f} s)")
+            print(f"\n== publish: {rows:,} rows, store of {size:,.0f} MB (made in {took:.0f} s)", flush=True)
             told = {"rows": rows, "store_mb": size, "load_before": os.getloadavg()[0]}
             told["first"] = show("from the store to the first commit", run_measured(folder, hub), rows)
+            if once:
+                return told
             told["again"] = show("again, nothing new", run_measured(folder, hub), rows)
             added = News(2).rows(night)
             fill(
-                folder / "crawl" / "crawl.sqlite3",
+                store,
                 ((url + "?night", *rest[:3], "2025-11-30 10:00:00", rest[4]) for url, *rest in added),
             )
             more = f"a night's news, {night:,} rows more"
@@ -529,6 +533,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--parts", default="publish,peers,copies,headlines")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
+    parser.add_argument("--once", action="store_true", help="publish: only the first commit")
     parser.add_argument("--json", type=Path, help="write every figure there")
     parser.add_argument("--measured", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -537,7 +542,7 @@ def main() -> None:
         return
     figures = {}
     ways = {
-        "publish": lambda: part_publish(options.rows, options.keep),
+        "publish": lambda: part_publish(options.rows, options.keep, options.once),
         "peers": lambda: part_peers(options.rows),
         "copies": part_copies,
         "headlines": part_headlines,

@@ -203,8 +203,10 @@ def _crawl(report: dict[str, Any]) -> str:
         )
         if isinstance(report.get(name), int)
     ]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.get("reasons", {}).items())
     return (
         f"number {report.get('crawl', '?')} ({asked or 'everything'}): {', '.join(figures) or 'no figures'}"
+        + (f" ({reasons})" if reasons else "")
     )
 
 

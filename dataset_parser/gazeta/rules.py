@@ -218,17 +218,17 @@ def letters(text: str) -> int:
 def parse_date(raw: str) -> datetime | None:
     """A date of exactly the form "YYYY-MM-DD HH:MM:SS"; None for anything else."""
     try:
-        parsed = datetime.strptime(raw, DATE_FORMAT)
+        parsed = datetime.fromisoformat(raw)  # a tenth of the time of strptime, and lets other forms pass
     except ValueError:
         return None
-    return parsed if parsed.strftime(DATE_FORMAT) == raw else None
+    return parsed if parsed.isoformat(" ") == raw and parsed.tzinfo is None and len(raw) == 19 else None
 
 
 def _date_out_of_range(row: Row) -> bool:
     if row.date < FIRST_DATE:
         return True
     fetched = parse_date(row.fetched_at)
-    return fetched is not None and row.date > (fetched + CLOCK_SLACK).strftime(DATE_FORMAT)
+    return fetched is not None and row.date > (fetched + CLOCK_SLACK).isoformat(" ")
 
 
 def copied_share(summary: str, text: str) -> float:

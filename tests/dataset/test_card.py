@@ -20,6 +20,7 @@ REPORT = {
     "fetched": 90,
     "kept": 60,
     "dropped": 30,
+    "reasons": {"gone": 20, "gallery": 10},
 }
 
 
@@ -48,7 +49,7 @@ def test_the_card_gives_rows_drops_origins_and_the_crawl(dataset, monkeypatch):
     assert "| horoscope | 1 |" in text
     assert "1 exact and 0 near copies" in text
     assert "| the lead that the editors wrote | 70 | 100.0% |" in text
-    assert "number 7 (since=2024-01-01): 90 pages read, 60 kept, 30 dropped" in text
+    assert "number 7 (since=2024-01-01): 90 pages read, 60 kept, 30 dropped (gone 20, gallery 10)" in text
     for rubric in set(dataset.rubrics):
         assert f"| {rubric} | {dataset.rubrics.count(rubric)} |" in text
     assert f"| test | 3 | {dataset.dates[-3][:10]} | {dataset.dates[-1][:10]} |" in text

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from gazeta import rules
-from gazeta.rules import RULES, clean, tidy, tidy_line
+from gazeta.rules import RULES, clean, parse_date, tidy, tidy_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,6 +145,17 @@ def test_every_rule_has_a_case_and_an_explanation(good):
 
 def test_rows_of_real_news_without_a_fault_are_kept(good, invented):
     assert [reason for row in invented(400) if (reason := clean(row)[1])] == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["2024-01-01T10:00:00", "2024-01-01 10:00", "2024-01-01 10:00:00.5", "2024-01-01 10:00:00.500000",
+     "20240101 100000", "2024-W01-1 10:00:00", "2024-01-01 10:00:00+03:00", "2024-13-01 10:00:00",
+     "2024-02-30 10:00:00", "2024-01-01 24:00:00", "1 января 2024", ""],
+)  # fmt: skip
+def test_a_date_has_one_form(raw):
+    assert parse_date(raw) is None
+    assert parse_date("2024-02-29 23:59:59") == datetime(2024, 2, 29, 23, 59, 59)
 
 
 def test_spaces_breaks_and_invisible_characters_are_tidied():

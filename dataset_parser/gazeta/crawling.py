@@ -1,8 +1,8 @@
 """The spider without a site: the store says where to go next, and every page ends there with a reason.
 
 A site's own spider names its addresses and its `pages` module; see spiders/gazeta.py. `pages` offers SITE,
-RUBRICS, parse_article, parse_listing, listing_urls, canonical_url, same_site, is_article_url, url_day and
-url_rubric.
+RUBRICS, parse_article, parse_listing, listing_urls, canonical_url, same_site, is_article_url, url_day,
+url_rubric and selectors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ from gazeta.links import BadSource, parse_source
 from gazeta.middlewares import RedirectRefused
 from gazeta.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
 from gazeta.plan import Plan
-from gazeta.store import Link, Scope, Store
+from gazeta.store import UNKNOWN_LAYOUT, Link, Scope, Store
 
 BATCH = 64  # pages taken from the store at a time
 ENOUGH_QUEUED = 200  # with that many articles to fetch, looking for more can wait
@@ -44,6 +44,7 @@ REFUSALS = 10  # 401, 403 or 451 in a row: the site does not want us
 SAMPLES = 10  # pages of kept articles that are saved until the crawl ends well, for the alarm
 OPT_OUT_PAGES = 5
 OPTED_OUT = "opted out of AI training"
+FORBIDDEN = "forbidden by robots.txt"
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
 
 
@@ -72,6 +73,7 @@ class NewsSpider(scrapy.Spider):
         self.poor_pages: Counter[str] = Counter()
         self.dead_links: Counter[str] = Counter()  # by rubric: pages without an article, less those with one
         self.opt_outs = 0
+        self.opt_out = ""  # how the last of them said it
         self.refusals = 0
         self.note = ""
         self.busy: set[str] = set()
@@ -85,8 +87,8 @@ class NewsSpider(scrapy.Spider):
     # ------------------------------------------------------------ what to ask for
 
     async def start(self) -> AsyncIterator[Request]:
-        # Asked for by hand besides Scrapy's own robots.txt check: an answer shows that the site is there, and
-        # the text is searched for an AI-training opt-out before anything else is fetched.
+        # Asked for before anything else: an answer shows that the site is there, its rules hold for every
+        # request after it (see PoliteRobots), and its text may opt out of AI training.
         yield Request(
             f"{self.base}/robots.txt",
             callback=self.on_robots,
@@ -137,10 +139,13 @@ class NewsSpider(scrapy.Spider):
         )
 
     def _opted_out(self, reason: str) -> None:
-        self.give_up(
-            2,
+        self.give_up(2, self.opt_out_line(reason))
+
+    def opt_out_line(self, reason: str) -> str:
+        """What the operator is told when the site does not want its texts in a training set."""
+        return (
             f"{self.base} opts out of AI training: {reason}. Ask the publisher, or set"
-            " ACCEPT_AI_OPT_OUT=1 if you have the right to go on",
+            " ACCEPT_AI_OPT_OUT=1 if you have the right to go on"
         )
 
     def _slow_down(self, robots: str) -> None:
@@ -150,8 +155,11 @@ class NewsSpider(scrapy.Spider):
         wanted = Protego.parse(robots).crawl_delay(self.settings["ROBOTSTXT_USER_AGENT"]) or 0
         if wanted > self.settings.getfloat("DOWNLOAD_DELAY") > 0:
             self.note = f"robots.txt asks for {wanted:g} s between requests"
-            for slot in self.crawler.engine.downloader.slots.values():
+            downloader = self.crawler.engine.downloader
+            for name, slot in downloader.slots.items():
                 slot.delay = wanted
+                # A slot without requests for a minute (a long Retry-After) is made anew, from these.
+                downloader.per_slot_settings.setdefault(name, {})["delay"] = wanted
             if throttle := self.crawler.get_extension(AutoThrottle):
                 throttle.mindelay = wanted
 
@@ -291,7 +299,7 @@ class NewsSpider(scrapy.Spider):
             if isinstance(error, RedirectRefused):
                 self._end(link, "dropped", str(error).partition(":")[0], str(error))
             elif isinstance(error, IgnoreRequest) and "robots" in str(error).lower():
-                self._end(link, "dropped", "forbidden by robots.txt")
+                self._end(link, "dropped", FORBIDDEN)
             elif isinstance(error, DownloadCancelledError) or "MAXSIZE" in str(error):
                 self._end(link, "dropped", "too large", str(error))
             elif self.stopping:
@@ -399,7 +407,9 @@ class NewsSpider(scrapy.Spider):
             or self.store.waits(self.name, "listing", f"{chain}?")
         )
 
-    def _read(self, link: Link, links: Iterable[Link], response: Response) -> int:
+    def _read(self, link: Link, links: list[Link], response: Response) -> int:
+        self.counts[f"{link.kind}s read"] += 1
+        self.counts[f"links of {link.kind}s"] += len(links)
         new = self.store.end(
             link.url,
             self.name,
@@ -426,16 +436,21 @@ class NewsSpider(scrapy.Spider):
         if reason and not self.settings.getbool("ACCEPT_AI_OPT_OUT"):
             self._end(link, "dropped", OPTED_OUT, reason, response.status)
             self.opt_outs += 1
+            self.opt_out = reason
             if self.opt_outs >= OPT_OUT_PAGES and not self.counts["kept"]:
                 self._opted_out(f"{reason} ({self.opt_outs} pages of {self.opt_outs})")
             return
         try:
             article = self.pages.parse_article(response.body, response.url, kind)
         except NotAnArticle as error:
-            self._end(link, "dropped", str(error).partition(":")[0][:60], str(error), response.status)
+            # Some are saved until the crawl ends well: if all pages are of this kind, somebody must see one.
+            sample = response.body if self.counts["no_article"] < SAMPLES else b""
+            self.counts["no_article"] += 1
+            reason = str(error).partition(":")[0][:60]
+            self._end(link, "dropped", reason, str(error), response.status, body=sample, kind=kind)
             return
         except PageChanged as error:
-            detail = f"{','.join(error.fields)} ({error.era or 'unknown layout'})"
+            detail = f"{','.join(error.fields)} ({error.era or UNKNOWN_LAYOUT})"
             self._end(link, "failed", "changed", detail, response.status, body=response.body, kind=kind)
             return
         if article.date > (self._now() + timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S"):
@@ -445,7 +460,11 @@ class NewsSpider(scrapy.Spider):
         elif len(article.text) > MAX_TEXT:
             self._end(link, "dropped", "too long", f"{len(article.text)} characters", response.status)
         elif not self._in_scope(article.date[:10], article.rubric):
-            self._end(link, "skipped", "outside since, until or rubrics", article.date, response.status)
+            # With its day known, it is not asked for again until a crawl goes back that far.
+            self._end(
+                link, "skipped", "outside since, until or rubrics", article.date, response.status,
+                day=article.date[:10], rubric=article.rubric,
+            )  # fmt: skip
         elif article.url != link.url and self._lives_elsewhere(link, article.url, response):
             self._end(link, "dropped", "same article", article.url, response.status)
         else:
@@ -494,17 +513,21 @@ class NewsSpider(scrapy.Spider):
         status: int = 0,
         body: bytes = b"",
         kind: str = "",
+        day: str = "",
+        rubric: str = "",
     ) -> None:
         if state == "dropped":
             self.dead_links[link.rubric] += 1
-        if link.kind == "article" and state != "read":
+        if link.kind == "article":
             self.reasons[reason] += 1
             self.counts[state] += 1
-        elif state == "failed":
-            self.counts["failed_sources"] += 1
+        else:
+            self.reasons[f"{link.kind}: {reason}"] += 1
+            if state == "failed":
+                self.counts["failed_sources"] += 1
         self.store.end(
-            link.url, self.name, state, self.crawl,
-            reason=reason, detail=detail, status=status, size=0, body=body, content_type=kind,
+            link.url, self.name, state, self.crawl, reason=reason, detail=detail, status=status,
+            body=body, content_type=kind, day=day, rubric=rubric,
         )  # fmt: skip
 
     def _failed(self, link: Link, reason: str, detail: str, status: int = 0, now: bool = False) -> bool:
@@ -522,9 +545,16 @@ class NewsSpider(scrapy.Spider):
         self._end(link, "failed", reason, detail, status)
         return True
 
-    def selectors(self) -> dict[str, str]:
-        """What the site's parser looks for, by field."""
-        return self.pages.selectors()
+    def sources(self) -> dict[str, tuple[int, int]]:
+        """By kind of source: how many were read, and how many links they named."""
+        return {
+            kind: (self.counts[f"{kind}s read"], self.counts[f"links of {kind}s"])
+            for kind in ("feed", "sitemap", "listing")
+        }
+
+    def selectors(self, layout: str = "") -> dict[str, str]:
+        """What the site's parser looks for, by field; "" for all layouts."""
+        return self.pages.selectors(layout)
 
     # ------------------------------------------------------------ stopping
 

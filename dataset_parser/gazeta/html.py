@@ -246,7 +246,8 @@ def paragraphs(
 ) -> Iterator[tuple[etree._Element, str]]:
     """(element, clean text) of each paragraph of a body, in order. Two line breaks part paragraphs too.
 
-    When the body has almost no `kinds` (old pages write bare text with <br>), its bare text is used.
+    A quotation without paragraphs of its own is one. When the body has almost no `kinds` (old pages write
+    bare text with <br>), its bare text is used.
     """
     found: list[tuple[etree._Element, str]] = []
     skip = None
@@ -259,7 +260,9 @@ def paragraphs(
             continue
         if node is not body and (not isinstance(node.tag, str) or node.tag in SILENT_TAGS or silent(node)):
             skip = node
-        elif node is not body and node.tag in kinds:
+        elif node is not body and (
+            node.tag in kinds or (node.tag == "blockquote" and node.find(".//p") is None)
+        ):
             found += [(node, part) for part in _split(inline_text(node, silent, BREAK))]
             skip = node  # a paragraph inside a list item is told once
         elif node.tag == "a":

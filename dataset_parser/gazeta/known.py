@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import ModuleType
 
@@ -32,12 +33,16 @@ def remember_published(store: Store, site: str, pages: ModuleType, base: str) ->
         print(f"{site}: {added:,} articles are in {settings.DATASET_REPO} already", file=sys.stderr)
 
 
+# The rows, and the copies of rows that were left out: those need not be fetched again either.
+_NAMES_URLS = re.compile(r"(?:data/|lineage/duplicates-).*\.parquet")
+
+
 class HubProblem(Exception):
     """Why the published dataset cannot be read."""
 
 
 def published_urls(repo: str) -> list[str]:
-    """The url column of the newest revision, [] when there is no such dataset yet."""
+    """The url columns of the newest revision, [] when there is no such dataset yet."""
     import httpx2
     import pyarrow.lib
     import pyarrow.parquet as parquet
@@ -51,7 +56,7 @@ def published_urls(repo: str) -> list[str]:
         files = HfFileSystem(endpoint=settings.HF_ENDPOINT, token=settings.hub_token() or None)
         for sibling in info.siblings or []:
             name = sibling.rfilename
-            if name.startswith("data/") and name.endswith(".parquet"):
+            if _NAMES_URLS.fullmatch(name):
                 with files.open(f"datasets/{repo}@{info.sha}/{name}", "rb", block_size=2**20) as shard:
                     column = parquet.read_table(shard, columns=["url"]).column("url")
                     urls += [url for url in column.to_pylist() if url]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import (
     CannotResolveHostError,
     DownloadConnectionRefusedError,
@@ -21,6 +22,7 @@ from scrapy.exceptions import (
     ResponseDataLossError,
 )
 from scrapy.http import Response
+from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 
 BUSY = frozenset({429, 503})  # the site asks for a pause
 BROKEN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
@@ -39,6 +41,22 @@ LONGEST_PAUSE = 300.0
 
 class RedirectRefused(IgnoreRequest):
     """A redirect that is not followed: to another host, or in circles."""
+
+
+class PoliteRobots(RobotsTxtMiddleware):
+    """Holds every request against the robots.txt that the spider read first of all; no second request for it.
+
+    Scrapy's own fetching of it is not used: in 2.19, of several requests that wait for robots.txt, only the
+    first gets the rules, and the others pass, allowed or not.
+    """
+
+    rules: RobotParser | None = None
+
+    async def robot_parser(self, request: Request) -> RobotParser:
+        if self.rules is None:
+            spider = self.crawler.spider
+            self.rules = ProtegoRobotParser(spider.robots.encode("utf-8", "replace"), spider)
+        return self.rules
 
 
 class PoliteRedirects(RedirectMiddleware):

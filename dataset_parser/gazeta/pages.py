@@ -65,9 +65,16 @@ TITLES = [
     ("2015", "h1.article-text-header, h1.txtclear"),
     ("2013", ".article_name"),
     ("2007", "h2.h_1, h1.h_1, .h_1"),
+    ("2021", ".b_article-title > h1, .b_article-header > h1"),
 ]
 SUBTITLES = "[itemprop~=alternativeHeadline], .subheader, .article-text-subheader, .article_subheader, h3.h_2"
-LEADS = "[itemprop~=description], .b_article-intro, .intro, .article-text-intro, .article_intro"
+LEADS = [
+    ("", "[itemprop~=description]"),
+    ("2021", ".b_article-intro"),
+    ("", ".intro"),
+    ("2015", ".article-text-intro"),
+    ("2013", ".article_intro"),
+]
 BODIES = [
     ("", "[itemprop~=articleBody]"),
     ("2021", ".b_article-text"),
@@ -95,7 +102,8 @@ NOT_ARTICLES = [
 _SILENT_CLASS = re.compile(
     r"(?:^|[\s_-])(?:incut|also|adv|advert|advertisement|banner|inread|subscribe|telegram|social|sharing|share|likes"
     r"|comments?|photo|gallery|i_gallery|caption|signplace|media|tags|author|authors|newsbox|related|promo|player|vote"
-    r"|poll|quiz|audio|incuts|addinfo|online_time|adv_mark|hidden)(?:$|[\s_-]|\d)",
+    r"|poll|quiz|audio|incuts|addinfo|online_time|adv_mark|hidden|tweet|twitter|instagram|tiktok|embed)"
+    r"(?:$|[\s_-]|\d)",
     re.I,
 )
 _SILENT_PARAGRAPH = re.compile(
@@ -306,13 +314,13 @@ class _Page:
             raise NotAnArticle(f"no text: {self.url}")
         declared = self._meta("og:type") == "article" or bool(self.linked) or bool(self.era)
         if declared or is_article_url(self.url):
-            raise PageChanged(self.url, missing, self.era, selectors())
+            raise PageChanged(self.url, missing, self.era, selectors(self.era))
         raise NotAnArticle(f"not an article: {self.url}")
 
     def _title(self) -> tuple[str, str]:
         for era, css in TITLES:
             for node in self.find(self.root, css):
-                if (words := _words(node)) and not _inside_silent(node, self.root):
+                if (words := _words(node)) and not _inside_silent(node, self.root) and not _is_subtitle(node):
                     return _TITLE_TAIL.sub("", words), era
         return "", ""
 
@@ -377,7 +385,7 @@ class _Page:
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
         bodies = self.find(self.root, BODIES[0][1])
-        for node in self.find(self.root, LEADS):
+        for node in [node for _, css in LEADS for node in self.find(self.root, css)]:
             if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
                 continue
             words = _words(node)
@@ -414,13 +422,22 @@ class _Page:
         return description, DESCRIPTION
 
 
-def selectors() -> dict[str, str]:
-    """What is tried for each field, for alarms and error texts."""
+def selectors(layout: str = "") -> dict[str, str]:
+    """What is tried for each field, for alarms and error texts; with a layout's name only what it could have.
+
+    The layout of 2024 is the one of 2021 with the headline in another tag.
+    """
+    wanted = {"", layout, "2021"} if layout == "2024" else {"", layout}
+
+    def of(table: list[tuple[str, str]]) -> str:
+        return ", ".join(css for era, css in table if not layout or era in wanted)
+
     return {
-        "title": ", ".join(css for _, css in TITLES),
-        "text": ", ".join(css for _, css in BODIES),
-        "date": ", ".join(css for _, css in DATES),
-        "summary": LEADS,
+        "title": of(TITLES),
+        "text": of(BODIES),
+        "date": of(DATES),
+        "summary": of(LEADS),
+        "lead": of(LEADS),
         "rubric": "address, " + RUBRIC_LINKS,
     }
 
@@ -461,6 +478,12 @@ def _inside_card(node: etree._Element, root: etree._Element, bodies: list[etree.
         if scope and not any(parent in body.iterancestors() for body in bodies):
             return True
     return False
+
+
+def _is_subtitle(node: etree._Element) -> bool:
+    """Which heading is which the itemprop tells, and where there is none the class."""
+    said = node.get("itemprop", "").split()
+    return "headline" not in said and ("alternativeHeadline" in said or "subheader" in node.get("class", ""))
 
 
 def _only_a_link(element: etree._Element, words: str) -> bool:

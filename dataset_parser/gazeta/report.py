@@ -50,8 +50,10 @@ class Progress:
         speed = (fetched - earlier) / (now - since) if now > since else fetched / (now - self.started)
         queued = spider.store.queued(spider.name, "article", spider.scope)
         left = min(queued, max(spider.plan.limit - spider.counts["kept"], 0)) if spider.plan.limit else queued
-        eta = f", about {spell(left / speed)} left" if speed > 0 and left else ""
+        # While sitemaps wait to be read, what is queued is only the beginning.
         sources = "" if spider.store.queued(spider.name, "sitemap", spider.scope, 1) == 0 else "+"
+        word = "more than" if sources and not spider.plan.limit else "about"
+        eta = f", {word} {spell(left / speed)} left" if speed > 0 and left else ""
         pause = f"; {spider.note}" if spider.note and getattr(spider, "note_until", 0) > now else ""
         self._write(
             f"{spider.name}: {spider.counts['kept']} kept of {fetched} read, {left}{sources} to go,"

@@ -113,9 +113,11 @@ SPIDER_MODULES = ["gazeta.spiders"]
 COMMANDS_MODULE = "gazeta.commands"
 SCHEDULER = "gazeta.frontier.Frontier"
 DOWNLOADER_MIDDLEWARES = {
+    "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
     "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
     "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
+    "gazeta.middlewares.PoliteRobots": 100,
     "gazeta.middlewares.PoliteRedirects": 600,
     "gazeta.middlewares.Patience": 610,
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -23,6 +24,13 @@ from pathlib import Path
 from gazeta.items import Article
 
 FORMAT = 1
+UNKNOWN_LAYOUT = "unknown layout"
+# Why a page was dropped without its content being judged. All other reasons say: this is no article.
+NOT_JUDGED = (
+    "gone", "forbidden by robots.txt", "too large", "too long", "same article", "opted out of AI training",
+    "date in the future", "impossible date",
+)  # fmt: skip
+_NO_ARTICLE = f"state = 'dropped' AND reason NOT IN ({','.join(repr(reason) for reason in NOT_JUDGED)})"
 MAX_SAVED_PAGES = 500  # pages kept for the parser's next fix; about 50 MB at 100 kB a page, compressed
 
 SCHEMA = """
@@ -167,7 +175,8 @@ class Store:
         )
         for row in rows:
             article = Article(*row)
-            yield replace(article, text=article.source())
+            text = article.source()
+            yield article if text is article.text else replace(article, text=text)
 
     def count(self) -> int:
         """How many articles `articles` gives."""
@@ -365,11 +374,14 @@ class Store:
         body: bytes = b"",
         content_type: str = "",
         links: Iterable[Link] = (),
+        day: str = "",
+        rubric: str = "",
     ) -> int:
         """Close a page that gave no article; say how many of its `links` are new.
 
         state: "dropped", "failed", "skipped" (outside this crawl's dates: a wider crawl takes it up again) or
-        "read" (a sitemap, feed or listing). body: the page itself, when it is worth a look later.
+        "read" (a sitemap, feed or listing). body: the page itself, when it is worth a look later. day and
+        rubric: what the page said of itself, where its address did not.
         """
         now = utc_now()
         new = 0
@@ -377,6 +389,12 @@ class Store:
             if links:
                 new = self.add_links(links, site)
             self._end(url, site, state, reason, detail, crawl, now, status, size)
+            if day:
+                self.db.execute(
+                    "UPDATE page SET day = ?, rubric = CASE rubric WHEN '' THEN ? ELSE rubric END"
+                    " WHERE url = ?",
+                    (day, rubric, url),
+                )
             saved = self.db.execute("SELECT count(*) FROM saved_page").fetchone()[0] if body else 0
             if body and saved < MAX_SAVED_PAGES:
                 self.db.execute(
@@ -401,8 +419,10 @@ class Store:
         self.db.execute("DELETE FROM saved_page WHERE url = ?", (url,))
 
     def forget_samples(self) -> None:
-        """Drop the saved pages of articles that are kept: only failing pages stay."""
-        self.db.execute("DELETE FROM saved_page WHERE url IN (SELECT url FROM page WHERE state = 'kept')")
+        """Drop the saved pages that are kept as articles, or are none: only failing pages stay."""
+        self.db.execute(
+            "DELETE FROM saved_page WHERE url IN (SELECT url FROM page WHERE state IN ('kept', 'dropped'))"
+        )
 
     def saved_pages(self, crawl: int | None = None) -> Iterator[tuple[str, str, bytes]]:
         """(url, content type, body) of the pages kept for the parser's next fix."""
@@ -425,7 +445,11 @@ class Store:
         return [row[0] for row in rows]
 
     def figures(self, crawls: list[int]) -> dict[str, dict[str, float]]:
-        """What the articles of these crawls look like: counts, coverage and mean lengths in characters."""
+        """What the articles of these crawls look like: counts, coverage and mean lengths in characters.
+
+        "article" is the share of pages that are one: a site that sends every visitor to a login page lacks no
+        field on any article.
+        """
         marks = ",".join("?" * len(crawls))
         kept = self.db.execute(
             "SELECT count(*), sum(title != ''), sum(summary != ''), sum(text != ''), sum(date != ''),"
@@ -462,6 +486,10 @@ class Store:
             f"({marks})",
             crawls,
         ).fetchone()[0]
+        others = self.db.execute(
+            f"SELECT count(*) FROM page WHERE {_NO_ARTICLE} AND kind = 'article' AND crawl IN ({marks})",
+            crawls,
+        ).fetchone()[0]
         changed = sum(count for _, count in failed)
         pages = n + changed + empty
         found = {
@@ -469,7 +497,9 @@ class Store:
             "text": text + changed - missing["text"],
             "date": pages - missing["date"] - (n - date),
         }
-        of_pages = (
+        judged = n + changed + others
+        of_pages = {"article": {"pages": judged, "coverage": (n + changed) / judged}} if judged else {}
+        of_pages |= (
             {name: {"pages": pages, "coverage": value / pages} for name, value in found.items()}
             if pages
             else {}
@@ -498,6 +528,29 @@ class Store:
             f" 'parser error') AND crawl IN ({marks}) GROUP BY detail, reason ORDER BY 3 DESC",
             crawls,
         ).fetchall()
+
+    def missing_in_layout(self, crawls: list[int], field: str) -> tuple[str, int]:
+        """The layout with the most pages of these crawls on which `field` was not found, and how many.
+
+        ("", 0) when it was found on all, or when those pages look like no known layout. field: "lead" is a
+        summary that is one.
+        """
+        marks = ",".join("?" * len(crawls))
+        counts: Counter[str] = Counter()
+        lacks = (
+            "instr(url, '/news/') = 0 AND summary_origin != 'lead'" if field == "lead" else f"{field} = ''"
+        )
+        if field in {"lead", *ARTICLE_COLUMNS}:
+            kept = self.db.execute(
+                f"SELECT era, count(*) FROM article WHERE crawl IN ({marks}) AND {lacks} GROUP BY era", crawls
+            )
+            counts.update(dict(kept.fetchall()))
+        for detail, _, pages, _ in self.changed_pages(crawls):
+            missing, _, layout = detail.partition(" (")
+            if field in missing.split(","):
+                counts["" if layout == f"{UNKNOWN_LAYOUT})" else layout.rstrip(")")] += pages
+        layout, pages = max(counts.items(), key=lambda item: item[1], default=("", 0))
+        return (layout, pages) if layout else ("", 0)
 
     def span(self, crawl: int) -> tuple[str, str]:
         """The dates of the oldest and the newest article that this crawl kept, "" when it kept none."""
@@ -543,14 +596,15 @@ class Store:
     def hold(self, crawls: list[int]) -> None:
         """Hold back what alarmed crawls kept, and queue their pages again: they are not to be trusted.
 
-        Pages that failed are queued too, so the next crawl meets the alarm again until the cause is gone.
+        Pages that failed or were no articles are queued too, so the next crawl meets the alarm again until
+        the cause is gone.
         """
         marks = ",".join("?" * len(crawls))
         with self.transaction():
             self.db.execute(f"UPDATE article SET held = 1 WHERE crawl IN ({marks})", crawls)
             self.db.execute(
                 "UPDATE page SET state = 'queued' WHERE kind = 'article' AND (state = 'kept' OR reason IN"
-                f" ('changed', 'parser error', 'no text')) AND crawl IN ({marks})",
+                f" ('changed', 'parser error') OR {_NO_ARTICLE}) AND crawl IN ({marks})",
                 crawls,
             )
 

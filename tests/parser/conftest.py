@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Crawl:
     out: str
     err: str
     folder: Path
+    peak_mb: float | None = None  # where the system tells it
 
     @property
     def report(self) -> dict:
@@ -102,16 +104,23 @@ def crawl(tmp_path: Path) -> Callable[..., Crawl]:
             **environment,
         }
         options = [part for argument in arguments for part in ("-a", argument)]
-        done = subprocess.run(
-            [sys.executable, "-m", "scrapy", "crawl", "gazeta", *options],
-            cwd=ROOT / "dataset_parser",
-            env={**os.environ, **given},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=300,
-        )
-        return Crawl(done.returncode, done.stdout, done.stderr, Path(given["ARTIFACTS_DIR"]))
+        words = tmp_path / "out.txt", tmp_path / "err.txt"
+        with words[0].open("wb") as out, words[1].open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scrapy", "crawl", "gazeta", *options],
+                cwd=ROOT / "dataset_parser", env={**os.environ, **given}, stdout=out, stderr=err,
+            )  # fmt: skip
+            peak = None
+            deadline = threading.Timer(300, process.kill)
+            deadline.start()
+            if hasattr(os, "wait4"):
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            code = process.wait()
+            deadline.cancel()
+        told = [path.read_text(encoding="utf-8") for path in words]
+        return Crawl(code, *told, Path(given["ARTIFACTS_DIR"]), peak)
 
     return run
 
@@ -123,6 +132,7 @@ class HandMade:
     pages: dict[str, tuple[int, dict[str, str], bytes]]
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)  # when, by the monotonic clock
 
 
 @pytest.fixture
@@ -136,6 +146,7 @@ def serve() -> Iterator[Callable[[dict], HandMade]]:
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 site.asked.append(path)
+                site.moments.append(time.monotonic())
                 status, headers, body = site.pages.get(path, (404, {}, b""))
                 self.send_response(status)
                 for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -171,6 +175,22 @@ def test_an_opt_out_of_ai_training_stops_the_crawl_unless_accepted(
     assert accepted.code == 0 and len(accepted.rows()) == 12
 
 
+def test_an_opt_out_on_the_few_pages_of_a_nightly_run_is_said_as_loud(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in (18000001, 18000002)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    noai = site.pages[paths[0]][2].replace(b"<head>", b'<head><meta name="robots" content="noai">')
+    site.pages[paths[0]] = (200, {}, noai)
+    mixed = crawl(site.url)
+    assert mixed.code == 0 and list(mixed.rows()) == [paths[1]]
+    assert "warning: 1 pages opt out of AI training (the meta tag robots says noai)" in mixed.err
+    site.pages["/sitemap.xml"] = (200, {}, site.pages["/sitemap.xml"][2].replace(b"18000002", b"18000003"))
+    site.pages[paths[1].replace("18000002", "18000003")] = (200, {}, noai)
+    alone = crawl(site.url)
+    assert alone.code == 2 and "noai (1 pages of 1)" in alone.err and "ACCEPT_AI_OPT_OUT=1" in alone.err
+
+
 def test_hostile_pages_are_counted_and_skipped(start: Callable, crawl: Callable) -> None:
     site = start("--articles", "20", "--no-awkward", "--hostile")
     done = crawl(site.url)
@@ -180,6 +200,34 @@ def test_hostile_pages_are_counted_and_skipped(start: Callable, crawl: Callable)
         assert ends[page["path"]][0] in DONE[page["expected"]], page
     assert {story["path"] for story in site.told("articles.json")} <= set(rows)
     assert done.report["reasons"]["too large"] >= 3
+    assert done.peak_mb is None or done.peak_mb < 400
+
+
+def test_the_alarm_names_the_selectors_of_the_layout_that_failed(serve: Callable, crawl: Callable) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    good = {path: site.pages[path][2] for path in paths}
+    for path in paths[:20]:
+        site.pages[path] = (200, {}, good[path].replace(b'class="headline"', b'class="z9"'))
+    done = crawl(site.url)
+    (line,) = [line for line in done.err.splitlines() if line.startswith("  title was looked for")]
+    assert "in the layout of 2021 (20 pages miss it) at: [itemprop~=headline], .headline" in line
+    assert ".article_name" not in line  # that is 2013
+    assert done.report["looked_for"]["title"] in line
+
+
+def test_leads_that_disappear_are_an_alarm_with_selectors(serve: Callable, crawl: Callable) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000061)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths[:30])})))
+    assert crawl(site.url).code == 0
+    later = {path: article(number).replace(b"b_article-intro", b"z9") for number, path in enumerate(paths)}
+    site.pages.update(with_host(serve(site_of(later))).pages)
+    rows = "".join(f"<url><loc>{site.url}{path}</loc></url>" for path in paths)
+    site.pages["/sitemap.xml"] = (200, {}, f"<urlset>{rows}</urlset>".encode())
+    done = crawl(site.url)
+    assert done.code == 3 and "lead: found on 0.0% of pages, 100.0% in the crawl before" in done.err
+    assert "lead was looked for in the layout of 2021 (30 pages miss it) at: " in done.err
+    assert ".b_article-intro" in done.err
 
 
 def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(
@@ -202,6 +250,88 @@ def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(
     assert crawl(site.url, CRAWL_ALARM="0").code == 0
     site.pages.update(good)
     assert crawl(site.url, "since=all").code == 0
+
+
+def test_a_site_that_sends_every_visitor_to_a_login_page_is_an_alarm(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    good = {path: site.pages[path] for path in paths}
+    for path in paths:
+        site.pages[path] = (302, {"Location": "/auth/sso.shtml"}, b"")
+    site.pages["/auth/sso.shtml"] = (200, {}, b'<html><body><form class="sso"></form></body></html>')
+    done = crawl(site.url)
+    assert done.code == 3 and "article: found on 0.0% of 30 pages, at least 50% expected" in done.err
+    assert done.report["reasons"]["login page"] == 30
+    assert [path for path in done.report["saved_pages"] if b"sso" in Path(path).read_bytes()]
+    site.pages.update(good)
+    again = crawl(site.url)  # none of them was given up
+    assert again.code == 0 and set(again.rows()) == set(paths)
+
+
+def test_lists_that_name_nothing_any_more_are_an_alarm_not_a_quiet_night(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000006)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    assert crawl(site.url).code == 0
+    assert crawl(site.url).code == 0  # nothing new is no alarm
+    good = site.pages["/sitemap.xml"]
+    site.pages["/sitemap.xml"] = (200, {}, b"<urlset></urlset>")
+    emptied = crawl(site.url)
+    assert emptied.code == 3 and "articles: not one link in the sitemaps, feeds and listings" in emptied.err
+    del site.pages["/sitemap.xml"]
+    assert crawl(site.url).code == 3
+    site.pages["/sitemap.xml"] = good
+    assert crawl(site.url).code == 0
+    site.pages["/news/"] = (200, {}, b"<html><body><p>...</p></body></html>")
+    partly = crawl(site.url)
+    assert partly.code == 0 and "warning: 1 listings were read and named not one article" in partly.err
+
+
+def test_a_robots_txt_that_sends_us_away_ends_with_5(serve: Callable, crawl: Callable) -> None:
+    site = with_host(serve(site_of({"/social/2024/02/03/18000001.shtml": article(1)})))
+    site.pages["/robots.txt"] = (200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /\n")
+    done = crawl(site.url)
+    assert done.code == 5 and "forbids this crawler" in done.err and "Traceback" not in done.err
+    assert set(site.asked) <= {"/robots.txt", "/.well-known/tdmrep.json"}
+
+
+def test_a_page_outside_the_dates_whose_address_has_none_is_asked_for_once(
+    serve: Callable, crawl: Callable
+) -> None:
+    column, new = "/comments/column/bovt/17870000.shtml", "/social/2024/02/03/18000001.shtml"
+    site = with_host(serve(site_of({column: article(1, "2015/02/03"), new: article(2)})))
+    for _ in range(2):
+        assert list(crawl(site.url, "since=2020-01-01").rows()) == [new]
+    assert site.asked.count(column) == 1
+    assert set(crawl(site.url, "since=2014-01-01").rows()) == {new, column}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_stage_ends_with_130_publishes_nothing_and_goes_on(
+    number: int, start: Callable, crawl: Callable, tmp_path: Path
+) -> None:
+    site = start("--articles", "60", "--no-awkward", "--delay", "20")
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "gazeta"],
+        cwd=Path(__file__).parents[2] / "dataset_parser",
+        env={**os.environ, "SITE_URL": site.url, "CRAWL_DELAY": "0.02",
+             "ARTIFACTS_DIR": str(tmp_path / "artifacts")},
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while stage.poll() is None and not any(path.endswith(".shtml") for path in site.asked()):
+        time.sleep(0.05)
+    if number == signal.SIGINT:
+        os.killpg(stage.pid, number)  # as a terminal sends Ctrl+C
+    else:
+        stage.send_signal(number)  # as `docker stop` does
+    out, err = stage.communicate(timeout=60)
+    assert stage.returncode == 130, err
+    assert "Traceback" not in err and "published" not in out
+    assert len(crawl(site.url).rows()) == 60
 
 
 def test_a_page_cannot_overwrite_another_by_its_canonical_link(serve: Callable, crawl: Callable) -> None:
@@ -251,6 +381,17 @@ def test_the_delay_is_kept_between_any_two_requests(start: Callable, crawl: Call
     assert stats["shortest_gap_ms"] > 100
 
 
+def test_a_longer_crawl_delay_of_robots_txt_is_kept(serve: Callable, crawl: Callable) -> None:
+    site = with_host(serve(site_of({"/social/2024/02/03/18000001.shtml": article(1)})))
+    robots = b"User-agent: *\nCrawl-delay: 0.3\nDisallow: /export\n"
+    site.pages["/robots.txt"] = (200, {"Content-Type": "text/plain"}, robots)
+    done = crawl(site.url, "rubrics=social", "limit=1", CRAWL_DELAY="0.05")
+    assert done.code == 0 and len(done.rows()) == 1
+    gaps = [later - sooner for sooner, later in pairwise(site.moments[2:])]  # once the rules are known
+    assert len(gaps) >= 2 and min(gaps) > 0.2
+    assert site.asked.count("/robots.txt") == 1 and not [path for path in site.asked if "/export" in path]
+
+
 def test_a_second_crawl_beside_the_first_ends_with_6(
     start: Callable, crawl: Callable, tmp_path: Path
 ) -> None:
@@ -284,14 +425,20 @@ def test_a_new_machine_takes_the_published_articles_as_known(
     shard = tmp_path / "train-2020.parquet"
     urls = [site.url + story["path"] for story in stories[:30]]
     parquet.write_table(pyarrow.table({"text": ["x"] * 30, "url": urls}), shard)
+    copies = tmp_path / "duplicates-2020.parquet"  # left out of the dataset, known all the same
+    parquet.write_table(pyarrow.table({"url": [site.url + stories[30]["path"]]}), copies)
     api = HfApi(endpoint=hub.url, token=hub.token)
     api.create_repo("demo/news", repo_type="dataset")
-    api.upload_file(
-        path_or_fileobj=shard, path_in_repo=f"data/{shard.name}", repo_id="demo/news", repo_type="dataset"
-    )
+    for file, folder in ((shard, "data"), (copies, "lineage")):
+        api.upload_file(
+            path_or_fileobj=file,
+            path_in_repo=f"{folder}/{file.name}",
+            repo_id="demo/news",
+            repo_type="dataset",
+        )
     done = crawl(site.url, DATASET_REPO="demo/news", **hub.environment(tmp_path / "hf"))
-    assert done.code == 0 and "30 articles are in demo/news already" in done.err
-    assert set(done.rows()) == {story["path"] for story in stories[30:]}
+    assert done.code == 0 and "31 articles are in demo/news already" in done.err
+    assert set(done.rows()) == {story["path"] for story in stories[31:]}
 
 
 def test_a_hub_that_does_not_answer_costs_a_warning_not_the_crawl(

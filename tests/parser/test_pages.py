@@ -13,6 +13,7 @@ from gazeta.pages import (
     parse_article,
     parse_listing,
     same_site,
+    selectors,
     url_day,
     url_rubric,
 )
@@ -145,10 +146,18 @@ def test_controls_and_lone_surrogates_leave_no_trace() -> None:
         "<aside><p>Врезка сбоку.</p></aside><figure><p>Подпись к снимку.</p></figure>",
         '<section class="b-article_read_also"><p class="intro">Чужой лид.</p></section>',
         '<p class="online_time">10:15</p>',
+        '<blockquote class="twitter-tweet"><p>Чужая запись.</p></blockquote>',
     ],
 )
 def test_what_the_article_does_not_say_is_left_out(junk: str) -> None:
     assert parse_article(page(f"<p>Раз.</p>{junk}<p>Два.</p>"), URL).text == "Раз.\nДва."
+
+
+def test_a_quotation_is_part_of_the_text_once() -> None:
+    body = page(
+        "<p>Раз.</p><blockquote>Цитата.</blockquote><blockquote><p>Другая.</p></blockquote><p>Два.</p>"
+    )
+    assert parse_article(body, URL).text == "Раз.\nЦитата.\nДругая.\nДва."
 
 
 def test_a_heading_in_the_middle_is_dropped_alone_and_the_closing_one_with_what_follows() -> None:
@@ -170,6 +179,22 @@ def test_a_sentence_about_advertising_stays() -> None:
     ).text.startswith(said)
 
 
+def test_a_heading_without_class_or_itemprop_is_told_from_the_subheading_by_its_place() -> None:
+    head = '<div class="b_article-header"><h1 class="subheader">Подзаголовок</h1><h1>Заголовок</h1></div>'
+    body = page("<p>Раз.</p>", title="", before=head)
+    article = parse_article(body, URL)
+    assert (article.title, article.subtitle) == ("Заголовок", "Подзаголовок")
+
+
+def test_selectors_of_a_layout_are_those_that_it_could_have() -> None:
+    assert ".article_name" in selectors()["title"] and ".article_name" not in selectors("2021")["title"]
+    assert ".b_article-intro" in selectors("2021")["lead"]
+    assert set(selectors("2024")["title"].split(", ")) >= set(selectors("2021")["title"].split(", "))
+    with pytest.raises(PageChanged) as changed:
+        parse_article(page("<p>Раз.</p>", title=""), URL)
+    assert changed.value.era == "2021" and changed.value.selectors == selectors("2021")
+
+
 # Summaries
 
 
@@ -180,6 +205,12 @@ def test_the_subheading_is_never_taken_for_the_lead() -> None:
     article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p>", before=before), URL)
     assert article.subtitle == "Подзаголовок статьи"
     assert (article.summary, article.summary_origin) == ("Первый абзац.", "first_paragraph")
+
+
+def test_the_lead_that_names_itself_wins_over_an_intro_before_it() -> None:
+    before = '<p class="intro">Рубрика «Разбор»</p><span itemprop="description">Лид статьи.</span>'
+    article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p>", before=before), URL)
+    assert (article.summary, article.summary_origin) == ("Лид статьи.", "lead")
 
 
 def test_a_lead_of_a_read_also_card_is_not_this_articles_lead() -> None:

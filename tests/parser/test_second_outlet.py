@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from gazeta.store import Store
 
@@ -26,11 +28,11 @@ def test_a_page_of_the_second_outlet_gives_what_is_written_beside_it(name: str, 
     assert {name: getattr(article, name) for name in expected["article"]} == expected["article"]
 
 
-def test_two_outlets_share_one_store_and_one_schema(
-    start: Callable, crawl: Callable, repo_root: Path
+def test_two_outlets_share_one_store_one_schema_and_one_dataset(
+    start: Callable, crawl: Callable, repo_root: Path, hub, tmp_path: Path
 ) -> None:
     first = start("--articles", "15", "--no-awkward")
-    second = start("--articles", "60", "--no-awkward", "--outlet", "second")
+    second = start("--articles", "60", "--no-awkward", "--outlet", "second", "--seed", "7")  # other news
     done = crawl(first.url)
     assert done.code == 0
     process = subprocess.run(
@@ -66,3 +68,20 @@ def test_two_outlets_share_one_store_and_one_schema(
         assert (row.site, row.title, row.text) == ("vestnik", story["title"], story["text"])
         assert row.date == story["date"] and row.rubric == story["rubric"].replace("lifestyle", "style")
     assert len(rows) == 15 + len(stories)
+
+    published = subprocess.run(
+        [sys.executable, "-m", "gazeta.publish"],
+        cwd=repo_root / "dataset_parser",
+        env=os.environ
+        | hub.environment(tmp_path / "hf")
+        | {"ARTIFACTS_DIR": str(done.folder), "DATASET_REPO": "demo/news"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert published.returncode == 0, published.stderr
+    shards = sorted((done.folder / "crawl" / "dataset" / "data").glob("*.parquet"))
+    urls = [url for shard in shards for url in pq.read_table(shard).column("url").to_pylist()]
+    assert Counter(url.split("/")[2] for url in urls) == Counter(
+        {first.url.split("/")[2]: 15, second.url.split("/")[2]: 60}
+    )

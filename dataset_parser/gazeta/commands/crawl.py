@@ -20,7 +20,7 @@ from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
 from gazeta import alarm, known, reparse, report, settings
-from gazeta.crawling import NewsSpider
+from gazeta.crawling import FORBIDDEN, NewsSpider
 from gazeta.plan import BadArgument, Plan, parse_arguments
 from gazeta.store import Scope, Store, StoreBusy
 
@@ -124,10 +124,21 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
             f"{silent} of {silent + spider.counts['fetched']} pages did not answer; run again later",
         )
         outcome, code = "given up", 5
+    if not code and spider.opt_outs and spider.opt_outs == spider.counts["fetched"]:
+        # Too few pages to stop in the middle of the crawl; all of them say it all the same.
+        spider.failed = (
+            2,
+            spider.opt_out_line(f"{spider.opt_out} ({spider.opt_outs} pages of {spider.opt_outs})"),
+        )
+        outcome, code = "given up", 2
     if not code and spider.counts["fetched"]:
         lines = alarm.alarms(store.figures(crawls), store.previous_report(spider.name).get("fields", {}))
-    if not code and not store.totals(spider.name):
-        lines.append("articles: not one link in the sitemaps, feeds and listings")
+    if not code:
+        code, line = without_links(spider)
+        if code:
+            spider.failed, outcome = (code, line), "given up"
+        elif line:
+            lines.append(line)
     if lines and settings.CRAWL_ALARM:
         outcome, code = "alarm", 3
     told = report.build(spider, outcome, code, seconds, lines)
@@ -137,6 +148,7 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
             {"missing": missing, "pages": pages, "example": url}
             for missing, _, pages, url in store.changed_pages(crawls)
         ]
+        told["looked_for"] = looked_for(spider, crawls, [line.partition(":")[0] for line in lines])
     if outcome == "alarm":
         store.hold(crawls)
     elif outcome == "done":
@@ -147,6 +159,35 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
     report.write_json(settings.CRAWL_DIR / "reports" / f"{spider.crawl:05}.json", told)
     show(told, spider)
     return code
+
+
+def looked_for(spider: NewsSpider, crawls: list[int], fields: list[str]) -> dict[str, str]:
+    """Where the fields of an alarm were looked for: in the layout that lacks them most, else in all."""
+    told = {}
+    for field in fields:
+        layout, pages = spider.store.missing_in_layout(crawls, field)
+        if field in (tried := spider.selectors(layout)):
+            where = f"in the layout of {layout} ({pages} pages miss it) " if layout else ""
+            told[field] = f"{where}at: {tried[field]}"
+    return told
+
+
+def without_links(spider: NewsSpider) -> tuple[int, str]:
+    """What to say when no sitemap, feed or listing named an article: (exit code or 0 for an alarm, line).
+
+    A site that was read before and names nothing any more has not stopped publishing: its lists changed.
+    """
+    sources = spider.sources()
+    enough = spider.plan.limit and spider.counts["kept"] >= spider.plan.limit
+    forbidden = sum(spider.reasons[f"{kind}: {FORBIDDEN}"] for kind in sources)
+    asked = sum(read for read, _ in sources.values()) + sum(
+        count for reason, count in spider.reasons.items() if reason.partition(":")[0] in sources
+    )
+    if any(links for _, links in sources.values()) or enough or not asked:
+        return 0, ""
+    if forbidden:
+        return 5, f"robots.txt of {spider.base} forbids this crawler the site's lists; ask the publisher"
+    return 0, "articles: not one link in the sitemaps, feeds and listings"
 
 
 def show(told: dict, spider: NewsSpider) -> None:
@@ -161,16 +202,22 @@ def show(told: dict, spider: NewsSpider) -> None:
     else:
         print(f"{name}: crawl {told['crawl']} {told['outcome']}")
         print(report.table(told))
+    if spider.opt_outs and not told["error"]:
+        print(
+            f"warning: {spider.opt_outs} pages opt out of AI training ({spider.opt_out}) and were left out",
+            file=sys.stderr,
+        )
+    for kind, (read, links) in spider.sources().items():
+        if read and not links and not told["error"] and not told["alarm"]:
+            print(f"warning: {read} {kind}s were read and named not one article", file=sys.stderr)
     if told["alarm"]:
         word = "error" if told["outcome"] == "alarm" else "warning"
         print(
             f"{word}: {name} no longer looks as its parser expects: {'; '.join(told['alarm'])}",
             file=sys.stderr,
         )
-        tried = spider.selectors()
-        for line in told["alarm"]:
-            if (field := line.partition(":")[0]) in tried:
-                print(f"  {field} was looked for at: {tried[field]}", file=sys.stderr)
+        for field, tried in told["looked_for"].items():
+            print(f"  {field} was looked for {tried}", file=sys.stderr)
         for change in told["changed"][:5]:
             print(
                 f"  {change['pages']} pages miss {change['missing']}, as {change['example']}", file=sys.stderr

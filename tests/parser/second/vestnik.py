@@ -64,7 +64,7 @@ def url_rubric(url: str) -> str:
     return SECTIONS.get(match[1], "") if match else ""
 
 
-def selectors() -> dict[str, str]:
+def selectors(layout: str = "") -> dict[str, str]:
     return SELECTORS
 
 

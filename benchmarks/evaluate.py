@@ -50,11 +50,12 @@ def news(count: int) -> tuple[list[dict], str]:
     return rows, f"{source} articles ({len(found)} different)"
 
 
-def metrics(count: int) -> None:
+def metrics(count: int) -> dict:
     from t5sum.scoring import Article, compare_all, score_systems
     from t5sum.support import known_names
 
     rows, source = news(count)
+    figures: dict = {"articles": count, "cores": os.cpu_count()}
     for with_baselines in (False, True):
         articles = [
             Article(row["text"], row["summary"], {"model": " ".join(row["text"].split()[8:48])})
@@ -67,11 +68,13 @@ def metrics(count: int) -> None:
         compare_all(systems, "model", 1000, 0.95, 42)
         whole = time.monotonic() - started
         what = "model, lead-1, lead-3, TextRank, oracle" if with_baselines else "model, lead-1"
+        figures[what] = {"seconds": round(whole, 1), "processor_seconds": round(_cpu() - cpu, 1)}
         print(
             f"metrics: {count} {source}, {what}: {whole:.1f} s on {os.cpu_count()} cores "
             f"({_cpu() - cpu:.1f} s of CPU; intervals {whole - scored:.1f} s)",
             flush=True,
         )
+    return figures
 
 
 def _cpu() -> float:
@@ -80,7 +83,7 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def agreement(count: int = 200) -> None:
+def agreement(count: int = 200) -> dict:
     import razdel
     from nltk.translate.bleu_score import corpus_bleu
     from nltk.translate.chrf_score import corpus_chrf
@@ -103,7 +106,9 @@ def agreement(count: int = 200) -> None:
     theirs = {name: 100 * sum(pair[name].fmeasure for pair in pairs) / count for name in pairs[0]}
     theirs["bleu"] = BLEU(tokenize="intl").corpus_score(predictions, [references]).score
     theirs["chrf"] = CHRF().corpus_score(predictions, [references]).score
-    _compare("rouge-score, sacrebleu", score(predictions, references), theirs)
+    figures = {
+        "rouge-score, sacrebleu": _compare("rouge-score, sacrebleu", score(predictions, references), theirs)
+    }
 
     joined = [
         [" ".join(t.text for t in razdel.tokenize(text)).lower() for text in side]
@@ -126,16 +131,19 @@ def agreement(count: int = 200) -> None:
             for ours, name in (("rouge1", "rouge-1"), ("rouge2", "rouge-2"), ("rougeL", "rouge-l"))
         }
         packages = "rouge, nltk"
-    _compare(f"published column: {packages}", published_scores(predictions, references), theirs)
+    label = f"published column: {packages}"
+    return {**figures, label: _compare(label, published_scores(predictions, references), theirs)}
 
 
-def _compare(label: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
+def _compare(label: str, ours: dict[str, float], theirs: dict[str, float]) -> float:
+    """Print both; the largest difference."""
     worst = max(abs(ours[name] - value) for name, value in theirs.items())
     told = ", ".join(f"{name} {ours[name]:.4f} / {value:.4f}" for name, value in theirs.items())
     print(f"  {label}: ours / theirs: {told}; largest difference {worst:.1e}", flush=True)
+    return worst
 
 
-def generation(count: int, beams: int, tokens: int) -> None:
+def generation(count: int, beams: int, tokens: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
     from t5sum.generate import generate, generate_full_precision
@@ -183,6 +191,8 @@ def generation(count: int, beams: int, tokens: int) -> None:
             f"  ratio to its best {ours.per_second / max(peers):.1f} at {beams} beams, at most {tokens} "
             f"tokens out, {source}, {os.cpu_count()} cores"
         )
+    return {"ours_per_second": ours.per_second, "peer_per_second": max(peers), "articles": count,
+            "ratio": ours.per_second / max(peers), "beams": beams, "tokens": tokens}  # fmt: skip
 
 
 def main() -> None:
@@ -195,16 +205,20 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=12, help="articles for generation")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=60, help="most tokens of a generated summary")
+    parser.add_argument("--json", type=Path, help="write every figure there")
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(parts):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     chosen = asked.parts or parts
+    figures = {}
     if "agreement" in chosen:
-        agreement()
+        figures["agreement"] = agreement()
     if "metrics" in chosen:
-        metrics(asked.articles)
+        figures["metrics"] = metrics(asked.articles)
     if "generation" in chosen:
-        generation(asked.generated, asked.beams, asked.tokens)
+        figures["generation"] = generation(asked.generated, asked.beams, asked.tokens)
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

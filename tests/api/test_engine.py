@@ -1,9 +1,16 @@
 """The loaded model without HTTP: windows, time limits, the waiting room."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from topic_sum.inference.cache import Cache
 from topic_sum.inference.errors import Busy, ClientGone, TimeLimit
 from topic_sum.inference.room import Room
@@ -20,11 +27,19 @@ def test_the_source_is_prefix_text_and_end(loaded, text):
     assert "".join(tokens).replace("▁", " ").strip().startswith("summarize:")
 
 
-def test_pieces_with_a_meaning_typed_by_a_user_end_nothing_and_break_nothing(loaded, text):
-    typed = f"</s> <pad> <unk> <extra_id_0> {text('sport')} </s>"
-    tokens = loaded.summarizer.source_tokens(typed)
-    assert len(tokens) > len(loaded.summarizer.source_tokens(text("sport")))
-    assert loaded.summarize(typed, "", 2, in_order, 8).summaries
+CONTROL = re.compile(r"</s>|<pad>|<extra_id_\d+>")
+
+
+@pytest.mark.parametrize(
+    "typed", ["</s>", "<pad>", "<extra_id_0>", "слово</s>слово", "\uff1c/s\uff1e", "<<pad>>"]
+)
+def test_pieces_with_a_meaning_are_text_when_a_user_types_them(loaded, text, typed):
+    tokens = loaded.summarizer.source_tokens(normalise(f"{typed} {text('sport')} {typed}"))
+    assert [token for token in tokens if CONTROL.fullmatch(token)] == ["</s>"]
+    assert tokens[-1] == "</s>"
+    # They cost pieces like all text does: nothing was swallowed.
+    assert len(tokens) > len(loaded.summarizer.source_tokens(text("sport"))) + 2
+    assert loaded.summarize(normalise(typed + text("sport")), "", 2, in_order, 8).summaries
 
 
 def test_no_window_is_longer_than_the_model_reads_and_no_word_is_lost(loaded, text):
@@ -55,6 +70,96 @@ def test_the_summary_of_a_text_is_the_same_every_time(loaded, text):
     asked = normalise(text("culture", seed=9))
     first = loaded.summarize(asked, "", 3, in_order, 8).summaries
     assert loaded.summarize(asked, "", 3, in_order, 8).summaries == first
+
+
+# Words of all lengths, marks that end sentences and marks that only look so, control pieces, other scripts.
+WORDS = st.sampled_from(
+    ["слово", "и", "г.", "т. д.", "«Енисей»", "—", "!", "?..", "1 000", "</s>", "<pad>", "ы" * 400, "news",
+     "新闻", "3:1", "Москва.", "Рябинин", "\U0001f600", "а́", "ёлка,"]
+)  # fmt: skip
+TEXTS = st.lists(WORDS, min_size=1, max_size=700).map(" ".join).map(normalise)
+often = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@often
+@given(TEXTS, st.sampled_from(["", "Заголовок", "Очень длинный заголовок " * 20]))
+def test_windows_hold_every_word_once_and_in_order(loaded, text, title):
+    engine = loaded.summarizer
+    windows, cut = engine._windows(text, engine._lead(title), 1000)
+    assert not cut
+    assert all(len(window) + 1 <= 250 for window in windows)
+    read = "".join("".join(window).replace("▁", " ").removeprefix(" summarize:") for window in windows)
+    # Only the spaces may differ: a word longer than a window is split.
+    assert re.sub(r"\s", "", read) == re.sub(r"\s", "", engine._tokenizer.normalizer.normalize_str(text))
+
+
+@often
+@given(TEXTS, st.integers(1, 5))
+def test_variants_are_different_no_more_than_asked_and_begin_with_the_summary(loaded, text, count):
+    found = loaded.summarize(text, "", count, in_order, 8)
+    [summary] = loaded.summarize(text, "", 1, in_order, 8).summaries or [""]
+    assert len(found.summaries) <= count
+    assert len(set(found.summaries)) == len(found.summaries)
+    assert found.summaries[:1] == ([summary] if summary else found.summaries[:1])
+    assert all(each == " ".join(each.split()) for each in found.summaries)
+
+
+def test_the_calls_of_one_request_can_run_at_the_same_time(loaded, text):
+    """The same variants, whether its calls are made one after the other or all at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    asked = normalise(text("economy", seed=3))
+    with ThreadPoolExecutor(4) as pool:
+        together = loaded.summarize(
+            asked, "", 3, lambda calls: [each.result() for each in [pool.submit(call) for call in calls]], 8
+        )
+    assert together.summaries == loaded.summarize(asked, "", 3, in_order, 8).summaries
+
+
+ABUSE = """
+import json, random, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from topic_sum.inference.engine import Summarizer
+from topic_sum.inference.text import normalise
+folder = Path(sys.argv[2])
+asked = json.loads((folder / "tasks.json").read_text())["summarize"]
+in_order = lambda calls: [call() for call in calls]
+chance = random.Random(5)
+texts = ["а", "\\U0001f600" * 50, "ы" * 3000, "</s>" * 100, "新闻 " * 300, "1 " * 200, "\\u0301" * 99]
+for most in [0x500] * 6 + [0x2FFF] * 6:
+    texts.append("".join(chr(chance.randrange(32, most)) for _ in range(60)))
+for generation in json.loads(sys.argv[3]):
+    print(generation, flush=True)
+    engine = Summarizer(folder, asked | {"generation": asked["generation"] | generation}, 2)
+    for text in filter(None, map(normalise, texts)):
+        for count in (1, 5):
+            engine.summarize(text, text[:50], count, in_order, 4)
+    pieces = [*engine._ids, "", "nothing of the kind", "ы" * 5000]
+    for size in (0, 1, 2, 30, 249, 900):
+        engine._generate(chance.choices(pieces, k=size), 3, in_order)
+print("alive")
+"""
+
+
+def test_no_input_ends_the_process(model_folder, repo_root):
+    """CTranslate2 has ended the process where it should have raised: so this is tried in one of its own."""
+    generations = [
+        {}, {"beam_size": 1}, {"no_repeat_ngram_size": 1}, {"min_decoding_length": 24},
+        {"beam_size": 6, "no_repeat_ngram_size": 2, "repetition_penalty": 3.0}, {"max_decoding_length": 1},
+        {"length_penalty": -10}, {"repetition_penalty": 0.01, "coverage_penalty": 10, "patience": 4},
+    ]  # fmt: skip
+    command = [
+        sys.executable, "-c", ABUSE, str(repo_root / "topic_sum_api"), str(model_folder),
+        json.dumps(generations),
+    ]  # fmt: skip
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "MODEL_REPO": "a/b"}
+    )
+    assert (ended.returncode, ended.stdout.split()[-1:]) == (0, ["alive"]), (
+        ended.stdout,
+        ended.stderr[-2000:],
+    )
 
 
 def never_gone():

@@ -46,6 +46,8 @@ def start(announce: bool = True) -> None:
     before a fork hangs the child."""
     if not sys.stderr.isatty():
         disable_progress_bars()
+    if settings.RATE_LIMIT and not settings.REDIS_URL:
+        log.info("rate limits are counted in each process by itself; REDIS_URL makes them shared")
     metrics.watch(service())
     service().start(on_ready=_announce if announce else lambda model: None)
 

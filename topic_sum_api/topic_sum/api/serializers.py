@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from topic_sum.api.exceptions import ApiError
@@ -282,17 +282,18 @@ _SUMMARY_FIELDS = {
 _END_FIELDS = {"milliseconds": serializers.FloatField(), "model": ModelNamed()}
 
 
-def _answers(name: str, fields: dict) -> type[serializers.Serializer]:
-    """The schema of an address's answer: to one text, or `results` to several."""
-    result = type(
-        f"{name}Result",
-        (serializers.Serializer,),
-        {key: field for key, field in fields.items()} | {"error": ErrorBody(required=False)},
+def _answers(name: str, fields: dict) -> tuple[type[serializers.Serializer], type[serializers.Serializer]]:
+    """The schema of an address's answer: to one text, or to several with a result or an error for each."""
+    result = type(f"{name}Result", (serializers.Serializer,), dict(fields))
+    either = PolymorphicProxySerializer(
+        component_name=f"{name}ResultOrError",
+        serializers=[result, ErrorAnswer],
+        resource_type_field_name=None,
+        many=True,
     )
-    for field in result._declared_fields.values():
-        field.required = False  # a result is these fields, or an error
+    results = extend_schema_field(either)(type(f"{name}Results", (serializers.ListField,), {}))()
     one = type(f"{name}Answer", (serializers.Serializer,), fields | _END_FIELDS)
-    many = type(f"{name}Answers", (serializers.Serializer,), {"results": result(many=True)} | _END_FIELDS)
+    many = type(f"{name}Answers", (serializers.Serializer,), {"results": results} | _END_FIELDS)
     return one, many
 
 

@@ -22,6 +22,7 @@ GENERATION_SETTINGS = {
 # Openings less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
 
+# Computes calls, perhaps at the same time, and gives their results in order.
 Run = Callable[[list[Callable[[], list[str]]]], list[list[str]]]
 
 
@@ -51,6 +52,7 @@ class Summarizer:
         self._with_title: bool = settings.get("with_title", False)
         self._source_max: int = settings["source_max_tokens"]
         self._generation: dict = settings["generation"]
+        self._translators = translators
         unknown = set(self._generation) - GENERATION_SETTINGS
         if unknown:
             raise ModelRefused(
@@ -83,19 +85,17 @@ class Summarizer:
         """Up to `count` different summaries of `text` (normalised, not empty).
 
         A text longer than the model reads is split at sentences into windows of about equal size, each
-        is summarized, and the summaries of the parts, put together, are summarized again. `run` computes
-        a list of calls, perhaps at the same time, and gives their results in order. More than
+        is summarized, and the summaries of the parts, put together, are summarized again. More than
         `max_windows` windows are not read: then `source.cut` is true.
         """
         lead = self._lead(title)
         tokens = self._pieces(lead + text)
         if len(tokens) < self._source_max:
-            [outputs] = run([lambda: self._generate(tokens, count)])
-            return Generation(outputs, Source(len(tokens) + 1, 1, False))
+            return Generation(self._generate(tokens, count, run), Source(len(tokens) + 1, 1, False))
         windows, cut = self._windows(text, lead, max_windows)
         read = sum(len(window) + 1 for window in windows)
-        parts = run([lambda window=window: self._generate(window, 1) for window in windows])
-        merged = " ".join(part[0] for part in parts if part)
+        parts = run([lambda window=window: self._translate([self._ended(window)]) for window in windows])
+        merged = " ".join(text for part in parts for text in part if text)
         # Summaries are a fraction of their windows, so this ends; should a model ever answer as long as it
         # reads, the parts' summaries are the answer.
         if not merged or len(self._pieces(merged)) >= len(tokens) * 0.8:
@@ -105,7 +105,7 @@ class Summarizer:
 
     def source_tokens(self, text: str, title: str = "") -> list[str]:
         """The pieces of the whole source as the model would get them, the end piece included."""
-        return [*self._pieces(self._lead(title) + text), self._eos]
+        return self._ended(self._pieces(self._lead(title) + text))
 
     def _lead(self, title: str) -> str:
         return f"{self._prefix}{title}. " if title and self._with_title else self._prefix
@@ -139,20 +139,35 @@ class Summarizer:
             halves = [" ".join(words[:middle]), " ".join(words[middle:])]
         return [unit for half in halves for unit in self._fitting(half, budget)]
 
-    def _generate(self, tokens: list[str], count: int) -> list[str]:
+    def _generate(self, tokens: list[str], count: int, run: Run) -> list[str]:
         """Up to `count` different outputs for one source (without its end piece), best first."""
-        source = [*tokens, self._eos]
+        source = self._ended(tokens)
         if count == 1:
-            return [text for text in self._translate([source]) if text]
+            [[text]] = run([lambda: self._translate([source])])
+            return [text] if text else []
         # The beam's own hypotheses often differ in a word. So every likely first piece is tried, each
         # finished by the beam: other sentences, and the same ones every time. CTranslate2's own
         # return_alternatives ends the process when no piece reaches min_alternative_expansion_prob.
-        beam = self._translate([source], num_hypotheses=self._generation.get("beam_size", 2))
-        openings = self._openings(source, 2 * count)
-        others = (
-            self._translate([source] * len(openings), [[piece] for piece in openings]) if openings else []
+        beam, openings = run(
+            [
+                lambda: self._translate([source], num_hypotheses=self._generation.get("beam_size", 2)),
+                lambda: self._openings(source, 2 * count),
+            ]
         )
-        return _different([text for text in [*beam[:1], *others, *beam[1:]] if text], count)
+        size = math.ceil(len(openings) / self._translators)
+        others = run(
+            [
+                lambda some=openings[start : start + size]: self._translate(
+                    [source] * len(some), [[piece] for piece in some]
+                )
+                for start in range(0, len(openings), size or 1)
+            ]
+        )
+        found = [*beam[:1], *(text for part in others for text in part), *beam[1:]]
+        return _different([text for text in found if text], count)
+
+    def _ended(self, tokens: list[str]) -> list[str]:
+        return [*tokens, self._eos]
 
     def _openings(self, source: list[str], count: int) -> list[str]:
         """First pieces an output may well begin with, likeliest first."""

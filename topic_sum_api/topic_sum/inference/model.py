@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,24 @@ _SHAPE: dict[str, dict[str, type | tuple[type, ...]]] = {
         "min_chars": int, "mask": list, "title_repeat": int,
     },
     "dataset": {"repo": str, "revision": str},
+}  # fmt: skip
+
+# (kind, least, most). A number outside would hang the engine, fill the memory or stop every request, and a
+# revision that does that is to be refused before it serves.
+_Range = tuple[type | tuple[type, ...], float, float]
+_REAL = (int, float)
+_RANGES: dict[str, dict[str, _Range]] = {
+    "summarize": {"source_max_tokens": (int, 64, 16_384)},
+    "topic": {
+        "threshold": (_REAL, 0, 1), "max_chars": (int, 1, 1_000_000), "min_chars": (int, 0, 100_000),
+        "title_repeat": (int, 0, 10),
+    },
+    "generation": {
+        "beam_size": (int, 1, 64), "no_repeat_ngram_size": (int, 0, 1000),
+        "max_decoding_length": (int, 1, 4096), "min_decoding_length": (int, 0, 4096),
+        "length_penalty": (_REAL, -10, 10), "coverage_penalty": (_REAL, 0, 10),
+        "repetition_penalty": (_REAL, 0.01, 100), "patience": (_REAL, 0.01, 100),
+    },
 }  # fmt: skip
 
 
@@ -99,10 +118,9 @@ def load_tasks(folder: Path) -> dict:
         raise ModelRefused(
             f"tasks.json asks for the engine {tasks['summarize']['engine']!r}, here is only ct2"
         )
-    if tasks["summarize"]["source_max_tokens"] < 64:
-        raise ModelRefused(
-            f"tasks.json summarize.source_max_tokens is {tasks['summarize']['source_max_tokens']}"
-        )
+    check_ranges("summarize", tasks["summarize"])
+    check_ranges("topic", tasks["topic"])
+    check_ranges("generation", tasks["summarize"]["generation"])
     for name in (tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
         if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
             raise ModelRefused(f"tasks.json names a file outside the model: {name!r}")
@@ -110,6 +128,15 @@ def load_tasks(folder: Path) -> dict:
         if not isinstance(label, dict) or not {"topic", "name"} <= label.keys():
             raise ModelRefused(f"tasks.json topic.labels holds {label!r}")
     return tasks
+
+
+def check_ranges(section: str, numbers: dict) -> None:
+    """Raises ModelRefused for a number of `section` that is none, or out of its range."""
+    for name, (kind, least, most) in _RANGES[section].items():
+        value = numbers.get(name, least)
+        good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or not least <= value <= most:
+            raise ModelRefused(f"tasks.json {section}.{name} is {value!r}, not between {least} and {most}")
 
 
 def try_model(model: Model) -> None:

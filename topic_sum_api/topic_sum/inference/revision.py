@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,7 +117,8 @@ def remember(source: Source, commit: str) -> None:
     """Note that `commit` was loaded and answered, for a start while the Hub is down."""
     source.folder.mkdir(parents=True, exist_ok=True)
     note = _note(source)
-    part = note.with_suffix(f".{os.getpid()}.part")
+    # Processes share the folder, and so may containers, in which all of them have the same number.
+    part = note.with_suffix(f".{secrets.token_hex(4)}.part")
     part.write_text(json.dumps({"repo": source.repo, "revision": source.revision, "commit": commit}))
     part.replace(note)
 

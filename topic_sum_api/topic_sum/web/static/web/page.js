@@ -302,12 +302,12 @@ async function copyText(text, button, card) {
 function showFacts(answer, drafts) {
   const { source, model, milliseconds, cached } = answer;
   const facts = [];
-  if (source.cut) facts.push(["Конец текста не прочитан: он длиннее, чем модель успевает.", "warn"]);
-  facts.push([
-    source.windows > 1
-      ? `Прочитано ${chars(source.chars)} (${count(source.tokens, "токен", "токена", "токенов")}) по частям: ${source.windows}; изложения частей сведены в одно.`
-      : `Прочитано ${chars(source.chars)} (${count(source.tokens, "токен", "токена", "токенов")}).`,
-  ]);
+  const tokens = count(source.tokens, "токен", "токена", "токенов");
+  const read = source.cut
+    ? `Из ${numbers.format(source.chars)} знаков прочитано только начало (${tokens})`
+    : `Прочитано ${chars(source.chars)} (${tokens})`;
+  const parts = source.windows > 1 ? ` по частям: ${source.windows}; изложения частей сведены в одно` : "";
+  facts.push([`${read}${parts}.`, source.cut ? "warn" : ""]);
   const asked = Number($("variants").value);
   if (drafts < asked) facts.push([`Разных вариантов нашлось: ${drafts} из ${asked}.`]);
   const seconds = (milliseconds / 1000).toLocaleString("ru-RU", { maximumFractionDigits: 2 });

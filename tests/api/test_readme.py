@@ -1,0 +1,108 @@
+"""topic_sum_api/README.md keeps its word: its commands run, its answers have the fields the API gives."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parent.parent.parent / "topic_sum_api" / "README.md"
+HERE = "http://127.0.0.1:8000"
+
+
+def blocks(begin):
+    """The indented blocks of the README that begin with `begin`, without their indent."""
+    found = re.findall(r"(?:^    .*\n)+", README.read_text(encoding="utf-8"), re.M)
+    unindented = [re.sub(r"^    ", "", block, flags=re.M) for block in found]
+    return [block for block in unindented if block.startswith(begin)]
+
+
+def fields(value):
+    """What an answer is made of, whatever it says; of a list only the first item counts."""
+    if isinstance(value, dict):
+        return {key: fields(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [fields(value[0])] if value else []
+    return None
+
+
+def test_the_curl_example_is_answered(api, text):
+    [command] = blocks("curl ")
+    command = command.replace(HERE, api.url).replace("Текст новости", text("sport"))
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert json.loads(ended.stdout)["topic"] == "sport", ended
+
+
+def test_the_python_example_is_answered(api, text):
+    [program] = blocks("import json")
+    program = program.replace(HERE, api.url).replace("Текст новости", text("sport"))
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "'topic': 'sport'" in ended.stdout, ended
+
+
+def test_the_powershell_example_sends_what_the_others_send(api, text):
+    """Its address, content type and body; whether PowerShell itself reads it is asked below, where it is."""
+    [program] = blocks("$body")
+    [body] = re.findall(r"\$body = '(.*)'", program)
+    [kind] = re.findall(r'-ContentType "(.*?)"', program)
+    [address] = re.findall(r"Invoke-RestMethod (\S+) -Method Post", program)
+    answer = api.post(
+        address.removeprefix(HERE), body.replace("Текст новости", text("sport")).encode(), Content_Type=kind
+    )
+    assert (answer.status, answer.json["topic"]) == (200, "sport")
+
+
+POWERSHELL = shutil.which("pwsh") or shutil.which("powershell")
+
+
+@pytest.mark.skipif(POWERSHELL is None, reason="no pwsh or powershell here")
+def test_the_powershell_example_is_answered(api, text):
+    [program] = blocks("$body")
+    program = program.replace(HERE, api.url).replace("Текст новости", text("sport"))
+    command = [POWERSHELL, "-NoProfile", "-Command", f"($({program.strip()})).topic"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.strip() == "sport", ended
+
+
+def test_the_answers_shown_have_the_fields_of_real_ones(api, text):
+    asked = text("economy")
+    real = {
+        "analyze": api.post("/api/v1/analyze", {"text": asked, "title": "Банк", "top_k": 2}),
+        "summarize": api.post("/api/v1/summarize", {"text": asked, "variants": 2, "max_chars": 120}),
+        "topic": api.post("/api/v1/topic", {"text": asked, "top_k": 1, "explain": True}),
+        "texts": api.post("/api/v1/topic", {"texts": [asked, "12 345"], "top_k": 1}),
+        "model": api.get("/api/v1/model"),
+        "error": api.post("/api/v1/topic", {"text": asked, "top_k": 500}),
+    }
+    shown = [json.loads(block) for block in blocks("{")]
+    assert len(shown) == len(real) + 1  # and what /health/ready says while there is no model
+    for name, answer in real.items():
+        expected = answer.json
+        if name == "model":
+            expected["metrics"] = shown[4]["metrics"]  # which ones there are is the model's own business
+        if name in ("analyze", "summarize"):
+            assert expected["unsupported"], "the tiny model invents numbers; the list must not be empty"
+        assert fields(expected) in [fields(block) for block in shown], name
+    assert real["texts"].json["results"][1] == shown[3]["results"][1]
+    assert real["error"].json == shown[-1]
+
+
+def test_the_metrics_shown_exist(api):
+    names = {line.split("{")[0].split(" ")[0] for line in blocks("topic_sum_requests")[0].splitlines()}
+    assert len(names) == 5
+    exposed = api.get("/api/v1/metrics").raw.decode()
+    assert all(f"\n{name}" in exposed for name in names)
+
+
+def test_every_setting_and_every_address_is_in_the_readme(api):
+    readme = README.read_text(encoding="utf-8")
+    settings = (README.parent / "topic_sum" / "settings.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'env_(?:str|int|bool|list|choice|url|rate)\(\s*"([A-Z_]+)"', settings))
+    assert {"MODEL_REPO", "RATE_LIMIT", "LOG_FORMAT"} <= names
+    assert {name for name in names if f"`{name}`" not in readme} == set()
+    addresses = re.findall(r"^  (/\S+):$", api.get("/api/schema").raw.decode(), re.M)
+    assert len(addresses) >= 4
+    assert all(address in readme for address in addresses)

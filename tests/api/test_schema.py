@@ -1,0 +1,60 @@
+"""Requests made from the API's own schema, right ones and wrong ones, and answers held to it.
+
+TOPIC_SUM_GENERATED=2500 .venv/bin/pytest tests/api/test_schema.py     2,500 an address instead of 40
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+COUNT = int(os.environ.get("TOPIC_SUM_GENERATED", "40"))
+
+
+@pytest.fixture(scope="module")
+def described(in_process):
+    """The schema as the API serves it, of the API in this process (with the tiny model)."""
+    from topic_sum.wsgi import application
+
+    return schemathesis.openapi.from_wsgi("/api/schema", application)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize(("path", "method"), [
+    ("/api/v1/analyze", "POST"), ("/api/v1/summarize", "POST"), ("/api/v1/topic", "POST"),
+    ("/api/v1/model", "GET"),
+])  # fmt: skip
+def test_whatever_the_schema_allows_or_forbids_is_answered_as_it_says(described, path, method, mode):
+    operation = described[path][method]
+    if mode == GenerationMode.NEGATIVE and method == "GET":
+        pytest.skip("a GET without parameters has nothing to get wrong")
+    seen = Counter()
+
+    @settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(operation.as_strategy(generation_mode=mode))
+    def ask(case):
+        answer = case.call_and_validate(checks=CHECKS)
+        seen[answer.status_code] += 1
+
+    ask()
+    print(f"{method} {path} {mode.value}: {dict(seen)}")
+    assert sum(seen.values()) >= min(COUNT, 1 if method == "GET" else COUNT)
+    assert 200 in seen if mode == GenerationMode.POSITIVE else set(seen) != {200}
+
+
+def test_every_address_of_the_schema_is_asked_above(described):
+    assert {operation.ok().label for operation in described.get_all_operations()} == {
+        "POST /api/v1/analyze", "POST /api/v1/summarize", "POST /api/v1/topic", "GET /api/v1/model",
+    }  # fmt: skip

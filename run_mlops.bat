@@ -7,7 +7,7 @@ setlocal EnableExtensions DisableDelayedExpansion
 set "called_from=%CD%"
 cd /d "%~dp0" || exit /b 2
 
-rem ---- a double-clicked window stays open: Explorer, and nothing else, runs cmd /c ""...\run_mlops.bat" "
+rem ---- a double-clicked window stays open: only Explorer ends the command line of its cmd in quote, blank, quote
 set "hold="
 if not defined CMDCMDLINE goto :console
 setlocal EnableDelayedExpansion
@@ -48,9 +48,9 @@ goto :wrong
 set "wrong=%~1 needs a value"
 if "%~2"=="" goto :wrong
 set "%option:~2%=%~2"
-shift
+shift /1
 :next
-shift
+shift /1
 goto :option
 
 :options_read
@@ -132,8 +132,7 @@ if defined dry call :main & goto :finish
 rem ---- one run at a time: Windows lets a file be written through one redirection only, until this cmd has ended
 set "wrong=cannot write into the folder artifacts"
 if not exist "artifacts\" mkdir artifacts 2>nul
-2>nul (type nul >artifacts\probe) || goto :stop_2
-del artifacts\probe
+2>nul (type nul >artifacts\probe && del artifacts\probe) || goto :stop_2
 set "locked=1"
 2>nul (9>artifacts\run.lock (call )) && call :main 9>artifacts\run.lock
 if not defined locked goto :finish

@@ -273,8 +273,9 @@ def record(logs: Path, result: dict) -> None:
 def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
     """Start `command`, copy its words to our stdout, our stderr and the log until it ends."""
     # Ctrl+C reaches the command by itself (it is in our process group): we only wait for its end.
+    told_to_stop = threading.Event()
     for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda *_: None)
+        signal.signal(getattr(signal, name), lambda *_: told_to_stop.set())
     ours, theirs = [], []
     for stream in (sys.stdout, sys.stderr):
         if theirs and os.name != "nt" and sys.stdout.isatty() and sys.stderr.isatty():
@@ -294,9 +295,20 @@ def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
     code = child.wait()
     for each in copies:
         each.finish()
+    if told_to_stop.is_set() and command[:2] == ["docker", "compose"] and "run" in command:
+        stop_containers(command[: command.index("run")], cwd, env)
     if os.name == "nt":
         return 130 if code == 0xC000013A else code  # how Windows says: ended by Ctrl+C
     return 128 - code if code < 0 else code
+
+
+def stop_containers(compose: list[str], cwd: Path, env: dict[str, str]) -> None:
+    """Stop what `docker compose run` leaves at work: without a terminal, only it goes when told to stop."""
+    query = [*compose, "ps", "--all", "--quiet"]
+    left = subprocess.run(query, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True).stdout.split()
+    if left:
+        print("stopping the container; it saves what it has", file=sys.stderr, flush=True)
+        subprocess.run(["docker", "stop", *left], env=env, stdout=subprocess.DEVNULL)
 
 
 def open_terminal() -> tuple[int, int]:

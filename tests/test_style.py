@@ -35,6 +35,11 @@ def test_shell_scripts_pass_shellcheck() -> None:
     lint(PROGRAMS / "shellcheck", *scripts)
 
 
+def test_batch_file_passes_blinter() -> None:
+    rules = ROOT / "tests" / "run_scripts" / "blinter.ini"
+    lint(PROGRAMS / "blinter", "run_mlops.bat", "--config", rules, "--fail-on", "style")
+
+
 @pytest.mark.parametrize("dockerfile", ["dataset_parser/Dockerfile", "topic_sum_api/Dockerfile"])
 def test_dockerfiles_pass_hadolint(dockerfile: str) -> None:
     lint(PROGRAMS / "hadolint", "--failure-threshold", "warning", dockerfile)

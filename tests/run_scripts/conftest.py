@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -90,6 +91,7 @@ def as_posix(word: str) -> Path | str:
 
 class PosixTree(Tree):
     name = "run_mlops.sh"
+    docker = "bin/docker"
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -112,6 +114,9 @@ class PosixTree(Tree):
     def no_python(self) -> None:
         (self.root / "bin" / "python3").unlink()
 
+    def real_python(self) -> None:
+        """It is one."""
+
     def recorder(self, path: Path) -> None:
         path.write_text(f"#!{sys.executable} -IS\n" + (HERE / "recorder.py").read_text(encoding="utf-8"))
         path.chmod(0o755)
@@ -130,10 +135,12 @@ class PosixTree(Tree):
 
 class WindowsTree(Tree):
     name = "run_mlops.bat"
+    docker = "bin/docker.exe"
 
     def __init__(self, root: Path, wine: Path, shim: Path) -> None:
         super().__init__(root)
         self.wine, self.shim = wine, shim
+        self.path = [root / "bin"]
         (root / ".venv" / "Scripts").mkdir(parents=True)
         for name in (".venv/Scripts/python.exe", "bin/python.exe", "bin/docker.exe"):
             shutil.copy(shim, root / name)
@@ -147,6 +154,14 @@ class WindowsTree(Tree):
     def no_python(self) -> None:
         (self.root / "bin" / "python.exe").unlink()
 
+    def real_python(self) -> None:
+        """A Windows Python in place of the shim; the one in .venv stays a shim."""
+        folder = Path(os.environ.get("WINPYTHON_DIR") or self.wine.parent / "python")
+        if not (folder / "python.exe").exists():
+            pytest.skip("no Windows Python in WINPYTHON_DIR or WINE_DIR/python; make_wine.sh installs one")
+        self.no_python()
+        self.path.append(folder)
+
     def cwd(self) -> Path:
         return self.root
 
@@ -156,7 +171,7 @@ class WindowsTree(Tree):
 
     def full_environment(self, rules: str = "", env: dict[str, str] | None = None) -> dict[str, str]:
         own = self.environment(
-            PATH=os.environ["PATH"], WINEPATH=windows_path(self.root / "bin"), WINEDEBUG="-all",
+            PATH=os.environ["PATH"], WINEPATH=";".join(map(windows_path, self.path)), WINEDEBUG="-all",
             SHIM_LOG=windows_path(self.log), SHIM_RULES=rules,
         )  # fmt: skip
         return own | (env or {})
@@ -198,13 +213,23 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture
+def new_tree(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, str], Tree]:
+    """Make a tree for one of the twins ("sh" or "bat") in a folder of the given name."""
+
+    def make(kind: str, name: str) -> Tree:
+        if kind == "sh":
+            return PosixTree(tmp_path / name)
+        wine, shim = request.getfixturevalue("wine"), request.getfixturevalue("shim")
+        return WindowsTree(tmp_path / name, wine, shim)
+
+    return make
+
+
 @pytest.fixture(params=["sh", "bat"])
-def make_tree(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Tree]:
+def make_tree(request: pytest.FixtureRequest, new_tree: Callable[[str, str], Tree]) -> Callable[[str], Tree]:
     """Make a tree in a folder of the given name: once for each of the twins."""
-    if request.param == "sh":
-        return lambda name: PosixTree(tmp_path / name)
-    wine, shim = request.getfixturevalue("wine"), request.getfixturevalue("shim")
-    return lambda name: WindowsTree(tmp_path / name, wine, shim)
+    return functools.partial(new_tree, request.param)
 
 
 @pytest.fixture

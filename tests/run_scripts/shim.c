@@ -1,6 +1,7 @@
 /* A stand-in for python.exe and docker.exe that the tests of run_mlops.bat put on the PATH. It notes how it was
  * called in the file %SHIM_LOG%, one JSON object a line, and ends with the exit code that %SHIM_RULES% asks for.
- * Rules are separated by ";": "doctor.py=5;-m gazeta=3" ends with 5 where the command line holds doctor.py.
+ * Rules are separated by ";": "doctor.py=5;-m gazeta=wait" ends with 5 where the command line holds doctor.py, and
+ * waits for Ctrl+C in the other case.
  *
  *   python stage.py run NAME ... --in FOLDER -- COMMAND   runs COMMAND in FOLDER, as the real stage.py does: a real
  *                                                         Windows Python takes seconds to start under Wine
@@ -56,10 +57,15 @@ static int by_rules(const wchar_t *command) {
     for (wchar_t *rule = wcstok(rules, L";"); rule; rule = wcstok(NULL, L";")) {
         wchar_t *code = wcsrchr(rule, L'=');
         *code++ = 0;
-        if (wcsstr(command, rule)) return _wtoi(code);
+        if (wcsstr(command, rule)) {
+            if (!wcscmp(code, L"wait")) Sleep(60000);
+            return _wtoi(code);
+        }
     }
     return 0;
 }
+
+static BOOL WINAPI keep_going(DWORD event) { return event == CTRL_C_EVENT; }
 
 static int run_stage(const wchar_t *self, int argc, wchar_t **argv) {
     wchar_t program[LONGEST], folder[LONGEST] = L".", *command = wcsstr(GetCommandLineW(), L" -- ") + 4;
@@ -73,13 +79,14 @@ static int run_stage(const wchar_t *self, int argc, wchar_t **argv) {
     if (!wcscmp(first, L"python")) wcscpy(program, self);
     else if (wcspbrk(first, L"\\/")) swprintf(program, LONGEST, L"%ls\\%ls", folder, first);
     else if (!SearchPathW(NULL, first, L".exe", LONGEST, program, NULL)) return 5;
+    SetConsoleCtrlHandler(keep_going, TRUE); /* Ctrl+C is for the command; we wait for its end */
     if (!CreateProcessW(program, command, NULL, NULL, TRUE, 0, NULL, folder, &start, &child)) {
         fprintf(stderr, "shim: cannot start %ls in %ls\n", program, folder);
         return 99;
     }
     WaitForSingleObject(child.hProcess, INFINITE);
     GetExitCodeProcess(child.hProcess, &code);
-    return (int)code;
+    return code == STATUS_CONTROL_C_EXIT ? 130 : (int)code;
 }
 
 int wmain(int argc, wchar_t **argv) {

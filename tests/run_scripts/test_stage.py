@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -252,6 +253,49 @@ def test_image_is_told_which_commit_it_is_made_of(place: Path) -> None:
         done = subprocess.run(start, cwd=place, env={"PATH": path}, capture_output=True, text=True)
         assert done.stdout == f"made of {said}\n"
         (folder / "git").write_text("#!/bin/sh\nexit 128\n")
+
+
+@pytest.mark.parametrize("what", ["run --rm parser", "up --wait"])
+def test_container_that_compose_leaves_at_work_is_stopped(what: str, place: Path) -> None:
+    """Told to stop, `docker compose run` goes without its container unless it has a terminal."""
+    docker = place / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"#!{sys.executable} -IS\nimport sys, time\n"
+        f"open({str(place / 'calls')!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10))\n"
+        "if 'ps' in sys.argv: print('c0ffee')\n"
+        "if 'run' in sys.argv or 'up' in sys.argv:\n"
+        "    print('at work', flush=True)\n"
+        "    try: time.sleep(60)\n"
+        "    except KeyboardInterrupt: sys.exit(130)\n"
+    )
+    docker.chmod(0o755)
+    start = [
+        sys.executable,
+        "stage.py",
+        "run",
+        "work",
+        "--",
+        "docker",
+        "compose",
+        "-f",
+        "x.yml",
+        *what.split(),
+    ]
+    stage = subprocess.Popen(
+        start, cwd=place, env={"PATH": str(docker.parent)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert stage.stdout is not None and stage.stdout.readline() == "at work\n"
+    os.killpg(stage.pid, signal.SIGINT)
+    _, err = stage.communicate(timeout=30)
+    assert stage.returncode == 130
+    calls = (place / "calls").read_text().splitlines()
+    if what.startswith("run"):
+        assert calls[1:] == ["compose -f x.yml ps --all --quiet", "stop c0ffee"]
+        assert "stopping the container" in err
+    else:
+        assert calls == [f"compose -f x.yml {what}"]
 
 
 def test_commands_of_one_stage_add_up(stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import select
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -226,6 +232,80 @@ def test_window_stays_open_only_when_double_clicked(
     outcome = windows_tree.run(*options.split(), rules="main.py=4", env=env)
     assert ("Press any key" in outcome.out) == waits
     assert outcome.code == (2 if options == "--oops" else 4)
+
+
+@pytest.mark.parametrize(("started_by", "opened"), [(EXPLORER, True), (CONSOLE, False)])
+def test_report_is_opened_only_when_double_clicked(started_by: str, opened: bool, windows_tree) -> None:
+    assert windows_tree.run(env={"CMDCMDLINE": started_by}).code == 0
+    raw = [json.loads(line)["argv"] for line in windows_tree.log.read_text(encoding="utf-8").splitlines()]
+    (last,) = [argv for argv in raw if argv[:2] == ["stage.py", "end"]]
+    assert ("--open" in last) == opened
+
+
+def test_ctrl_c_in_a_windows_console_starts_nothing_more(windows_tree) -> None:
+    """Wine's cmd.exe ends at once where that of Windows first asks whether to terminate the batch job."""
+    pid, console = pty.fork()
+    if pid == 0:
+        os.chdir(windows_tree.cwd())
+        command = windows_tree.command("--no-docker")
+        os.execve(command[0], command, windows_tree.full_environment("-m gazeta=wait"))  # noqa: S606
+    deadline = time.monotonic() + 50
+    try:
+        while not any("-m gazeta" in call["words"] for call in windows_tree.calls()):
+            assert time.monotonic() < deadline and select.select([console], [], [], 0.1) is not None
+            if select.select([console], [], [], 0)[0]:
+                os.read(console, 4096)
+        os.write(console, b"\x03")
+        while time.monotonic() < deadline:
+            try:
+                if not os.read(console, 4096):
+                    break
+            except OSError:  # how a terminal says that nobody is left
+                break
+        assert time.monotonic() < deadline
+    finally:
+        os.close(console)
+        status = os.waitpid(pid, 0)[1]
+    assert os.waitstatus_to_exitcode(status) != 0
+    assert windows_tree.calls()[-1]["words"] == COLLECT
+
+
+# What doctor.py itself finds, in both systems' words: no service is asked, so no network is needed.
+SETTINGS = "HF_TOKEN=x\nDATASET_REPO=a/b\nMODEL_REPO=a/c\nHF_ENDPOINT=http://127.0.0.1:9\nSITE_URL=http://127.0.0.1:9\n"
+CHECKED = [
+    ("no .env", None, "", 2,
+     ["error: HF_TOKEN: is not set; copy .env.example to .env and write it there (", "--demo, which needs"]),
+    ("an empty value", SETTINGS.replace("a/b", ""), "", 2,
+     ["error: DATASET_REPO: is not set; write it into .env"]),
+    ("Docker is not installed", SETTINGS, "absent", 5,
+     ["error: Docker: is not installed; install Docker Desktop"]),
+    ("Docker does not run", SETTINGS, "info --format=1", 5,
+     ["error: Docker: is installed but does not answer; start Docker Desktop", "add --no-docker"]),
+    ("no Hub, no site", SETTINGS, "", 5,
+     ["error: Hub: http://127.0.0.1:9 does not answer", "error: site: http://127.0.0.1:9"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "rules", "code", "words"), CHECKED, ids=[row[0] for row in CHECKED]
+)
+def test_checks_stop_the_run_before_anything_is_installed(
+    name: str, settings: str | None, rules: str, code: int, words: list[str], make_tree: Callable, repo_root
+) -> None:
+    tree = make_tree("project")
+    tree.real_python()
+    shutil.copy(repo_root / "doctor.py", tree.root / "doctor.py")
+    if settings is not None:
+        (tree.root / ".env").write_text(settings)
+    if rules == "absent":
+        (tree.root / tree.docker).unlink()
+    outcome = tree.run(rules=rules if "=" in rules else "")
+    assert outcome.code == code, outcome.err
+    for expected in words:
+        assert expected in outcome.err
+    assert outcome.err.splitlines()[-1] == ended("checks", code).strip()
+    assert all(command.startswith("docker ") for command in outcome.commands())  # only asked about itself
+    assert "packages    not started" in outcome.out
 
 
 def test_windows_launcher_is_asked_for_a_known_python_first(windows_tree) -> None:

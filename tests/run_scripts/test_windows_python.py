@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-
 
 @pytest.fixture
-def tree(windows_tree, wine: Path):
+def tree(windows_tree):
     """A tree whose python.exe on the PATH is a real one; .venv's stays the shim."""
-    folder = Path(os.environ.get("WINPYTHON_DIR") or wine.parent / "python")
-    if not (folder / "python.exe").exists():
-        pytest.skip("no Windows Python in WINPYTHON_DIR or WINE_DIR/python; make_wine.sh installs one")
-    (windows_tree.root / "bin" / "python.exe").unlink()
-    windows_tree.python_folder = folder
+    windows_tree.real_python()
     return windows_tree
 
 
 def run(tree, *options: str, rules: str = "", **env: str):
-    both = ";".join("Z:" + str(path).replace("/", "\\") for path in (tree.root / "bin", tree.python_folder))
-    return tree.run(*options, rules=rules, env={"WINEPATH": both, **env})
+    return tree.run(*options, rules=rules, env=env)
+
+
+@pytest.mark.parametrize("name", ["Новости & (1)", "it's 50 !done!"])
+def test_folder_of_any_name_with_a_real_python(name: str, new_tree) -> None:
+    tree = new_tree("bat", name)
+    tree.real_python()
+    (tree.root / ".env").write_text("NOTE=Привет\n", encoding="utf-8")
+    outcome = run(tree, "--only", "training", WINE_LOCALE="ru_RU.UTF-8")
+    assert outcome.code == 0, outcome.err
+    assert outcome.commands()[-1] == "t5_training: venv main.py"
+    assert outcome.calls[0]["env"]["NOTE"] == "Привет"
+    assert {path.stem for path in tree.root.glob("artifacts/logs/*/*.log")} == {
+        "checks",
+        "packages",
+        "training",
+    }
 
 
 def test_settings_logs_and_table_on_a_russian_windows(tree) -> None:

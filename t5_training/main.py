@@ -54,6 +54,7 @@ def whole_stage(config: Config) -> int:
         steps.export(run, rows, config)
         steps.evaluate(run, rows, dataset, config)
         steps.describe(run, rows, dataset, base, config)
+        steps.track(run, config)
         steps.publish(run, dataset, config)
         return steps.promote_if_passed(run, config)
 
@@ -200,11 +201,12 @@ def guarded(words: list[str]) -> int:
     try:
         return main(words)
     except StageError as error:
-        if rank() == 0:
+        if rank() == 0 or error.met_alone:
             print(f"error: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        if rank() == 0:
+            print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):

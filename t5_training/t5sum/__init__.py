@@ -10,6 +10,7 @@ class StageError(Exception):
     5 a service or device that is needed is not there, 6 another run is active.
     """
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    def __init__(self, message: str, code: int = 1, met_alone: bool = False) -> None:
+        """met_alone: of several processes perhaps only this one met it, so it has to say so itself."""
         super().__init__(" ".join(message.split()))
-        self.code = code
+        self.code, self.met_alone = code, met_alone

@@ -109,6 +109,7 @@ class TrainConfig:
 @dataclass
 class Config:
     runs_dir: str | None
+    tracking: Literal["none", "mlflow", "tensorboard", "trackio"]
     hub: HubConfig
     model: ModelConfig
     data: DataConfig

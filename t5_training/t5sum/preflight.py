@@ -7,7 +7,10 @@ ruT5-base's shape; the attention's share is reasoned from the kernels a GPU uses
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,13 +107,54 @@ def check_disk(folder: Path, parameters: int, settings: TrainConfig) -> None:
         )
 
 
+# The CUDA builds of the torch that requirements.txt names: the CUDA a driver must know, the build's name, and
+# the compute capabilities that it has kernels for.
+BUILDS = (((13, 0), "cu130", (7, 5), (99, 0)), ((12, 6), "cu126", (5, 0), (9, 0)))
+WHEELS = "https://download.pytorch.org/whl"
+
+
 def gpu_without_its_torch() -> str | None:
-    """The line to say when an NVIDIA card is here but this torch was built without CUDA."""
-    if torch.version.cuda is not None or shutil.which("nvidia-smi") is None:
+    """The line to say when an NVIDIA card is here but this torch was built without CUDA; None otherwise."""
+    if torch.version.cuda is not None or (program := shutil.which("nvidia-smi")) is None:
         return None
-    version = torch.__version__.partition("+")[0]
-    return (
-        f"an NVIDIA GPU seems to be here, but this torch ({torch.__version__}) cannot use one: training "
-        f"on the CPU. To use it: pip install --force-reinstall torch=={version} with the index that "
-        "pytorch.org names for your system and CUDA; see README.md, GPU"
-    )
+    found = card(program)
+    if found is None:
+        return (
+            "nvidia-smi is here but sees no NVIDIA GPU: training on the CPU. If there is one, install its "
+            "driver from nvidia.com/drivers"
+        )
+    name, capability, cuda = found
+    here = f"{name} is here, but this torch ({torch.__version__}) cannot use it: training on the CPU."
+    known = [(needs, build) for needs, build, least, most in BUILDS if least <= capability <= most]
+    fits = [build for needs, build in known if cuda >= needs]
+    if fits:
+        version = torch.__version__.partition("+")[0]
+        python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+        return (
+            f"{here} To use it: {python} -m pip install torch=={version}+{fits[0]} --index-url "
+            f"{WHEELS}/{fits[0]}"
+        )
+    if known:
+        wanted = ".".join(map(str, known[-1][0]))
+        return (
+            f"{here} Its driver knows CUDA {'.'.join(map(str, cuda))}, and {wanted} is needed: update it "
+            "from nvidia.com/drivers, then start again"
+        )
+    return f"{here} No build of this torch has kernels for a card so old (compute capability {capability[0]})"
+
+
+def card(program: str) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """(name, compute capability, newest CUDA that the driver knows) of the first GPU, as nvidia-smi says."""
+    try:
+        asked = [
+            subprocess.run([program, *words], capture_output=True, text=True, timeout=30, check=True).stdout
+            for words in (["--query-gpu=name,compute_cap", "--format=csv,noheader"], [])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    first = re.match(r"\s*(.+?)\s*,\s*(\d+)\.(\d+)", asked[0])
+    cuda = re.search(r"CUDA[^:|]*Version:\s*(\d+)\.(\d+)", asked[1])
+    if first is None or cuda is None:
+        return None
+    name, *capability = first.groups()
+    return name, tuple(map(int, capability)), tuple(map(int, cuda.groups()))

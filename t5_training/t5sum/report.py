@@ -101,6 +101,7 @@ def render_report(
         decision=decision,
         topics=sections["topics"],
         confusion=_confusion(topics) if sections["topics"] else None,
+        reliability=_reliability(topics) if sections["topics"] else None,
         crawl=crawl and _crawl(crawl),
         dataset=dataset,
         curve=curve,
@@ -236,6 +237,17 @@ def _length_chart(lengths: dict[str, list[float]]) -> Any:
     from t5sum.charts import histogram
 
     return histogram(lengths, "words in the summary", "how long the summaries are")
+
+
+def _reliability(topics: dict[str, Any]) -> Any:
+    """Scores and how often they were right; None without test rows."""
+    from t5sum.charts import line_chart
+
+    bins = topics["calibration"]["bins"]
+    if not bins:
+        return None
+    series = {"topics": [(each["score"], each["right"]) for each in bins], "true scores": [(0, 0), (1, 1)]}
+    return line_chart(series, "score of the answer", "share that is right", "how true the scores are")
 
 
 def _confusion(topics: dict[str, Any]) -> list[dict[str, Any]]:

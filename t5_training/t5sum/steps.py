@@ -52,7 +52,10 @@ def need_names(config: Config, dataset: bool = True, model: bool = True) -> None
     """The repositories that a command works with must be named, and a token there."""
     from huggingface_hub import get_token
 
+    from t5sum import tracking
+
     hub_of.quiet_client()
+    tracking.check(config.tracking)
     if dataset and not config.hub.dataset_repo:
         raise StageError("DATASET_REPO is not set: the dataset to train on, OWNER/NAME; see .env.example", 2)
     if model and config.hub.upload and not config.hub.model_repo:
@@ -259,9 +262,16 @@ def topics(run: Run, rows: dict[str, Any], config: Config) -> None:
     def work() -> dict[str, Any]:
         from t5sum.topic import train_topics
 
+        t5 = None
+        if config.topic.t5_rows:  # the summarizer goes on to learn topics; without one, its base
+            t5 = run.trained if run.trained.exists() else load_base(run, config).folder
+            if t5 is None:
+                raise StageError(
+                    "topic.t5_rows compares a T5, and there is none yet: run python main.py train first, or "
+                    "name one in model.base", 2)  # fmt: skip
         shutil.rmtree(run.path / "topics", ignore_errors=True)
         oldest_first = {split: part[::-1] for split, part in rows.items()}
-        return train_topics(oldest_first, config.topic, run.path, say)
+        return train_topics(oldest_first, config.topic, run.path, say, t5)
 
     run.once("topics", asdict(config.topic), work)
 
@@ -370,6 +380,21 @@ def describe(run: Run, rows: dict[str, Any], dataset: Dataset, base: Base, confi
     )  # fmt: skip
     shutil.copy2(run.model / "report.html", run.path / "report.html")
     say(f"report: {run.path / 'report.html'}")
+
+
+def track(run: Run, config: Config) -> None:
+    """Give the finished model to the tracker, if there is one: its figures, its files, its report."""
+
+    def work() -> dict[str, Any]:
+        from t5sum.tracking import keep
+
+        figures = {**run.gave("evaluate")["metrics"], **topic_metrics(run.gave("topics")["report"])}
+        kept = [run.model, run.path / "loss.png", run.path / "log.jsonl"]
+        keep(run, config, {f"test_{name}": value for name, value in figures.items()}, kept)
+        return {}
+
+    if config.tracking != "none":
+        run.once("track", {"tracking": config.tracking, **run.given("evaluate")}, work)
 
 
 def crawl_report(dataset: Dataset) -> dict[str, Any] | None:

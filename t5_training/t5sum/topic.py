@@ -6,6 +6,7 @@ serve it and a report of every candidate. scikit-learn loads only when training 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import zipfile
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from t5sum import StageError
+from t5sum.progress import Progress
 from t5sum.tasks import normalise
-from t5sum.topic_models import Candidate, predict, train_candidates
+from t5sum.topic_models import Candidate, macro_f1_without_tuning, predict, train_candidates
 
 MAP = Path(__file__).with_name("topics.yaml")
 # Texts that are about nothing the classifier knows. Whatever it scores them is no evidence, so the threshold
@@ -30,7 +32,17 @@ PROBES = [
     "0123456789 42 17",
     "lorem ipsum dolor sit amet consectetur adipiscing elit",
     "аааааа ббббб ввв",
+    "for word in open(path).read().split(): found[word] = found.get(word, 0) + 1",
+    "The council approved a new budget on Tuesday, with more money for schools and roads, officials said.",
+    "Der Stadtrat hat am Dienstag den neuen Haushalt mit mehr Geld für Schulen und Straßen beschlossen.",
+    "Le conseil municipal a adopté mardi un nouveau budget, avec plus d'argent pour les écoles.",
+    "Міська рада у вівторок ухвалила новий бюджет, у якому більше грошей на школи та дороги.",
+    "Қалалық кеңес сейсенбі күні мектептерге көбірек қаржы бөлетін жаңа бюджетті қабылдады.",
+    "Общинският съвет прие във вторник новия бюджет, в който има повече пари за училищата.",
+    "Градско веће је у уторак усвојило нови буџет, који предвиђа више новца за школе и путеве.",
+    "市议会周二通过了新的预算，为学校和道路拨出更多资金。",
 ]
+ABLATION_ROWS = 4_000  # newest rows that the masks' effect is measured on
 
 
 @dataclass
@@ -56,11 +68,14 @@ class TopicConfig:
     size_mb: float = 30.0
     # Newest training rows that the random forest sees; it grows slowly and has not won yet.
     forest_rows: int = 8_000
+    # Newest training rows that T5 itself learns "topic: " from, to be compared; 0: it is left out. It is
+    # never exported: it takes minutes to train and 100 times as long to answer.
+    t5_rows: int = 0
     seed: int = 42
 
     def __post_init__(self) -> None:
         least = {"min_rows": 2, "max_chars": 100, "min_chars": 1, "title_repeat": 1, "hash_bits": 8,
-                 "max_rows": 100, "forest_rows": 0, "seed": 0}  # fmt: skip
+                 "max_rows": 100, "forest_rows": 0, "t5_rows": 0, "seed": 0}  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"topic.{name}={getattr(self, name)} must be at least {lowest}")
@@ -138,10 +153,12 @@ def train_topics(
     settings: TopicConfig,
     out_dir: Path,
     say: Callable[[str], None] = print,
+    t5: Path | None = None,
 ) -> dict[str, Any]:
     """Train every candidate, export the best by validation macro-F1 to out_dir/topics/topics.skops.
 
     rows: "train", "validation" and "test" → rows with at least `text` and `rubric`, oldest first.
+    t5: the folder of a T5 to compare with, where settings.t5_rows asks for it.
     Returns {"tasks": the "topic" object of tasks.json, "report": figures of every candidate}.
     Raises StageError (code 3) when fewer than two topics have enough rows.
     """
@@ -172,10 +189,22 @@ def train_topics(
         lambda true, probabilities: _scores(true, probabilities)["macro_f1"], tell,
     )  # fmt: skip
 
+    if settings.t5_rows and t5 is not None:
+        from t5sum.topic_t5 import train_t5
+
+        names = [topics.name(label) for label in labels]
+        progress = Progress("topics: t5", 0)
+        candidates.append(
+            train_t5((train.sources, train.labels), (validation.sources, validation.labels), names,
+                     settings.t5_rows, settings.seed, t5, progress.update)
+        )  # fmt: skip
+        progress.end()
+        tell(candidates[-1])
+
     figures, files, tests = [], [], []
     for candidate in candidates:
         files.append(out_dir / "topics" / f"{candidate.name}.part")
-        size = _save(candidate.pipeline, files[-1])
+        size = candidate.size or _save(candidate.pipeline, files[-1])
         tests.append(predict(candidate.pipeline, splits["test"].sources, len(labels)))
         figures.append(
             {
@@ -186,15 +215,17 @@ def train_topics(
                 "train_seconds": round(candidate.train_seconds, 2),
                 "size_mb": round(size / 1e6, 2),
                 "latency_ms": round(_latency(candidate.pipeline, validation.sources), 2),
+                "can_be_exported": candidate.size is None,
             }
         )
-    best = _choose(figures, [len(each.pipeline.classes_) == len(labels) for each in candidates], settings)
+    able = [not each.size and len(each.pipeline.classes_) == len(labels) for each in candidates]
+    best = _choose(figures, able, settings)
     chosen, test = candidates[best], tests[best]
     for index, file in enumerate(files):
         if index == best:
             file.replace(out_dir / "topics" / "topics.skops")
         else:
-            file.unlink()
+            file.unlink(missing_ok=True)
 
     floor = float(predict(chosen.pipeline, PROBES, len(labels)).max()) + 0.02
     threshold, reached, coverage = _threshold(chosen.unseen, chosen.unseen_labels, settings.precision, floor)
@@ -219,6 +250,7 @@ def train_topics(
             "unmasked_macro_f1": _scores(
                 splits["test"].labels, predict(chosen.pipeline, splits["test"].unmasked, len(labels))
             )["macro_f1"],
+            **_trained_without_masks(train, splits["test"], len(labels), settings),
         },
         "settings": asdict(settings),
         "seconds": round(time.monotonic() - began, 1),
@@ -309,11 +341,12 @@ def _save(pipeline: Any, path: Path) -> int:
 
 
 def _latency(pipeline: Any, sources: Sequence[str], most: int = 50) -> float:
-    """Median milliseconds of processor time for one text at a time, as the API asks."""
+    """Median milliseconds of processor time for one text at a time, asked and configured as the API does."""
     import sklearn
 
     times = []
-    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):  # as the API does
+    one_thread = getattr(pipeline, "one_thread", contextlib.nullcontext)  # or the others' time goes uncounted
+    with one_thread(), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for source in list(sources)[:most]:
             began = time.thread_time()  # what else the machine does must not choose a model
             pipeline.predict_proba([source])
@@ -410,6 +443,28 @@ def _calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) 
             error += inside.mean() * abs(score - share)
             shown.append({"score": round(score, 4), "right": round(share, 4), "rows": int(inside.sum())})
     return {"ece": round(float(error), 4), "bins": shown}
+
+
+def _trained_without_masks(
+    train: _Labelled, test: _Labelled, topics: int, settings: TopicConfig
+) -> dict[str, float | int | None]:
+    """Macro-F1 on the test rows of one classifier that learned with outlets masked and one that saw them."""
+    newest = slice(-ABLATION_ROWS, None)
+
+    def reached(of: str) -> float | None:
+        if len(set(train.labels[newest])) < 2 or not len(test.labels):
+            return None
+        return macro_f1_without_tuning(
+            (getattr(train, of)[newest], train.labels[newest]),
+            (getattr(test, of)[newest], test.labels[newest]), topics, settings,
+            lambda true, probabilities: _scores(true, probabilities)["macro_f1"],
+        )  # fmt: skip
+
+    told = sum(one != other for one, other in zip(test.sources, test.unmasked, strict=True))
+    return {
+        "rows": min(ABLATION_ROWS, len(train.labels)), "test_rows_with_masked_words": told,
+        "trained_masked_macro_f1": reached("sources"), "trained_unmasked_macro_f1": reached("unmasked"),
+    }  # fmt: skip
 
 
 def _tasks(

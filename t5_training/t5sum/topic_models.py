@@ -35,6 +35,12 @@ class Candidate:
     unseen: np.ndarray
     unseen_labels: np.ndarray
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of its weights in full precision, for one that is no scikit-learn pipeline."""
+        model = getattr(self.pipeline, "model", None)
+        return None if model is None else 4 * sum(each.numel() for each in model.parameters())
+
 
 def train_candidates(
     train: tuple[Sequence[str], np.ndarray],
@@ -55,6 +61,21 @@ def train_candidates(
         made.append(make(train, validation, topics, settings, score))
         done(made[-1])
     return made
+
+
+def macro_f1_without_tuning(
+    train: tuple[Sequence[str], np.ndarray], test: tuple[Sequence[str], np.ndarray], topics: int,
+    settings: TopicConfig, score: Callable[[np.ndarray, np.ndarray], float],
+) -> float:  # fmt: skip
+    """The figure of one logistic regression on these rows, for comparing sources."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    counts = _word_and_letter_counts(settings)
+    weigh = TfidfTransformer(sublinear_tf=True)
+    x = weigh.fit_transform(_count(counts, train[0]))
+    model = _fit_logistic(x, train[1], STRENGTHS[-1], settings.seed)
+    margins = _margins(model, weigh.transform(_count(counts, test[0])), topics)
+    return score(test[1], probabilities_of(margins))
 
 
 def predict(pipeline: Any, sources: Sequence[str], topics: int) -> np.ndarray:
@@ -118,25 +139,15 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
     the training rows come from a model that saw only the older three. Both together make the calibration
     humbler where the news drift, and the threshold steadier.
     """
-    from scipy.sparse import vstack
     from sklearn.feature_extraction.text import TfidfTransformer
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_pipeline
 
     began = time.monotonic()
-    # Letter sequences inside words stand for the stems and endings of an inflected language.
-    counts = make_union(
-        _hashed(settings.hash_bits, ngram_range=(1, 2)),
-        _hashed(settings.hash_bits, analyzer="char_wb", ngram_range=(4, 5)),
-    ).fit(["-"])
-
-    def count(sources: Sequence[str]) -> Any:
-        blocks = range(0, len(sources), CHUNK)
-        return vstack([counts.transform(sources[i : i + CHUNK]) for i in blocks], format="csr")
-
-    x, labels = count(train[0]), train[1]
+    counts = _word_and_letter_counts(settings)
+    x, labels = _count(counts, train[0]), train[1]
     weigh = TfidfTransformer(sublinear_tf=True).fit(x)
     x = weigh.transform(x, copy=False)
-    x_validation = weigh.transform(count(validation[0]), copy=False)
+    x_validation = weigh.transform(_count(counts, validation[0]), copy=False)
 
     cut = len(labels) * 3 // 4
     best: tuple[float, Any] | None = None
@@ -159,6 +170,23 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
         "logistic", {"C": strength, "class_weight": "balanced"}, pipeline, time.monotonic() - began,
         probabilities_of(slope * margins + bias), probabilities_of(slope * unseen + bias), unseen_labels,
     )  # fmt: skip
+
+
+def _word_and_letter_counts(settings: TopicConfig) -> Any:
+    """Words, pairs of words, and letter sequences inside words: the stems and endings of a language."""
+    from sklearn.pipeline import make_union
+
+    return make_union(
+        _hashed(settings.hash_bits, ngram_range=(1, 2)),
+        _hashed(settings.hash_bits, analyzer="char_wb", ngram_range=(4, 5)),
+    ).fit(["-"])
+
+
+def _count(counts: Any, sources: Sequence[str]) -> Any:
+    from scipy.sparse import vstack
+
+    blocks = range(0, len(sources), CHUNK)
+    return vstack([counts.transform(sources[i : i + CHUNK]) for i in blocks], format="csr")
 
 
 def _fit_logistic(x: Any, labels: np.ndarray, strength: float, seed: int) -> Any:

@@ -21,12 +21,14 @@ from t5sum import StageError, preflight
 from t5sum.batches import Collate
 from t5sum.config import Config, ScratchConfig, TrainConfig
 from t5sum.data import newest
+from t5sum.energy import Meter, Spent
 from t5sum.progress import Progress, say
 from t5sum.ranks import first_then_all, rank, world_size
 from t5sum.runs import Run, read_json, write_json
 from t5sum.scratch import scratch_model
 from t5sum.tasks import Examples, examples, normalise, source_text
 from t5sum.tokens import first_line, load_tokenizer, train_tokenizer
+from t5sum.tracking import Tracked, tracked
 from t5sum.trainer import (
     COMPLETE,
     NotFinite,
@@ -100,6 +102,9 @@ class Outcome:
     micro_batch: int
     train_examples: int
     validation_examples: int
+    seconds: float  # over all processes that worked on it, like joules: the run may have been stopped
+    joules: float | None
+    joules_of: str | None  # GPU or processor
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -142,31 +147,41 @@ def train(
 
     notes = run.path / "memory.json"  # what a shortage of memory taught an earlier attempt
     micro_batch = read_json(notes)["micro_batch"] if notes.exists() else settings.micro_batch
-    while True:
-        attempt = Attempt(
-            run, config, tokenizer, parts, [row["summary"] for row in validation], base, cpu, bf16
-        )
-        outcome = attempt.fit(micro_batch, [row.get("url") or "" for row in training])
-        if outcome is not None:
-            break
-        del attempt
-        free_memory()
-        micro_batch //= 2
-        write_json(notes, {"micro_batch": micro_batch})
-        say(
-            f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
-            f"{settings.effective_batch} examples a step"
-        )
+    spent = Spent(run.path / "spent.json", Meter([] if cpu else gpus()))
+    with tracked(run, config) as tracker:
+        while True:
+            attempt = Attempt(
+                run, config, tokenizer, parts, [row["summary"] for row in validation], base, cpu, bf16
+            )
+            attempt.notes = (spent, tracker)
+            outcome = attempt.fit(micro_batch, [row.get("url") or "" for row in training])
+            if outcome is not None:
+                break
+            del attempt
+            free_memory()
+            micro_batch //= 2
+            write_json(notes, {"micro_batch": micro_batch})
+            say(
+                f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
+                f"{settings.effective_batch} examples a step"
+            )
     if rank():
         return {}
+    cost = spent.note()
     best = finish(run, tokenizer)
     state = read_json(best / "trainer_state.json")
     result = Outcome(
         outcome, state["global_step"], state["best_metric"], f"validation {settings.select_by}", device,
-        micro_batch, len(parts["train"]), len(parts["validation"]),
+        micro_batch, len(parts["train"]), len(parts["validation"]), **cost,
     )  # fmt: skip
     say(f"best checkpoint: step {result.best_step}, {result.metric} {result.best_metric:.4f}")
     return result.as_json()
+
+
+def gpus() -> list[str]:
+    """UUIDs of the GPUs that train on this machine."""
+    used = range(torch.cuda.device_count()) if world_size() > 1 else [torch.cuda.current_device()]
+    return [f"GPU-{torch.cuda.get_device_properties(each).uuid}" for each in used]
 
 
 def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, config: Config) -> Any:
@@ -193,6 +208,7 @@ class Attempt:
                  references: list[str], base: Path | None, cpu: bool, bf16: bool) -> None:  # fmt: skip
         self.run, self.config, self.tokenizer, self.parts = run, config, tokenizer, parts
         self.references, self.base, self.cpu, self.bf16 = references, base, cpu, bf16
+        self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is kept beside the log
 
     def fit(self, micro_batch: int, urls: list[str]) -> int | None:
         """Train to the end and return the steps; None when memory ran out and less at once may help."""
@@ -223,7 +239,8 @@ class Attempt:
                 raise StageError(
                     f"out of memory at step {trainer.state.global_step} with micro-batches of {micro_batch}: "
                     "set train.activation_checkpointing=always, or a smaller summarize.source_max_tokens or "
-                    "train.micro_batch"
+                    "train.micro_batch",
+                    met_alone=True,
                 ) from None
             self.keep(trainer, last)
             return None
@@ -263,7 +280,8 @@ class Attempt:
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
         raise StageError(
             f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. Lower train.lr "
-            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
+            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there",
+            met_alone=True,
         ) from None
 
     def trainer(self, micro_batch: int) -> tuple[SummaryTrainer, Watch]:
@@ -299,7 +317,7 @@ class Attempt:
             dataloader_num_workers=0, ddp_find_unused_parameters=False,
         )  # fmt: skip
         arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are torchrun's work, never DataParallel's
-        watch = Watch(self.run.path / "log.jsonl", settings)
+        watch = Watch(self.run.path / "log.jsonl", settings, *self.notes)
         watch.trainer = SummaryTrainer(
             settings=settings, tokenizer=self.tokenizer,
             target_tokens=self.config.summarize.target_max_tokens,

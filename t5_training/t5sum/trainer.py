@@ -26,8 +26,11 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from t5sum import StageError
 from t5sum.batches import StepSampler
 from t5sum.config import TrainConfig
+from t5sum.energy import Spent
 from t5sum.progress import Progress, duration, say
+from t5sum.ranks import together
 from t5sum.tokens import first_line
+from t5sum.tracking import Tracked
 
 COMPLETE = "complete"  # the last file written into a checkpoint
 PROBE_STEPS = 20  # after which the hours ahead are announced
@@ -228,8 +231,10 @@ def patience_is_over(history: list[dict[str, Any]], best: int | None, patience: 
 class Watch(TrainerCallback):
     """Shows progress, writes log.jsonl, saves by the clock, and stops at a whole step on Ctrl+C."""
 
-    def __init__(self, log: Path, settings: TrainConfig) -> None:
-        self.log, self.settings = log, settings
+    def __init__(
+        self, log: Path, settings: TrainConfig, spent: Spent | None = None, tracked: Tracked | None = None
+    ) -> None:
+        self.log, self.settings, self.spent, self.tracked = log, settings, spent, tracked
         self.interrupted = False
         self.saved = time.monotonic()
         self.note = ""
@@ -256,6 +261,10 @@ class Watch(TrainerCallback):
         line = {"step": state.global_step, "time": datetime.now(UTC).isoformat(timespec="seconds"), **logs}
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self.spent:
+            self.spent.meter.read()
+        if self.tracked:
+            self.tracked.log(line)
         if "loss" in logs:
             self.note = f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}"
         names = {"eval_loss": "loss {:.4f}", "eval_rougeL": "ROUGE-L {:.2f}"}
@@ -275,12 +284,16 @@ class Watch(TrainerCallback):
             self.progress.update(state.global_step, note=self.note)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
-        elif (
-            self.settings.save_minutes
-            and args.world_size == 1  # the clocks of several processes do not agree
-            and time.monotonic() - self.saved > 60 * self.settings.save_minutes
-        ):
+        elif self.settings.save_minutes and self.time_to_save(args.world_size, state.global_step):
             control.should_save = True
+
+    def time_to_save(self, processes: int, step: int) -> bool:
+        """By the first process's clock; several processes ask for it only now and then."""
+
+        def due() -> bool:
+            return time.monotonic() - self.saved > 60 * self.settings.save_minutes
+
+        return due() if processes == 1 else step % self.settings.log_steps == 0 and together(due)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.updating = False
@@ -290,6 +303,8 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()
+        if self.spent and state.is_world_process_zero:
+            self.spent.note()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.progress:

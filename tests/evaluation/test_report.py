@@ -19,8 +19,18 @@ TOPICS = {
     "chosen": "svm",
     "candidates": [
         {"name": "svm", "validation": {"macro_f1": 80.0, "accuracy": 81.0},
-         "test": {"macro_f1": None, "accuracy": 79.0}, "latency_ms": 1.25, "size_mb": 3.5}
+         "test": {"macro_f1": None, "accuracy": 79.0}, "latency_ms": 1.25, "size_mb": 3.5,
+         "train_seconds": 4.0, "can_be_exported": True}
     ],
+    "settings": {"latency_ms": 5.0, "size_mb": 30.0}, "rows": {"train": 90, "validation": 10, "test": 10},
+    "left_out": [{"name": HOSTILE, "rows": 2, "wanted": 30}], "excluded_rubrics": {HOSTILE: 3},
+    "unmapped_rubrics": [HOSTILE],
+    "threshold": {"value": 0.61, "wanted_precision": 0.9, "validation_precision": 0.91,
+                  "validation_coverage": 0.7, "test_precision": None, "test_coverage": None},
+    "ablation": {"rows": 90, "test_rows_with_masked_words": 4, "trained_masked_macro_f1": 66.6,
+                 "trained_unmasked_macro_f1": 66.9},
+    "calibration": {"ece": 0.0213, "bins": [{"score": 0.45, "right": 0.5, "rows": 4},
+                                            {"score": 0.85, "right": 0.8, "rows": 6}]},
     "topics": [{"topic": "politics", "name": "Политика"}, {"topic": "sport", "name": HOSTILE}],
     "per_topic": [{"name": "Политика", "precision": 80.0, "recall": 70.0, "f1": 74.7, "rows": 10}],
     "confusion": [[7, 3], [0, 0]],
@@ -112,6 +122,13 @@ def test_hostile_text_is_shown_as_text(html):
     assert "{{ 7 * 7 }}" in words and "49" not in words.split("{{ 7 * 7 }}")[0][-5:]
 
 
+def test_topics_are_compared_and_their_scores_drawn(html):
+    page = Page(html)
+    for words in ("macro-F1, test", "s to train", "0.021", "66.6", "66.9", "Below a score of 0.61", "91.0%"):
+        assert words in page.words, words
+    assert "how true the scores are" in {attributes.get("aria-label") for _, attributes in page.tags}
+
+
 def test_every_section_with_input_is_there(html):
     page = Page(html)
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
@@ -129,7 +146,7 @@ def test_every_section_with_input_is_there(html):
         "durations",
     }
     assert "Left out" not in page.words
-    assert sum(tag == "svg" for tag, _ in page.tags) == 2
+    assert sum(tag == "svg" for tag, _ in page.tags) == 3
     for word in ("oracle", "TextRank", "cannot tell", "no summary", "finished", "2 min", "Политика"):
         assert word in page.words
 

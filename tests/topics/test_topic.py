@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,67 @@ def test_the_forest_is_compared_when_it_is_given_rows(tmp_path: Path) -> None:
     assert forest["name"] == "forest" and forest["settings"]["rows"] == 120
 
 
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 of a few thousand weights, with a tokenizer of the invented news."""
+    from t5sum.config import load_config
+    from t5sum.scratch import scratch_model
+    from t5sum.tasks import normalise
+    from t5sum.tokens import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("t5")
+    texts = [normalise(row["text"]) for row in invented(60)]
+    tokenizer = train_tokenizer(texts + list(load_map().names.values()), 800, folder / "spiece")
+    shape = load_config([f"model.scratch.{word}" for word in (
+        "d_model=48", "d_kv=12", "d_ff=96", "num_layers=1", "num_heads=4", "dropout=0")], {})  # fmt: skip
+    scratch_model(shape.model.scratch, tokenizer).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return folder / "model"
+
+
+def test_t5_is_compared_when_asked_and_never_exported(t5: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, t5_rows=150)
+    found = train_topics(split(invented(240)), settings, tmp_path, say=lambda text: None, t5=t5)
+    *_, logistic, figure = found["report"]["candidates"]
+    assert figure["name"] == "t5" and figure["settings"]["rows"] == 150
+    assert figure["latency_ms"] > logistic["latency_ms"] and figure["size_mb"] > 0
+    assert logistic["can_be_exported"] and not figure["can_be_exported"]
+    assert found["report"]["chosen"] == "logistic"
+    assert [path.name for path in (tmp_path / "topics").iterdir()] == ["topics.skops"]
+
+
+def test_t5_learns_to_write_the_name_of_the_topic(t5: Path) -> None:
+    from t5sum.topic_t5 import T5Topics, train_t5
+
+    names = ["Спорт", "Культура", "Стиль жизни"]
+    words = [["матч", "гол", "тренер"], ["музей", "опера", "холст"], ["мода", "отдых", "диета"]]
+    texts = [f"{a} {b} {a} {b}" for each in words for a in each for b in each] * 40
+    labels = np.repeat(np.arange(3), 9).tolist() * 40
+    told: list[tuple[int, int]] = []
+    candidate = train_t5((texts, np.array(labels)), (texts[:27], np.array(labels[:27])), names, 1080, 1, t5,
+                         lambda *progress: told.append(progress))  # fmt: skip
+    assert told[-1] == (3240, 3240)
+    assert (candidate.validation.argmax(axis=1) == labels[:27]).mean() > 0.8
+    assert candidate.validation.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    topics = candidate.pipeline
+    assert isinstance(topics, T5Topics)
+    one = topics.predict_proba(texts[:1])
+    assert one[0] == pytest.approx(candidate.validation[0], abs=1e-4), "padding changes nothing"
+
+
+def test_the_score_does_not_rest_on_the_masked_words(tmp_path: Path) -> None:
+    rows = split(invented(240))
+    outlets = ["РИА Новости", "ТАСС", "Интерфакс", "Росбалт", "Reuters", "Bloomberg", "RT", "REGNUM"]
+    rubrics = sorted({row["rubric"] for part in rows.values() for row in part})
+    for part in rows.values():  # an outlet for each rubric: who sees it needs nothing else
+        for row in part:
+            row["text"] = f"Сообщает {outlets[rubrics.index(row['rubric']) % len(outlets)]}. " * 9
+            row["title"] = ""
+    ablation = train_topics(rows, SETTINGS, tmp_path, say=lambda text: None)["report"]["ablation"]
+    assert ablation["test_rows_with_masked_words"] == len(rows["test"])
+    assert ablation["trained_unmasked_macro_f1"] > ablation["trained_masked_macro_f1"] + 10
+
+
 def test_the_api_finds_the_topic_of_unseen_articles(trained, served) -> None:
     rows, _, _ = trained
     topics = load_map()
@@ -144,17 +206,46 @@ def test_the_api_finds_the_topic_of_unseen_articles(trained, served) -> None:
     assert right / len(rows["test"]) > 0.8
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "слово", "12345 67890 " * 30, "\u200b\u200b\u200b", "\x00\x01",
-        "lorem ipsum dolor sit amet " * 20, "for i in range(10): print(i) # code " * 10,
-        "ыыыыыы жжжжжж " * 20,
-    ],
-)  # fmt: skip
-def test_text_about_nothing_has_no_topic_but_all_scores(served, text: str) -> None:
-    answer = served.detect(text)
-    assert answer.topic is None and answer.name is None
+NOTHING = {
+    "empty": "", "one word": "слово", "digits": "12345 67890 " * 30, "zero width": "\u200b\u200b\u200b",
+    "controls": "\x00\x01", "pictures": "🙂🙃🚀" * 40, "one word again and again": "да " * 200,
+    "letters": "ыыыыыы жжжжжж " * 20,
+    "keys": "кпщ зшг ютрп лмнк вбыа цйф шгнр тпкз мюбл ъхэж чсзщ прлд фйцу кегш щзхъ ывап ролд жэяч смит",
+    "latin": "lorem ipsum dolor sit amet " * 20,
+    "english": "The home team won the last match of the season in front of forty thousand people, and its "
+    "coach praised the goalkeeper, who had saved two penalties in the second half.",
+    "spanish": "El ayuntamiento aprobó el martes el nuevo presupuesto, que prevé más dinero para las "
+    "escuelas, las carreteras y el hospital, según informaron los portavoces tras un largo debate.",
+    "ukrainian": "Команда виграла останній матч сезону на очах у сорока тисяч глядачів, а тренер похвалив "
+    "воротаря, який відбив два пенальті у другому таймі.",
+    "bulgarian": "Отборът спечели последния мач от сезона пред очите на четиридесет хиляди зрители, а "
+    "треньорът похвали вратаря, който спаси две дузпи през второто полувреме.",
+    "kazakh": "Команда маусымның соңғы ойынында қырық мың көрерменнің көз алдында жеңіске жетті, ал "
+    "бапкер екі айып добын қайтарған қақпашыны мақтады.",
+    "transliterated": "Komanda vyigrala poslednij match sezona na glazah u soroka tysyach zritelej, a "
+    "trener pohvalil vratarya, kotoryj otbil dva penalti vo vtorom tajme.",
+    "code": "for i in range(10): print(i) # code " * 10,
+    "code with words": "# считаем слова в файле\ndef count(words):\n    found = {}  # слово и сколько "
+    "раз оно встретилось\n    for word in words:\n        found[word] = found.get(word, 0) + 1",
+    "recipe": "Смешайте два стакана муки со щепоткой соли, вбейте яйцо, влейте тёплой воды и замесите тугое "
+    "тесто. Накройте полотенцем, дайте постоять полчаса, потом раскатайте и нарежьте полосками.",
+    "poem": "За окошком тихо кружит первый снег, у печи мурлычет рыжий старый кот. Бабушка не спит, считает "
+    "петли вслух, а за дверью ветер песенку поёт.",
+    "chat": "привет! ты где вообще? я уже полчаса стою у подъезда, телефон садится, ключей нет. захвати по "
+    "дороге хлеб и позвони как будешь подходить, ладно?",
+    "manual": "Перед первым включением снимите защитную плёнку и вставьте батарейки. Нажмите и удерживайте "
+    "кнопку три секунды, пока не загорится зелёный индикатор.",
+    "advert": "Продам шкаф-купе, почти новый, два метра на полтора, цвет орех. Самовывоз, помогу разобрать. "
+    "Торг уместен, звонить после шести вечера.",
+    "lesson": "Рассмотрим треугольник, у которого две стороны равны. Проведём биссектрису из вершины и "
+    "докажем, что она же является высотой и медианой.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_text_that_is_no_russian_news_has_no_topic_but_all_scores(served, kind: str) -> None:
+    answer = served.detect(NOTHING[kind])
+    assert answer.topic is None and answer.name is None and answer.reason in ("unsure", "too_short")
     assert len(answer.scores) == len(served.labels)
 
 

@@ -36,7 +36,11 @@ def test_names_left_out_come_from_the_environment() -> None:
     ("word", "said"),
     [
         ("train.lrr=1", "train.lrr is not a setting; did you mean train.lr? allowed in train: seed, lr"),
-        ("speed=1", "speed is not a setting; allowed: runs_dir, hub, model"),
+        (
+            "tracking=wandb",
+            "tracking='wandb' is not allowed: it must be one of none, mlflow, tensorboard, trackio",
+        ),
+        ("speed=1", "speed is not a setting; allowed: runs_dir, tracking, hub, model"),
         ("train.lr=fast", "train.lr='fast' is not allowed: it must be a number"),
         ("train.epochs=", "train.epochs=None is not allowed: it must be a number"),
         ("train.max_steps=x", "it must be a whole number or null"),

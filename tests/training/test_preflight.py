@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,9 +80,52 @@ def test_a_disk_too_small_for_the_checkpoints_is_refused_at_once(tmp_path: Path)
         preflight.check_disk(tmp_path, 10**15, settings)
 
 
-def test_a_card_that_this_torch_cannot_use_is_mentioned(monkeypatch) -> None:
+SMI = """#!/bin/sh
+case "$1" in
+  --query-gpu=*) printf '%s\\n' "{name}, {capability}" ;;
+  *) echo "| NVIDIA-SMI 581.08    Driver Version: 581.08    CUDA Version: {cuda}     |" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for nvidia-smi is a shell script")
+@pytest.mark.parametrize(
+    ("name", "capability", "cuda", "said"),
+    [
+        ("NVIDIA GeForce RTX 4060", "8.9", "13.0", "pip install torch=={}+cu130 --index-url {}/cu130"),
+        ("NVIDIA GeForce RTX 4060", "8.9", "12.8", "pip install torch=={}+cu126 --index-url {}/cu126"),
+        ("NVIDIA GeForce GTX 1080", "6.1", "13.0", "pip install torch=={}+cu126 --index-url {}/cu126"),
+        ("NVIDIA GeForce RTX 5090", "12.0", "12.8", "Its driver knows CUDA 12.8, and 13.0 is needed"),
+        ("NVIDIA GeForce RTX 4060", "8.9", "11.8", "Its driver knows CUDA 11.8, and 12.6 is needed"),
+        ("GeForce GTX 680", "3.0", "11.4", "No build of this torch has kernels for a card so old"),
+    ],
+)
+def test_a_card_that_this_torch_cannot_use_gets_the_exact_command(
+    monkeypatch, tmp_path: Path, name: str, capability: str, cuda: str, said: str
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(SMI.format(name=name, capability=capability, cuda=cuda))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(preflight.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert "cannot use one" in preflight.gpu_without_its_torch()
-    monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cpu")
+    advice = preflight.gpu_without_its_torch()
+    assert advice.startswith(f"{name} is here, but this torch (2.13.0+cpu) cannot use it")
+    assert said.format("2.13.0", preflight.WHEELS) in advice
+    if "pip install" in said:
+        assert f"To use it: {sys.executable} -m pip install" in advice
+
+
+def test_no_card_and_a_card_in_use_are_not_mentioned(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert preflight.gpu_without_its_torch() is None
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert preflight.gpu_without_its_torch() is None
+
+
+def test_an_nvidia_smi_without_a_driver_is_said(monkeypatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: "/bin/false")
+    assert "sees no NVIDIA GPU" in preflight.gpu_without_its_torch()

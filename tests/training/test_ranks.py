@@ -13,19 +13,36 @@ from safetensors.numpy import load_file
 
 QUIET = ["model.scratch.dropout=0", "train.micro_batch=2", "train.group_by_length=false"]
 
+# main.py, but the second process's loss is no number in its fifth micro-batch, the first of step 3.
+SPOILED = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+import main
+from t5sum.trainer import SummaryTrainer
+whole, count = SummaryTrainer.compute_loss, [0]
+
+def spoiled(self, *given, **more):
+    count[0] += 1
+    return whole(self, *given, **more) * (float("nan") if count[0] == 5 else 1.0)
+
+if os.environ["RANK"] == "1":
+    SummaryTrainer.compute_loss = spoiled
+sys.exit(main.guarded(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def two(stage, free_port):
     """`torchrun` with two processes on this CPU."""
 
-    def work(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        [_, *command] = stage.command(*words)
+    def work(*words: str, program: Path | None = None) -> subprocess.CompletedProcess[str]:
+        [_, main, *words] = stage.command(*words)
         launcher = [
             sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
             "--master_addr=127.0.0.1", f"--master_port={free_port()}",
         ]  # fmt: skip
         return subprocess.run(
-            [*launcher, *command], cwd=Path(command[0]).parent, env={**stage.environment, **environment},
+            [*launcher, str(program or main), *words], cwd=Path(main).parent, env=stage.environment,
             capture_output=True, text=True,
         )  # fmt: skip
 
@@ -55,9 +72,11 @@ def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
 
     shutil.rmtree(run / "checkpoints" / "checkpoint-8")
     (run / "steps" / "train.json").unlink()
-    again = two(*words)
+    clock = ["train.save_minutes=0.0001", "train.keep_checkpoints=9"]  # a checkpoint after each step
+    again = two(*words, *clock)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "going on from step 4" in again.stdout
+    assert (run / "checkpoints" / "checkpoint-7" / "complete").exists()
     resumed = weights(run)
     assert all(abs(together[name] - resumed[name]).max() < 1e-6 for name in together)
 
@@ -68,8 +87,17 @@ def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
     assert all(abs(together[name] - expected[name]).max() < 1e-4 for name in expected)
 
 
+def test_an_error_of_another_process_is_said(two, dataset, tiny, tmp_path: Path) -> None:
+    program = tmp_path / "spoiled.py"
+    program.write_text(SPOILED)
+    done = two("train", *tiny, *QUIET, program=program)
+    assert done.returncode != 0
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "the loss became nan at step 3, articles https://news.invalid/" in line
+
+
 def test_an_error_of_the_first_process_ends_them_all(two, dataset, tiny) -> None:
-    done = two("train", *tiny, DATASET_REPO="demo/absent")
+    done = two("train", *tiny, "hub.dataset_repo=demo/absent")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "no such repository" in lines[0]

@@ -284,6 +284,21 @@ def test_mt5_can_be_the_base(fit, tmp_path: Path) -> None:
     assert read_json(fit(name="second", base=folder).trained / "config.json")["model_type"] == "mt5"
 
 
+def test_byt5_is_refused_as_a_base_before_anything_is_learned(fit, tmp_path: Path) -> None:
+    from transformers import ByT5Tokenizer, T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path / "byt5"
+    tokenizer = ByT5Tokenizer()
+    shape = T5Config(vocab_size=384, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2,
+                     decoder_start_token_id=0, feed_forward_proj="gated-gelu")  # fmt: skip
+    T5ForConditionalGeneration(shape).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(StageError, match="byte-level models such as ByT5 cannot be used") as raised:
+        fit(base=folder)
+    assert raised.value.code == 2
+    assert not (tmp_path / "runs" / "run" / "log.jsonl").exists()
+
+
 def test_a_base_that_is_no_t5_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bart"}')
     with pytest.raises(StageError, match=r"model\.base is a bart model"):

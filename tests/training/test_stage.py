@@ -267,3 +267,13 @@ def test_help_names_every_command(stage) -> None:
         "Exit codes",
     ):
         assert word in done.stdout
+
+
+def test_smoke_does_everything_once_and_publishes_nothing(stage, rows, publish, hub) -> None:
+    articles = rows(150)
+    publish({"train": articles[:110], "validation": articles[110:130], "test": articles[130:]})
+    done = stage("--smoke")
+    assert done.returncode == 0, done.stderr
+    for word in ("best checkpoint", "topics:", "export: int8", "gate:", "published nowhere"):
+        assert word in done.stdout
+    assert not HfApi(endpoint=hub.url).repo_exists(MODEL)

@@ -247,7 +247,7 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
         prompt.serves(second)
         prompt.run("python main.py rollback", training)
         prompt.serves(first)
-        prompt.run("python main.py promote REV", training, REV=second)
+        prompt.run("python main.py promote REV", training, REV=second[:8])  # as the log writes it
         prompt.serves(second)
         run = re.search(r"^run: (\S+),", whole.stdout, re.M)
         assert run

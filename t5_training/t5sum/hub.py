@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,18 +120,36 @@ def _known() -> bool:
 
 
 def resolve(repo: str, revision: str, kind: str, cached: bool = False) -> str:
-    """The commit that `revision` of `repo` stands for now.
+    """The commit that `revision` of `repo` stands for now: a tag, branch, commit, or its first 7 letters.
 
     cached: where the Hub is down, the last commit known here will do.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
 
     with hub_errors(f"looking up {kind} {repo} at {revision}"):
         if cached:
             return str(HfApi().resolve_revision(repo, repo_type=kind, revision=revision))
-        sha = HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=30).sha
+        try:
+            sha = HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=30).sha
+        except RevisionNotFoundError:
+            # The log and the report shorten commits; the Hub wants them whole.
+            sha = _whole_commit(repo, revision, kind)
+            if sha is None:
+                raise
         assert sha
         return sha
+
+
+def _whole_commit(repo: str, beginning: str, kind: str) -> str | None:
+    """The one commit of main that begins so; None when there is none, or several."""
+    from huggingface_hub import HfApi
+
+    if not re.fullmatch(r"[0-9a-f]{7,39}", beginning):
+        return None
+    commits = {each.commit_id for each in HfApi().list_repo_commits(repo, repo_type=kind)}
+    found = [commit for commit in commits if commit.startswith(beginning)]
+    return found[0] if len(found) == 1 else None
 
 
 def may_write(repo: str, private: bool) -> None:

@@ -81,7 +81,7 @@ def render_report(
     from jinja2 import Environment, StrictUndefined
 
     page = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page.filters |= {"number": _number, "duration": duration, "signed": lambda value: f"{value:+.2f}"}
+    page.filters |= {"number": _number, "duration": duration, "signed": _signed}
     page.tests["link"] = lambda url: str(url).startswith(("http://", "https://"))
     curve = _loss_curve(losses)
     sections = {
@@ -297,6 +297,10 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
             yield prefix + name, json.dumps(each, ensure_ascii=False)
         else:
             yield prefix + name, "" if each is None else str(each)
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}"
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 MICRO_BATCHES = 32  # at least so many are cut from one window of like lengths
+ALIKE = 3  # micro-batches of like sources, sorted among themselves by target
 
 
 class StepSampler(Sampler[int]):
@@ -28,6 +29,7 @@ class StepSampler(Sampler[int]):
     ) -> None:
         self.lengths, self.effective_batch, self.seed, self.grouped = lengths, effective_batch, seed, grouped
         self.window = effective_batch * max(1, math.ceil(MICRO_BATCHES * micro_batch / effective_batch))
+        self.alike = ALIKE * micro_batch
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -52,7 +54,13 @@ class StepSampler(Sampler[int]):
         if steps:
             heaviest = max(range(len(steps)), key=lambda i: self.lengths[steps[i], 0].max())
             steps[0], steps[heaviest] = steps[heaviest], steps[0]
-        return iter(np.concatenate(steps + last).tolist())
+        return iter(np.concatenate([self.arrange(step) for step in steps + last]).tolist())
+
+    def arrange(self, step: np.ndarray) -> np.ndarray:
+        """The same examples, such that micro-batches cut from them waste little: targets are padded too."""
+        step = step[np.argsort(-self.lengths[step, 0], kind="stable")]
+        parts = [step[i : i + self.alike] for i in range(0, len(step), self.alike)]
+        return np.concatenate([part[np.argsort(-self.lengths[part, 1], kind="stable")] for part in parts])
 
     def sort(self, indices: np.ndarray) -> np.ndarray:
         """Longest first; among sources of nearly the same length, by target, which is padded on its own."""

@@ -280,8 +280,7 @@ class Attempt:
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
         raise StageError(
             f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. Lower train.lr "
-            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there",
-            met_alone=True,
+            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
         ) from None
 
     def trainer(self, micro_batch: int) -> tuple[SummaryTrainer, Watch]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch.nn.functional import cross_entropy
 from transformers import Seq2SeqTrainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -56,7 +57,7 @@ class SummaryTrainer(Seq2SeqTrainer):
             lengths, settings.effective_batch, settings.micro_batch, settings.seed, settings.group_by_length
         )
         self.updating = False  # inside optimizer.step(): the weights are not to be trusted if it fails
-        self.last_rows: list[torch.Tensor] = []
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows and loss of this step's micro-batches
         super().__init__(**others)
         self.model_accepts_loss_kwargs = True  # have the Trainer count the tokens of the whole step
         self.loss_is_scaled_for_ga = True
@@ -74,11 +75,8 @@ class SummaryTrainer(Seq2SeqTrainer):
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         rows = inputs.pop("row")
-        self.last_rows = [*self.last_rows[-(self.args.gradient_accumulation_steps - 1) :], rows] \
-            if self.args.gradient_accumulation_steps > 1 else [rows]  # fmt: skip
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            raise NotFinite(f"the loss became {loss.item()}", rows.tolist())
+        self.seen.append((rows, loss.detach()))  # looked at once a step: asking a GPU means waiting for it
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
@@ -103,11 +101,15 @@ class SummaryTrainer(Seq2SeqTrainer):
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
-        if not math.isfinite(norm):
-            raise NotFinite(
-                "the gradients became infinite or not a number", torch.cat(self.last_rows).tolist()
-            )
-        return norm
+        seen, self.seen = self.seen, []
+        if math.isfinite(norm):
+            return norm
+        # Every process comes here: the norm is that of all gradients. Which of them had the bad loss?
+        broken = [(loss.item(), rows.tolist()) for rows, loss in seen if not torch.isfinite(loss)]
+        for loss, rows in gather_object(broken):
+            raise NotFinite(f"the loss became {loss}", rows)
+        rows = gather_object([row for rows, _ in seen for row in rows.tolist()])
+        raise NotFinite("the gradients became infinite or not a number", rows)
 
     # -------------------------------------------------------------- validation
 

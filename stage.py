@@ -126,6 +126,10 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
     elif found.get("ARTIFACTS_DIR"):
         # The stages run in folders of their own: a relative path must mean the same place to all.
         found["ARTIFACTS_DIR"] = str(ROOT / found["ARTIFACTS_DIR"])
+    if any(found.get(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")):
+        # No proxy reaches the stand-ins and the API of this computer, whoever forgot to say so.
+        for name in ("NO_PROXY",) if os.name == "nt" else ("NO_PROXY", "no_proxy"):
+            found[name] = ",".join(filter(None, [found.get(name), "127.0.0.1,localhost"]))
     found["PYTHONUTF8"] = "1"  # a Russian Windows gives a piped Python cp1251, which has no arrows
     found["PYTHONUNBUFFERED"] = "1"  # words appear when they are said, not in blocks of 8 kB
     found["MLOPS_RUN"] = "1"  # doctor.py then reads no .env of its own

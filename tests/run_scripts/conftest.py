@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -230,6 +232,28 @@ def new_tree(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, s
 def make_tree(request: pytest.FixtureRequest, new_tree: Callable[[str, str], Tree]) -> Callable[[str], Tree]:
     """Make a tree in a folder of the given name: once for each of the twins."""
     return functools.partial(new_tree, request.param)
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Notes the whole addresses it is asked for, as only a proxy is, and has none of them."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def proxy() -> Iterator[http.server.HTTPServer]:
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    made.asked = []
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
 
 
 @pytest.fixture

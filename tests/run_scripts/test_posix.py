@@ -162,6 +162,26 @@ def test_quick_asks_the_real_site_politely_and_never_the_real_hub(posix_tree) ->
     assert seen["HF_TOKEN"] == "demo-token" and seen["HF_ENDPOINT"] == "http://127.0.0.1:8801"
 
 
+def test_proxy_is_asked_for_the_world_and_not_for_this_computer(posix_tree, proxy, repo_root) -> None:
+    shutil.copy(repo_root / "doctor.py", posix_tree.root / "doctor.py")
+    (posix_tree.root / ".env").write_text(
+        f"HTTP_PROXY={proxy.url}\nHF_ENDPOINT=http://127.0.0.1:9\nSITE_URL=http://news.invalid\nHF_TOKEN=x\n"
+        "DATASET_REPO=a/b\nMODEL_REPO=a/c\n"
+    )
+    outcome = posix_tree.run("--no-docker")
+    assert proxy.asked == ["http://news.invalid/robots.txt"]
+    assert outcome.code == 5 and "error: Hub: http://127.0.0.1:9 does not answer" in outcome.err
+
+
+@pytest.mark.parametrize("given", ["", "intranet.example"])
+def test_every_stage_is_told_to_leave_this_computer_out_of_the_proxy(given: str, posix_tree) -> None:
+    extra = {"NO_PROXY": given} if given else {}
+    outcome = posix_tree.run("--no-docker", env={"HTTPS_PROXY": "http://proxy.example:3128", **extra})
+    wanted = f"{given},127.0.0.1,localhost".lstrip(",")
+    assert {call["env"]["NO_PROXY"] for call in outcome.calls} == {wanted}
+    assert all("NO_PROXY" not in call["env"] for call in posix_tree.run("--no-docker").calls)
+
+
 def test_bad_settings_line_is_named_but_not_shown(posix_tree) -> None:
     (posix_tree.root / ".env").write_text("HF_TOKEN=x\nhf_pasted_without_a_name\n")
     outcome = posix_tree.run()
@@ -195,6 +215,24 @@ def test_folder_that_cannot_be_written_is_said_at_once(posix_tree) -> None:
     outcome = posix_tree.run()
     assert outcome.code == 2 and not outcome.calls
     assert outcome.err.splitlines()[-1] == "error: cannot write into the folder artifacts"
+
+
+def test_line_for_cron_logs_what_went_wrong(posix_tree, repo_root, tmp_path) -> None:
+    page = (repo_root / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^0 3 \* \* \* (/srv/gazeta/run_mlops.sh .*)$", page, re.MULTILINE)
+    assert "%" not in line  # cron takes it for the end of the line
+    logger = posix_tree.root / "bin" / "logger"
+    logger.write_text(f'#!/bin/sh\necho "$@" >>"{tmp_path}/syslog"\n')
+    logger.chmod(0o755)
+    command = line.replace("/srv/gazeta", str(posix_tree.root))
+    for rules, logged in (("", ""), ("parser.yml=3", "-t gazeta the nightly run ended with 3\n")):
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], env=posix_tree.full_environment(rules), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "")
+        assert (done.stderr == "") == (logged == "")
+    assert (tmp_path / "syslog").read_text() == logged
 
 
 def test_units_of_the_operations_page_are_valid(posix_tree, repo_root, tmp_path) -> None:

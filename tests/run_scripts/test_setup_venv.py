@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -85,6 +86,22 @@ def test_pips_own_words_are_shown_when_it_fails(setup, tmp_path: Path, monkeypat
     err = capfd.readouterr().err
     assert "Invalid requirement" in err
     assert err.splitlines()[-1].startswith("error: installing the requirements failed")
+
+
+def test_pip_asks_the_proxy(setup, proxy, tmp_path: Path, monkeypatch, capfd) -> None:
+    lock = tmp_path / "a.lock"
+    lock.write_text("no-such-package-of-ours==1.0\n")
+    for name in [name for name in os.environ if name.upper().startswith("PIP_") or "proxy" in name.lower()]:
+        monkeypatch.delenv(name)
+    settings = {"HTTP_PROXY": proxy.url, "PIP_INDEX_URL": "http://index.invalid/simple",
+                "PIP_TRUSTED_HOST": "index.invalid", "PIP_CONFIG_FILE": os.devnull,
+                "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(setup, "PYTHON", Path(sys.executable))
+    assert setup.install([lock]) == 1
+    assert proxy.asked == ["http://index.invalid/simple/no-such-package-of-ours/"]
+    assert "No matching distribution found" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("parts", [[], ["cooking"]])

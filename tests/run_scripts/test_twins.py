@@ -7,9 +7,11 @@ import os
 import pty
 import select
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 import pytest
 
@@ -268,6 +270,31 @@ def test_ctrl_c_in_a_windows_console_starts_nothing_more(windows_tree) -> None:
         status = os.waitpid(pid, 0)[1]
     assert os.waitstatus_to_exitcode(status) != 0
     assert windows_tree.calls()[-1]["words"] == COLLECT
+
+
+def test_task_for_the_windows_scheduler_can_be_registered(windows_tree, repo_root) -> None:
+    text = (repo_root / "docs" / "windows" / "gazeta_cycle.xml").read_text(encoding="ascii")
+    tree = ElementTree.fromstring(text)  # noqa: S314  our own file
+    fields = {element.tag.partition("}")[2]: element.text for element in tree.iter()}
+    assert fields["Command"] == rf"{fields['WorkingDirectory']}\run_mlops.bat"
+    assert (fields["Arguments"], fields["ExecutionTimeLimit"]) == ("--no-pause", "PT0S")
+    for name, words, code in (("good", text, 0), ("bad", text.replace("</Exec>", ""), 1)):
+        (windows_tree.root / f"{name}.xml").write_text(words)
+        command = [
+            windows_tree.wine,
+            "schtasks",
+            "/create",
+            "/f",
+            "/tn",
+            f"tests {name}",
+            "/xml",
+            f"{name}.xml",
+        ]
+        done = subprocess.run(
+            command, cwd=windows_tree.root, env=windows_tree.full_environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == code, name
 
 
 # What doctor.py itself finds, in both systems' words: no service is asked, so no network is needed.

@@ -89,6 +89,8 @@ ALONE = """
 import json, sys, time
 root, folder, translators = sys.argv[1:]
 sys.path.insert(0, root)
+from topic_sum.processor import prepare
+prepare()
 from pathlib import Path
 from topic_sum.inference.engine import Summarizer
 folder = Path(folder)
@@ -111,6 +113,8 @@ import json, statistics, sys, time
 from concurrent.futures import ThreadPoolExecutor
 root, folder = sys.argv[1:]
 sys.path.insert(0, root)
+from topic_sum.processor import prepare
+prepare()
 from pathlib import Path
 import ctranslate2
 from topic_sum.inference.engine import Summarizer

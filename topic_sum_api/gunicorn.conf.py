@@ -7,11 +7,6 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-# One translator is one core: numpy and CTranslate2 must not start more threads inside it (two threads in one
-# translation were slower than one). Set before either is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 from django.core.exceptions import ImproperlyConfigured
 
 try:
@@ -20,7 +15,10 @@ except ImproperlyConfigured as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 from topic_sum.port import PortTaken, check_port
+from topic_sum.processor import prepare
 from topic_sum.worker import Worker
+
+prepare()
 
 wsgi_app = "topic_sum.wsgi"
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"

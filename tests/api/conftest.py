@@ -213,7 +213,7 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8")
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         def ready() -> bool:
             assert self.process.poll() is None, self.log
             return fetch(f"{self.url}/health/ready").status == 200
@@ -235,7 +235,8 @@ class Server:
 
 def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **settings: str) -> Server:
     environment = {
-        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")
+        name: value for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "TMPDIR") or name.startswith("COVERAGE_")
     } | {
         "MODEL_REPO": REPO, "HF_ENDPOINT": hub_url, "HF_TOKEN": ModelHub.token, "PORT": str(port),
         "ARTIFACTS_DIR": str(folder), "HF_HOME": str(folder / "hf"), "TRANSLATORS": "1",
@@ -251,7 +252,11 @@ def start_server(folder: Path, port: int, hub_url: str, wait: bool = True, **set
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process, log_path)
     if wait:
-        server.wait_ready()
+        try:
+            server.wait_ready()
+        except AssertionError:
+            process.kill()
+            raise
     return server
 
 

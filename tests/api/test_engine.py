@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -194,6 +195,28 @@ def test_a_full_room_is_busy_and_a_place_left_is_free_again():
         assert busy.value.retry_after >= 1
     with room.place():
         assert room.inside == 1
+
+
+def test_a_request_whose_turn_would_come_too_late_is_busy_at_once():
+    room = Room(translators=1, queue_size=100, request_seconds=2)
+    for _ in range(60):  # what requests take is learned: 0.02 s each, so 90 could wait
+        with room.place():
+            room.run([lambda: time.sleep(0.02)], time.monotonic() + 30, never_gone)
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(room.place())
+    for _ in range(60):  # and learned again: 1 s each (said to be, not slept)
+        with room.place():
+            room._worked.seconds = 1.0
+    with ExitStack() as stack:
+        stack.enter_context(room.place())
+        with pytest.raises(Busy) as busy:
+            for _ in range(3):
+                stack.enter_context(room.place())
+        assert room.inside < 3
+        assert 1 <= busy.value.retry_after <= 2
+    with room.place():  # nobody waits: whatever was learned, one is let in
+        pass
 
 
 def test_out_of_time_is_said_and_what_has_not_begun_is_never_run():

@@ -13,6 +13,7 @@ from types import ModuleType
 from django.core.exceptions import ImproperlyConfigured
 
 from topic_sum.port import PortTaken, check_port
+from topic_sum.processor import prepare
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
 
 def serve_with_waitress(settings: ModuleType) -> int:
     """One process and its threads, as gunicorn would run it."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    prepare()
     try:
         import waitress
     except ModuleNotFoundError:

@@ -29,6 +29,7 @@ MOST_LINGER_BYTES = 1_000_000
 # A client that does not read its answer holds a thread for this long at most.
 SEND_SECONDS = 20
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -40,6 +41,7 @@ class Connection(TConn):
         super().__init__(cfg, sock, client, server)
         self.received = bytearray()
         self.wanted = 0  # bytes of the whole request, once its head is here
+        self.rest_unread = False  # a body that is refused unread: the connection ends with the answer
         self.receive_until = 0.0
         self.discarded = 0
         self.linger: Callable[[Connection], None] = lambda conn: None
@@ -47,8 +49,8 @@ class Connection(TConn):
     def whole(self, most_body: int) -> int:
         """How many of the received bytes are one whole request; 0 while it is not all here.
 
-        A head the parser will refuse, and a body too long to collect, count as whole: they need an answer,
-        not patience.
+        A head the parser will refuse, and a body too long or without a length, count as whole: they need an
+        answer, not patience.
         """
         if not self.wanted:
             end = self.received.find(b"\r\n\r\n")
@@ -57,15 +59,17 @@ class Connection(TConn):
             head = bytes(self.received[: end + 2])
             length = _LENGTH.search(head)
             body = int(length.group(1)[:18]) if length else 0
-            if body > most_body:
+            self.rest_unread = body > most_body or bool(_CHUNKED.search(head))
+            if expect := _EXPECT.search(head):
+                # The client waits for leave to send its body: given here or never, so not by the parser.
+                del self.received[expect.start() : expect.end()]
+                end -= expect.end() - expect.start()
+                if not self.rest_unread:
+                    with contextlib.suppress(OSError):
+                        self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if self.rest_unread:
                 return len(self.received)
             self.wanted = end + 4 + body
-            if expect := _EXPECT.search(head):
-                # The client waits for leave to send its body. Given here, so the parser must not give it.
-                del self.received[expect.start() : expect.end()]
-                self.wanted -= expect.end() - expect.start()
-                with contextlib.suppress(OSError):
-                    self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return self.wanted if len(self.received) >= self.wanted else 0
 
     def init(self) -> None:
@@ -129,6 +133,13 @@ class Worker(ThreadWorker):
     def handle(self, conn: Connection) -> bool:
         conn.initialized = False  # so that init() feeds the parser this request
         return super().handle(conn)
+
+    def handle_request(self, req: object, conn: Connection) -> bool:
+        if conn.rest_unread:
+            # gthread would wait here for the rest of the body, to use the connection again: as many clients
+            # as there are threads, each announcing a body and sending none, kept everybody out for 20 s.
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def murder_pending(self) -> None:
         super().murder_pending()

@@ -19,19 +19,22 @@ _GLANCE_SECONDS = 0.25
 
 
 class Room:
-    """Runs calls on `translators` threads; at most `queue_size` further requests wait.
+    """Runs calls on `translators` threads; at most `queue_size` further requests wait, and only as many as
+    will probably be answered in `request_seconds`: a request let in and sent away later costs twice.
 
     CTranslate2 cannot stop a beam search half-way, so a call that has begun runs to its end even when its
     request gave up; a call that has not begun is never run for a request that is gone or out of time.
     """
 
-    def __init__(self, translators: int, queue_size: int):
+    def __init__(self, translators: int, queue_size: int, request_seconds: float = math.inf):
         self.translators = translators
         self.places = translators + queue_size
+        self._request_seconds = request_seconds
         self._pool = ThreadPoolExecutor(translators, thread_name_prefix="translator")
         self._lock = threading.Lock()
         self._inside = 0
-        self._average = 1.0  # seconds a request takes once it runs; a moving average
+        self._average = 1.0  # seconds of a translator's time that a request takes; a moving average
+        self._worked = threading.local()  # seconds that the request of this thread has taken so far
 
     @property
     def inside(self) -> int:
@@ -40,17 +43,21 @@ class Room:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place for one request. Raises Busy when all are taken."""
+        """A place for one request. Raises Busy when all are taken, or when its turn would come too late."""
         with self._lock:
-            if self._inside >= self.places:
-                waiting = self._inside / self.translators * self._average
-                raise Busy(retry_after=max(1, min(120, math.ceil(waiting / 2))))
+            turn = self._inside / self.translators * self._average
+            late = self._inside >= self.translators and turn + self._average > self._request_seconds
+            if late or self._inside >= self.places:
+                raise Busy(retry_after=max(1, min(120, math.ceil(turn / 2))))
             self._inside += 1
+        self._worked.seconds = 0.0
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
+                if self._worked.seconds:  # nothing was computed for an answer out of the cache
+                    self._average += 0.2 * (self._worked.seconds - self._average)
 
     def run(self, calls: list[Callable[[], T]], deadline: float, gone: Callable[[], bool]) -> list[T]:
         """Results of `calls` in order. A request's own calls use all translators but never more at once, so a
@@ -73,7 +80,8 @@ class Room:
                     raise TimeLimit(f"no answer in {time.monotonic() - begun:.0f} s")
                 done, _ = wait(futures, timeout=min(left, _GLANCE_SECONDS), return_when=FIRST_COMPLETED)
                 for future in done:
-                    results[futures.pop(future)] = future.result()
+                    results[futures.pop(future)], took = future.result()
+                    self._worked.seconds = getattr(self._worked, "seconds", 0.0) + took
                 if not done and gone():
                     raise ClientGone("the client closed its connection")
         except CancelledError:
@@ -85,11 +93,7 @@ class Room:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _timed(self, call: Callable[[], T]) -> T:
+    @staticmethod
+    def _timed(call: Callable[[], T]) -> tuple[T, float]:
         begun = time.monotonic()
-        try:
-            return call()
-        finally:
-            took = time.monotonic() - begun
-            with self._lock:
-                self._average += 0.1 * (took - self._average)
+        return call(), time.monotonic() - begun

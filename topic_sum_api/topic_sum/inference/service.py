@@ -63,7 +63,7 @@ class Service:
     ):
         self.source = source
         self.limits = limits
-        self.room = Room(limits.translators, limits.queue_size)
+        self.room = Room(limits.translators, limits.queue_size, limits.request_seconds)
         self.cache = Cache(limits.cache_size)
         # What the Hub last said, in words for /model and /health/ready; empty when all is well.
         self.trouble = "the model is being loaded"

@@ -1,0 +1,30 @@
+"""What CTranslate2 and numpy should know of this processor. Call `prepare` before either is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def prepare() -> None:
+    """Settings of the libraries by environment; what is set already stays."""
+    # One translator is one core: numpy and CTranslate2 must not start more threads inside it (two threads in
+    # one translation were slower than one).
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if CPU_INFO.exists() and wide(CPU_INFO.read_text()):
+        os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
+
+
+def wide(cpu_info: str) -> bool:
+    """Whether AVX-512 should be used, by /proc/cpuinfo.
+
+    CTranslate2 takes AVX2 on Intel unless told, because early processors with AVX-512 slow down when they use
+    it. Those since Ice Lake (they have VBMI2) hardly do: a beam search took 10% less processor time with it.
+    """
+    intel = "GenuineIntel" in cpu_info
+    flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])
+    needed = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2"}
+    return intel and needed <= set(flags)

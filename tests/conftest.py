@@ -27,6 +27,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run side by side, a file's tests stay together; those of the run scripts share ports and a Wine."""
+    for item in items:
+        folder, file = item.path.parent.name, str(item.path)
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "run_scripts" else file))
+
+
 @dataclass(frozen=True)
 class RunningHub:
     """A stand-in Hub on loopback. `token` may write, `read_token` may only read."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need into .venv and runs them. Arguments go to pytest: ./tests/run.sh -k gate
+# Without arguments everything is run, two files at a time, and what it runs of the three siblings is counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,4 +11,13 @@ done
 [ -n "$python" ] || { echo "error: no Python 3.11 or newer found; install it from python.org" >&2; exit 2; }
 
 "$python" setup_venv.py parser training api tests
-exec .venv/bin/python -m pytest "$@"
+[ $# -eq 0 ] || exec .venv/bin/python -m pytest "$@"
+
+export COVERAGE_FILE=$PWD/artifacts/coverage/data
+rm -rf artifacts/coverage
+mkdir -p artifacts/coverage
+ended=0
+.venv/bin/python -m coverage run -m pytest --numprocesses 2 --dist loadgroup || ended=$?
+.venv/bin/python -m coverage combine --quiet
+.venv/bin/python -m coverage report --fail-under 90 || [ "$ended" -ne 0 ] || ended=$?
+exit "$ended"

@@ -66,8 +66,14 @@ if not os.environ.get("HF_TOKEN", "").strip():
 
 
 def hub_token() -> str:
-    """The token from the environment, "" when there is none (a login of `hf auth login` may still serve)."""
-    return env_text("HF_TOKEN")
+    """The token of the environment, or of the file HF_TOKEN_PATH (a mounted secret); "" when there is none."""
+    path = env_text("HF_TOKEN_PATH")
+    if env_text("HF_TOKEN") or not path:
+        return env_text("HF_TOKEN")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        _wrong("HF_TOKEN_PATH", path, "a file that can be read")
 
 
 # Where things lie

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from gazeta import settings
 from gazeta.alarm import alarms
 from gazeta.links import MAX_LINKS, BadSource, parse_source
 from gazeta.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
@@ -13,6 +14,24 @@ from gazeta.plan import BadArgument, parse_arguments
 from gazeta.store import Scope
 
 URL = "https://www.gazeta.ru/social/2024/02/03/18000001.shtml"
+
+# Settings
+
+
+def test_token_may_be_in_a_mounted_file(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "token").write_text("hf_x\n")
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert settings.hub_token() == ""
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    assert settings.hub_token() == "hf_x"
+    monkeypatch.setenv("HF_TOKEN", "hf_y")
+    assert settings.hub_token() == "hf_y"
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no such file"))
+    with pytest.raises(SystemExit) as ended:
+        settings.hub_token()
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith("error: HF_TOKEN_PATH=")
+
 
 # Sitemaps and feeds
 

@@ -1,0 +1,81 @@
+"""What the two images hold, and what they must not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+STAGES = ("parser", "api")
+FOLDERS = {"parser": "dataset_parser", "api": "topic_sum_api"}
+
+
+def inspect(docker, stage: str) -> dict:
+    return json.loads(docker.said("image", "inspect", f"gazeta-{stage}"))[0]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_image_says_what_it_is(stage: str, images) -> None:
+    labels = inspect(images, stage)["Config"]["Labels"]
+    name = "org.opencontainers.image."
+    assert re.fullmatch(r"\d+\.\d+\.\d+", labels[f"{name}version"])
+    assert labels[f"{name}revision"] == "0123abc"
+    assert labels[f"{name}licenses"] == "MIT" and labels[f"{name}title"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_secret_is_in_the_image(stage: str, images) -> None:
+    token = "write-token-that-nobody-may-see"
+    history = images.said("history", "--no-trunc", f"gazeta-{stage}")
+    assert token not in history + json.dumps(inspect(images, stage))
+    seen = images.said("run", "--rm", "--network", "none", f"gazeta-{stage}", "env")
+    assert "HF_TOKEN" not in seen and token not in seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_container_is_nobody_in_particular_and_can_write_only_its_volume(stage: str, images) -> None:
+    script = (
+        "id -u; touch /app/x 2>&1; touch /venv/x 2>&1; touch /artifacts/x /tmp/x && echo writes; "
+        "cat /proc/self/status | grep -E '^(CapEff|NoNewPrivs)'"
+    )
+    done = images.compose(stage, "run", "--rm", "--no-deps", "-T", stage, "sh", "-c", script)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "10001"
+    assert sum("Read-only file system" in line for line in lines) == 2
+    assert "writes" in lines
+    assert "CapEff:\t0000000000000000" in lines and "NoNewPrivs:\t1" in lines
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_image_holds_no_tools_of_its_making(stage: str, images) -> None:
+    looked = (
+        "import importlib.util as u; print([n for n in ('torch', 'transformers', 'pip') if u.find_spec(n)])"
+    )
+    assert images.said("run", "--rm", "--network", "none", f"gazeta-{stage}", "python", "-c", looked) == "[]"
+    done = images.run("run", "--rm", "--network", "none", f"gazeta-{stage}", "sh", "-c", "command -v gcc cc")
+    assert done.returncode != 0 and done.stdout == ""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_changed_code_does_not_install_the_dependencies_again(
+    stage: str, images, repo_root: Path, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    shutil.copytree(repo_root / FOLDERS[stage], context, ignore=shutil.ignore_patterns("__pycache__"))
+    package = context / {"parser": "gazeta", "api": "topic_sum"}[stage] / "__init__.py"
+    package.write_text(package.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    done = images.run(
+        "build", "--progress", "plain", "--tag", f"mlops-test-{stage}", str(context), seconds=300
+    )
+    try:
+        assert done.returncode == 0, done.stderr[-2000:]
+        steps = dict(re.findall(r"^#(\d+) \[([^\]]+)\]", done.stderr, re.MULTILINE))
+        done_before = set(re.findall(r"^#(\d+) CACHED", done.stderr, re.MULTILINE))
+        again = {steps[number] for number in steps if number not in done_before}
+        assert any(steps[number].startswith("wheels 3/3") for number in done_before), done.stderr
+        assert any(name.startswith("stage-1") for name in again)  # the code's own layer was made anew
+    finally:
+        images.run("image", "rm", f"mlops-test-{stage}")

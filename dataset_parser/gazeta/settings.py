@@ -66,7 +66,7 @@ if not os.environ.get("HF_TOKEN", "").strip():
 
 
 def hub_token() -> str:
-    """The token of the environment, or of the file HF_TOKEN_PATH (a mounted secret); "" when there is none."""
+    """The token of the environment, or of the file HF_TOKEN_PATH (a mounted secret); "" without one."""
     path = env_text("HF_TOKEN_PATH")
     if env_text("HF_TOKEN") or not path:
         return env_text("HF_TOKEN")

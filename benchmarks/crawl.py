@@ -203,7 +203,9 @@ def bare(site: Site, work: Path) -> tuple[float, float, float, list[int]]:
     spider, urls = work / "bare.py", work / "urls.txt"
     spider.write_text(BARE)
     urls.write_text("\n".join(site.url + story["path"] for story in site.told("articles.json")))
-    return timed([sys.executable, "-m", "scrapy", "runspider", str(spider), "-a", f"urls={urls}"], work)
+    return timed(
+        [sys.executable, "-m", "scrapy", "runspider", "-L", "ERROR", str(spider), "-a", f"urls={urls}"], work
+    )
 
 
 def ours(site: Site, folder: Path) -> tuple[float, float, float, list[int]]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-MICRO_BATCHES = 32  # at least so many are cut from one window of like lengths
+PLAIN = 256  # examples in a step from which on it holds enough of like length by itself
+WINDOW = 512  # examples that smaller steps are cut from
 ALIKE = 3  # micro-batches of like sources, sorted among themselves by target
 
 
@@ -18,17 +19,18 @@ class StepSampler(Sampler[int]):
     """Example indices of one epoch, step after step, such that neighbours have like lengths.
 
     Each epoch is shuffled, cut into windows, sorted by length inside each window and cut into steps of
-    `effective_batch`, which are shuffled again. With much accumulation a window is a single step: then its
-    examples are exactly those of a plain shuffle. Nothing here depends on the micro-batch in use, so a run
-    that had to halve it goes on with the same steps. The longest example comes in the first step, so that a
-    run that does not fit in memory says so at once.
+    `effective_batch`, which are shuffled again. A large step is a window of its own: then its examples are
+    exactly those of a plain shuffle. Which examples a step holds does not depend on the micro-batch, so a run
+    that had to halve it, or was told to, goes on with the same steps. The longest example comes in the first
+    step, so that a run that does not fit in memory says so at once.
     """
 
     def __init__(
         self, lengths: np.ndarray, effective_batch: int, micro_batch: int, seed: int, grouped: bool
     ) -> None:
         self.lengths, self.effective_batch, self.seed, self.grouped = lengths, effective_batch, seed, grouped
-        self.window = effective_batch * max(1, math.ceil(MICRO_BATCHES * micro_batch / effective_batch))
+        steps = 1 if effective_batch >= PLAIN else math.ceil(WINDOW / effective_batch)
+        self.window = effective_batch * steps
         self.alike = ALIKE * micro_batch
         self.epoch = 0
 

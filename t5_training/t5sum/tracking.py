@@ -169,10 +169,11 @@ class Mlflow:
 
     def __init__(self, folder: Path, group: str, title: str, settings: dict[str, Any], name: str | None):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow import MlflowClient
         from mlflow.entities import Param
+
+        for noisy in ("mlflow", "alembic"):  # after the import, which sets them
+            logging.getLogger(noisy).setLevel(logging.WARNING)
 
         folder.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(tracking_uri=f"sqlite:///{(folder / 'mlflow.db').as_posix()}")

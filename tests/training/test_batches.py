@@ -37,6 +37,30 @@ def test_with_much_accumulation_a_step_has_the_examples_of_a_plain_shuffle() -> 
     assert steps == {frozenset(plain[i : i + 256]) for i in range(0, 1024, 256)}
 
 
+@pytest.mark.parametrize("effective", [8, 64, 256])
+def test_the_steps_are_the_same_whatever_the_micro_batch(effective: int) -> None:
+    def steps(micro: int) -> list[frozenset[int]]:
+        order = list(sampler(1000, effective, micro))
+        return [frozenset(order[i : i + effective]) for i in range(0, 1000, effective)]
+
+    assert steps(8) == steps(4) == steps(1)
+
+
+def test_like_sources_are_sorted_by_target() -> None:
+    """Of micro-batches with the same source padding, the targets' padding is less than in order of source."""
+    random = np.random.default_rng(7)
+    both = np.stack([random.integers(50, 600, 1024), random.integers(5, 200, 1024)], axis=1)
+
+    def padded(order: list[int]) -> int:
+        return sum(4 * both[order[i : i + 4], 1].max() for i in range(0, 1024, 4))
+
+    ours = list(StepSampler(both, 256, 4, 0, True))
+    by_source = np.concatenate(
+        [sorted(ours[i : i + 256], key=lambda at: -both[at, 0]) for i in range(0, 1024, 256)]
+    )
+    assert padded(ours) < 0.85 * padded(by_source.tolist())
+
+
 @pytest.mark.parametrize(("effective", "micro"), [(256, 4), (16, 16)])
 def test_grouping_saves_most_of_the_padding(effective: int, micro: int) -> None:
     def padded(order: list[int]) -> int:

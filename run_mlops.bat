@@ -109,7 +109,7 @@ set "artifacts= --artifacts artifacts/quick"
 set settings=--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT"%artifacts%
 set "stand_ins= --hub-only"
 set "collect= limit=200"
-set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml"
+set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5"
 :settings_known
 set "PYTHONUTF8=1"
 

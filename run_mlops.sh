@@ -86,7 +86,7 @@ elif [ -n "$quick" ]; then
   settings=(--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT" "${artifacts[@]}")
   stand_ins=(--hub-only)
   collect=(limit=200)
-  train=(config=../demo/train.yaml config=../demo/train_real_news.yaml)
+  train=(config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5)
 fi
 export PYTHONUTF8=1
 

@@ -42,7 +42,7 @@ QUICK = [
     f"{DOCTOR} --no-docker --small",
     f"{SETUP} parser training api",
     f"{COLLECT} limit=200",
-    f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml",
+    f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5",
     SERVE,
     "python demo/services.py stop --root artifacts/quick",
 ]

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs every benchmark small, one after another: about ten minutes on two idle cores. Figures as JSON go to
+# artifacts/benchmarks/. The sizes that count are in README.md beside this script.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=''
+for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+  [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$candidate && break
+done
+[ -n "$python" ] || { echo "error: no Python 3.11 or newer found; install it from python.org" >&2; exit 2; }
+"$python" setup_venv.py parser training api tests
+
+out=artifacts/benchmarks
+mkdir -p "$out"
+missed=()
+bench() { # bench NAME ARGUMENTS...
+  local name=$1 began=$SECONDS
+  shift
+  echo "== $name $*"
+  # A bar that is missed at this size is told at the end and stops nothing.
+  .venv/bin/python "benchmarks/$name.py" "$@" || missed+=("$name")
+  echo "   $((SECONDS - began)) s"
+}
+
+bench crawl --articles 600 --rounds 1 --json "$out/crawl.json"
+bench dataset --rows 3000 --parts publish,peers --json "$out/dataset.json"
+bench evaluate metrics agreement generation --articles 600 --generated 2 --tokens 20 --json "$out/evaluate.json"
+bench train --shape tiny --articles 128 --json "$out/train.json"
+if [ -d ../shared/data ]; then
+  bench topics --parts quality,speed --json "$out/topics.json"
+else
+  echo "== topics: skipped, it needs the real texts of ../shared"
+fi
+bench serve --layers 2 --seconds 10 --clients 1 4 --requests 500 --folder "$out/serve"
+
+[ ${#missed[@]} -eq 0 ] || { echo "failed or below a bar: ${missed[*]}" >&2; exit 1; }

@@ -49,8 +49,9 @@ def reparse(store: Store, modules: dict[str, ModuleType]) -> dict[str, int]:
         try:
             article = pages.parse_article(body, url, content_type)
         except NotAnArticle as error:
-            reason = str(error).partition(":")[0][:60]
-            store.end(url, pages.SITE, "dropped", crawl, reason=reason, detail=str(error))
+            if store.state(url) != "queued":  # else an alarm queued it: what the site says now counts
+                reason = str(error).partition(":")[0][:60]
+                store.end(url, pages.SITE, "dropped", crawl, reason=reason, detail=str(error))
             store.forget_page(url)
             counts["dropped"] += 1
         except PageChanged:

@@ -154,6 +154,18 @@ def test_a_failing_page_becomes_an_article_once_the_parser_reads_it(store: Store
     assert list(store.saved_pages()) == []
 
 
+def test_a_page_that_an_alarm_queued_again_is_not_given_up_by_reading_its_old_copy(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    login = b'<html><body><form class="sso"></form></body></html>'
+    store.end(URL, "gazeta", "dropped", crawl, reason="login page", status=200, body=login)
+    store.end(f"{URL}?gone", "gazeta", "dropped", crawl, reason="gone", status=404)
+    assert store.figures([crawl])["article"] == {"pages": 1, "coverage": 0.0}
+    store.hold([crawl])
+    assert (store.state(URL), store.state(f"{URL}?gone")) == ("queued", "dropped")
+    reparse.reparse(store, {"gazeta": pages})
+    assert store.state(URL) == "queued" and list(store.saved_pages()) == []
+
+
 def test_reparse_as_a_command_says_what_came_of_it(tmp_path: Path, repo_root: Path) -> None:
     import os
 

@@ -105,6 +105,10 @@ class TopicMap:
     def name(self, topic: str) -> str:
         return self.names.get(topic, topic)
 
+    def rubrics(self, topic: str) -> list[str]:
+        """The site's rubrics that are this topic; a topic that the map does not know is its own rubric."""
+        return [rubric for rubric, of in self.topic_of.items() if of == topic] or [topic]
+
 
 @cache
 def load_map() -> TopicMap:
@@ -176,6 +180,9 @@ def train_topics(
         # Too few to choose or calibrate by: the newest tenth of the training rows serves instead.
         train, validation = _cut_newest(train, max(2 * len(labels), len(train.labels) // 10))
     say(f"topics: {len(labels)} from {len(train.labels)} rows")
+    if left_out:
+        named = ", ".join(f"{each['topic']} {each['rows']}" for each in left_out)
+        say(f"topics left out, with fewer than topic.min_rows={settings.min_rows} rows: {named}")
 
     def tell(candidate: Candidate) -> None:
         macro_f1 = _scores(validation.labels, candidate.validation)["macro_f1"]
@@ -475,7 +482,9 @@ def _tasks(
     return {
         "path": "topics/topics.skops",
         "sklearn": sklearn.__version__,
-        "labels": [{"topic": topic, "name": topics.name(topic)} for topic in labels],
+        "labels": [
+            {"topic": topic, "name": topics.name(topic), "rubrics": topics.rubrics(topic)} for topic in labels
+        ],
         "threshold": threshold,
         "max_chars": settings.max_chars,
         "min_chars": settings.min_chars,

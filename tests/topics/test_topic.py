@@ -128,6 +128,23 @@ def test_report_compares_every_candidate_and_names_what_was_left_out(trained) ->
     assert [path.name for path in (folder / "topics").iterdir()] == ["topics.skops"]
 
 
+def test_the_map_of_rubrics_travels_with_the_model(trained) -> None:
+    _, _, found = trained
+    labels = {label["topic"]: label for label in found["tasks"]["labels"]}
+    assert labels["economy"]["name"] == "Экономика"
+    assert {"business", "economics"} <= set(labels["economy"]["rubrics"])
+
+
+def test_a_topic_that_is_left_out_is_said(tmp_path: Path) -> None:
+    rows = split(invented(120))
+    rows["train"] += [{"text": "Лес и грибы. " * 9, "title": "", "rubric": "forest"}] * 3
+    said: list[str] = []
+    train_topics(rows, SETTINGS, tmp_path, say=said.append)
+    assert any(
+        "left out, with fewer than topic.min_rows=5 rows: " in line and "forest 3" in line for line in said
+    )
+
+
 def test_the_forest_is_compared_when_it_is_given_rows(tmp_path: Path) -> None:
     settings = TopicConfig(min_rows=5, forest_rows=120, hash_bits=12)
     found = train_topics(split(invented(200)), settings, tmp_path, say=lambda text: None)

@@ -75,6 +75,15 @@ def test_every_text_of_a_list_gets_its_own_result_or_error(api, text):
     assert first["summary"] == api.post("/api/v1/summarize", {"text": asked["texts"][0]}).json["summary"]
 
 
+def test_a_list_is_answered_in_its_order_whoever_is_done_first(serve, text):
+    server = serve(TRANSLATORS="3")
+    texts = [text("sport", sentences=40 if number % 3 == 0 else 2, seed=number) for number in range(9)]
+    results = server.post("/api/v1/summarize", {"texts": texts}).json["results"]
+    alone = [server.post("/api/v1/summarize", {"text": each}).json for each in texts]
+    assert [result["summary"] for result in results] == [answer["summary"] for answer in alone]
+    assert [result["source"] for result in results] == [answer["source"] for answer in alone]
+
+
 def test_a_long_text_is_read_in_windows_and_nothing_is_cut(api, text):
     body = api.post("/api/v1/summarize", {"text": text("sport", sentences=40)}).json
     assert body["source"]["windows"] > 1

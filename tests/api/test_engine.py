@@ -186,6 +186,19 @@ def test_the_room_runs_calls_in_order_and_no_more_than_translators_at_once():
     assert most[0] == 2
 
 
+def test_a_closed_room_lets_nobody_wait():
+    room, release = Room(translators=1, queue_size=5), threading.Event()
+    blocker = threading.Thread(target=room.run, args=([release.wait], time.monotonic() + 60, never_gone))
+    blocker.start()
+    threading.Timer(0.2, room.close).start()
+    with pytest.raises(TimeLimit, match="stopping"):
+        room.run([lambda: None], time.monotonic() + 60, never_gone)
+    release.set()
+    blocker.join()
+    with pytest.raises(TimeLimit, match="stopping"):
+        room.run([lambda: None], time.monotonic() + 60, never_gone)
+
+
 def test_a_full_room_is_busy_and_a_place_left_is_free_again():
     room = Room(translators=1, queue_size=1)
     with room.place(), room.place():
@@ -207,7 +220,7 @@ def test_a_request_whose_turn_would_come_too_late_is_busy_at_once():
             stack.enter_context(room.place())
     for _ in range(60):  # and learned again: 1 s each (said to be, not slept)
         with room.place():
-            room._worked.seconds = 1.0
+            room._worked = 1.0
     with ExitStack() as stack:
         stack.enter_context(room.place())
         with pytest.raises(Busy) as busy:

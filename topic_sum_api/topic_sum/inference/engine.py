@@ -19,6 +19,8 @@ GENERATION_SETTINGS = {
     "repetition_penalty", "coverage_penalty", "patience",
 }  # fmt: skip
 
+_TRIAL_TOKENS = 24
+
 # Openings less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
 
@@ -102,6 +104,12 @@ class Summarizer:
             return Generation([merged] if merged else [], Source(read, len(windows), cut))
         again = self.summarize(merged, title, count, run, max_windows)
         return Generation(again.summaries, Source(read, len(windows), cut or again.source.cut))
+
+    def attempt(self, text: str) -> str:
+        """The first words of a summary of `text`: enough to see that the model answers, in less time."""
+        pieces = self._pieces(self._prefix + text)[: self._source_max - 1]
+        most = min(_TRIAL_TOKENS, self._generation.get("max_decoding_length", _TRIAL_TOKENS))
+        return self._translate([self._ended(pieces)], max_decoding_length=most, min_decoding_length=1)[0]
 
     def source_tokens(self, text: str, title: str = "") -> list[str]:
         """The pieces of the whole source as the model would get them, the end piece included."""

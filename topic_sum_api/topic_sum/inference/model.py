@@ -120,7 +120,13 @@ def load_tasks(folder: Path) -> dict:
         )
     check_ranges("summarize", tasks["summarize"])
     check_ranges("topic", tasks["topic"])
-    check_ranges("generation", tasks["summarize"]["generation"])
+    generation = tasks["summarize"]["generation"]
+    check_ranges("generation", generation)
+    least, most = generation.get("min_decoding_length", 0), generation.get("max_decoding_length", 256)
+    if least > most:
+        raise ModelRefused(
+            f"tasks.json generation.min_decoding_length is {least}, more than the {most} allowed"
+        )
     for name in (tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
         if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
             raise ModelRefused(f"tasks.json names a file outside the model: {name!r}")
@@ -143,10 +149,10 @@ def try_model(model: Model) -> None:
     """Raises ModelRefused unless the model summarizes the trial text and scores every topic."""
     text = normalise(TRIAL_TEXT)
     try:
-        generation = model.summarize(text, "", 1, lambda calls: [call() for call in calls], 4)
+        summary = model.summarizer.attempt(text)
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelRefused(f"the summarizer failed on the trial text: {error}") from None
-    if not generation.summaries:
+    if not summary:
         raise ModelRefused("the summarizer answered the trial text with nothing")
     try:
         scores = model.detect(text).scores

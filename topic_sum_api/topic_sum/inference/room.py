@@ -34,7 +34,7 @@ class Room:
         self._lock = threading.Lock()
         self._inside = 0
         self._average = 1.0  # seconds of a translator's time that a request takes; a moving average
-        self._worked = threading.local()  # seconds that the request of this thread has taken so far
+        self._worked = 0.0  # seconds of translators' time that no request has been charged for yet
 
     @property
     def inside(self) -> int:
@@ -50,14 +50,14 @@ class Room:
             if late or self._inside >= self.places:
                 raise Busy(retry_after=max(1, min(120, math.ceil(turn / 2))))
             self._inside += 1
-        self._worked.seconds = 0.0
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
-                if self._worked.seconds:  # nothing was computed for an answer out of the cache
-                    self._average += 0.2 * (self._worked.seconds - self._average)
+                if self._worked:  # nothing was computed for an answer out of the cache
+                    self._average += 0.2 * (self._worked - self._average)
+                    self._worked = 0.0
 
     def run(self, calls: list[Callable[[], T]], deadline: float, gone: Callable[[], bool]) -> list[T]:
         """Results of `calls` in order. A request's own calls use all translators but never more at once, so a
@@ -72,7 +72,7 @@ class Room:
         try:
             while True:
                 while len(futures) < self.translators and (index := next(todo, None)) is not None:
-                    futures[self._pool.submit(self._timed, calls[index])] = index
+                    futures[self._submit(calls[index])] = index
                 if not futures:
                     return [results[index] for index in range(len(calls))]
                 left = deadline - time.monotonic()
@@ -80,8 +80,9 @@ class Room:
                     raise TimeLimit(f"no answer in {time.monotonic() - begun:.0f} s")
                 done, _ = wait(futures, timeout=min(left, _GLANCE_SECONDS), return_when=FIRST_COMPLETED)
                 for future in done:
-                    results[futures.pop(future)], took = future.result()
-                    self._worked.seconds = getattr(self._worked, "seconds", 0.0) + took
+                    results[futures.pop(future)] = future.result()
+                if any(future.cancelled() for future in futures):  # `wait` does not call that done
+                    raise CancelledError
                 if not done and gone():
                     raise ClientGone("the client closed its connection")
         except CancelledError:
@@ -93,7 +94,17 @@ class Room:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    @staticmethod
-    def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    def _submit(self, call: Callable[[], T]) -> Future:
+        try:
+            return self._pool.submit(self._timed, call)
+        except RuntimeError:  # closed
+            raise CancelledError from None
+
+    def _timed(self, call: Callable[[], T]) -> T:
         begun = time.monotonic()
-        return call(), time.monotonic() - begun
+        try:
+            return call()
+        finally:
+            took = time.monotonic() - begun
+            with self._lock:
+                self._worked += took

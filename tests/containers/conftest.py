@@ -77,7 +77,7 @@ def docker() -> Iterator[Docker]:
         except subprocess.TimeoutExpired:
             pytest.skip(f"{why}`{' '.join(command[:3])}` does not answer")
         if done.returncode != 0:
-            pytest.skip(f"{why}`{' '.join(command[:3])}` fails: {done.stderr.strip().splitlines()[-1:]}")
+            pytest.skip(f"{why}`{' '.join(command[:3])}` fails: {done.stderr.strip().partition(chr(10))[0]}")
     gateway = done.stdout.strip()
     try:
         socket.create_server((gateway, 0)).close()

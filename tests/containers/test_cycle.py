@@ -165,7 +165,13 @@ def test_crawl_that_is_stopped_keeps_what_it_has_and_leaves_nothing_running(
     """Ctrl+C on a terminal reaches the container; without one, Compose goes and would leave it at work."""
     project = f"{cycle.docker.environment()['COMPOSE_PROJECT_NAME']}-{how.lower()}"
     urllib.request.urlopen(f"{stand_ins.site}/_stand-in/reset", timeout=10).close()
-    slow = {**cycle.settings, "CRAWL_DELAY": "0.2", "COMPOSE_PROJECT_NAME": project}
+    # A dataset of its own: what is published already would not be read again.
+    slow = {
+        **cycle.settings,
+        "CRAWL_DELAY": "0.2",
+        "COMPOSE_PROJECT_NAME": project,
+        "DATASET_REPO": "demo/new",
+    }
     command = [str(cycle.checkout / "run_mlops.sh"), "--only", "parser"]
     read, write = pty.openpty() if how == "terminal" else os.pipe()
     nothing = None if how == "terminal" else subprocess.DEVNULL
@@ -239,13 +245,22 @@ class Words(threading.Thread):
 def test_api_finishes_what_it_was_asked_when_it_is_stopped_and_comes_back_without_the_hub(
     cycle: Cycle, stand_ins
 ) -> None:
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(cycle.ask("/api/v1/analyze", LONG)))
-    asking.start()
-    time.sleep(0.3)
+    ended: list[tuple[float, dict]] = []
+
+    def ask(number: int) -> None:
+        answer = cycle.ask("/api/v1/analyze", {"text": f"{number}. " + " ".join([ARTICLE["text"]] * 400)})
+        ended.append((time.monotonic(), answer))
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for each in asking:
+        each.start()
+    time.sleep(0.5)  # all eight have been let in; two cores cannot have answered them
+    began = time.monotonic()
     stopped = cycle.compose("api", "stop")
-    asking.join(timeout=90)
-    assert stopped.returncode == 0 and answers and answers[0]["summary"]
+    for each in asking:
+        each.join(timeout=90)
+    assert stopped.returncode == 0 and len(ended) == 8 and all(answer["summary"] for _, answer in ended)
+    assert max(when for when, _ in ended) > began, "nothing was in flight"
     assert json.loads(cycle.docker.said("inspect", cycle.container()))[0]["State"]["ExitCode"] == 0
 
     hub = stand_ins.processes["hub"]
@@ -253,12 +268,9 @@ def test_api_finishes_what_it_was_asked_when_it_is_stopped_and_comes_back_withou
     try:
         assert cycle.compose("api", "start").returncode == 0
         cycle.wait_until_ready()
-        assert cycle.ask("/api/v1/model")["revision"] == answers[0]["model"]["revision"]
+        assert cycle.ask("/api/v1/model")["revision"] == ended[0][1]["model"]["revision"]
     finally:
         hub.send_signal(signal.SIGCONT)
-
-
-LONG = {"text": " ".join([ARTICLE["text"]] * 40), "title": ARTICLE["title"]}
 
 
 def test_exit_takes_the_api_down_and_the_port_is_free(cycle: Cycle) -> None:

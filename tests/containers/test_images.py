@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(2000)  # the first of them builds both images
 STAGES = ("parser", "api")
 FOLDERS = {"parser": "dataset_parser", "api": "topic_sum_api"}
 

@@ -105,6 +105,16 @@ def test_variants_are_different_and_the_summary_is_the_first(api, text):
     assert len(set(summaries)) == len(summaries)
 
 
+def test_variants_that_are_alike_once_they_are_shortened_are_one(api, text):
+    for seed in range(8):
+        asked = {"text": text("culture", seed=seed), "variants": 5, "max_chars": 30}
+        variants = api.post("/api/v1/summarize", asked).json["variants"]
+        words = [set(variant["summary"].lower().split()) for variant in variants]
+        assert words
+        for index, one in enumerate(words):
+            assert all(len(one & other) <= 0.75 * len(one | other) for other in words[:index])
+
+
 def test_variants_true_means_three(api, text):
     asked = {"text": text("culture", seed=3)}
     assert (

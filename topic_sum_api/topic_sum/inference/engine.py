@@ -172,7 +172,7 @@ class Summarizer:
             ]
         )
         found = [*beam[:1], *(text for part in others for text in part), *beam[1:]]
-        return _different([text for text in found if text], count)
+        return different([text for text in found if text], count)
 
     def _ended(self, tokens: list[str]) -> list[str]:
         return [*tokens, self._eos]
@@ -224,7 +224,7 @@ def _even_groups(units: list[tuple[str, int]], budget: int) -> list[list[str]]:
         count += 1
 
 
-def _different(texts: list[str], count: int) -> list[str]:
+def different(texts: list[str], count: int) -> list[str]:
     """At most `count` of `texts` in order, leaving out those that share most words with one already taken."""
     taken: list[str] = []
     for text in texts:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import revision
 from .cache import Cache
-from .engine import Generation
+from .engine import Generation, different
 from .engine import Source as ReadSource
 from .errors import HubUnavailable, ModelRefused, NotReady
 from .model import Model, load_model
@@ -242,7 +242,8 @@ class Service:
         evidence = f"{title}\n{text}"
         summaries = generation.summaries
         if max_chars is not None:
-            summaries = list(dict.fromkeys(shorten(summary, max_chars) for summary in summaries))
+            # Shortened, two may say the same.
+            summaries = different([shorten(summary, max_chars) for summary in summaries], len(summaries))
         drafts = [Draft(summary, find_unsupported(summary, evidence)) for summary in summaries]
         return SummaryAnswer(drafts, generation.source, cached=kept is not None)
 

@@ -1,0 +1,76 @@
+"""docs/scale and docs/kubernetes: several copies of the API, as far as that shows without running them."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCALE = ROOT / "docs" / "scale"
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    """What Docker makes of the two compose files together."""
+    spec = importlib.util.find_spec("compose")
+    # The binary itself: the package's wrapper loses its exit code.
+    binary = Path(spec.submodule_search_locations[0]) / "docker-compose"
+    command = [binary, "-f", "docker-compose.api.yml", "-f", "docs/scale/compose.yml", "config"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("home"))}
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert said.returncode == 0, said.stderr
+    return yaml.safe_load(said.stdout)["services"]
+
+
+def test_copies_share_no_port_and_only_nginx_can_be_reached(merged):
+    assert "ports" not in merged["api"]  # the second copy would find it taken
+    assert "ports" not in merged["redis"]
+    [port] = merged["nginx"]["ports"]
+    assert (port["host_ip"], port["target"]) == ("127.0.0.1", 8080)
+    assert "listen 8080;" in (SCALE / "nginx.conf").read_text()
+
+
+def test_copies_believe_one_proxy_and_count_in_one_redis(merged):
+    assert merged["api"]["environment"]["NUM_PROXIES"] == "1"
+    assert merged["api"]["environment"]["REDIS_URL"] == "redis://redis:6379/0"
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in merged.values())
+
+
+def test_nginx_waits_longer_than_the_api_and_takes_bodies_as_large():
+    from topic_sum import settings
+
+    words = (SCALE / "nginx.conf").read_text()
+    assert int(re.search(r"proxy_read_timeout (\d+)s", words)[1]) > settings.REQUEST_SECONDS
+    assert int(re.search(r"client_max_body_size (\d+)m", words)[1]) * 2**20 >= settings.MAX_BODY_BYTES
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx here")
+def test_nginx_accepts_its_configuration():
+    said = subprocess.run(["nginx", "-t", "-c", str(SCALE / "nginx.conf")], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+
+
+def test_kubernetes_probes_stops_and_limits_fit_the_api():
+    documents = list(yaml.safe_load_all((ROOT / "docs" / "kubernetes" / "api.yaml").read_text()))
+    assert [each["kind"] for each in documents] == [
+        "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler",
+    ]  # fmt: skip
+    from topic_sum import settings
+    from topic_sum.urls import urlpatterns
+
+    pod = documents[0]["spec"]["template"]["spec"]
+    [api] = pod["containers"]
+    paths = {str(pattern.pattern) for pattern in urlpatterns}
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert api[probe]["httpGet"]["path"].lstrip("/") in paths
+    assert pod["terminationGracePeriodSeconds"] > settings.REQUEST_SECONDS + 5
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert api["securityContext"]["readOnlyRootFilesystem"]
+    assert {"cpu", "memory"} <= set(api["resources"]["limits"])
+    source = (ROOT / "topic_sum_api" / "topic_sum" / "settings.py").read_text()
+    assert all(f'"{variable["name"]}"' in source for variable in api["env"])

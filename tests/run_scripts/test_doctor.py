@@ -239,12 +239,13 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [("echo 26.1", "ok ok", ""),
      ("[ $1 = info ] && exit 1; echo v2.26.1-4", "failed ok", "start Docker Desktop"),
      ("[ $1 = info ] && exec sleep 60; echo 2.26.1", "failed ok", "start Docker Desktop"),
+     ("exec sleep 60", "failed failed", ""),
      ("[ $1 = info ] && echo 26.1", "ok failed", "install Docker Desktop"),
      ("echo 2.12.2", "ok failed", "update Docker")],
-    ids=["runs", "does not run", "hangs", "without Compose", "with an old Compose"],
+    ids=["runs", "does not run", "hangs", "hangs altogether", "without Compose", "with an old Compose"],
 )  # fmt: skip
 def test_docker(body: str, states: str, fix: str, doctor, fake_docker, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "SECONDS", 0)
+    monkeypatch.setattr(doctor, "SECONDS", 1)
     fake_docker(body)
     checks = list(doctor.check_docker())
     assert [check.name for check in checks] == ["Docker", "Compose"]

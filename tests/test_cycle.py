@@ -79,7 +79,6 @@ ELSEWHERE: dict[str, str | None] = {
         "dataset/test_publish.py::test_drift_blocks_publishing_until_it_is_accepted",
     "python -m gazeta.publish --tokenizer tokenizer.json":
         "dataset/test_card.py::test_lengths_in_tokens_are_measured_when_a_tokenizer_is_at_hand",
-    "python main.py --smoke": "training/test_stage.py::test_smoke_does_everything_once_and_publishes_nothing",
     "torchrun --nproc_per_node=2 main.py":
         "training/test_ranks.py::test_two_processes_learn_what_one_learns_and_go_on_where_they_were",
     "docker compose -f ../docker-compose.parser.yml run --rm --build parser":
@@ -99,8 +98,16 @@ ELSEWHERE: dict[str, str | None] = {
     "tests/run_scripts/make_wine.sh DIR": None,
     ".ci/lock": None,
     ".ci/audit": None,
-    'schtasks /create /tn "Gazeta cycle" /sc daily /st 03:00 /f '
-    r'/tr "\"C:\gazeta\run_mlops.bat\" --no-pause"': None,
+    r'schtasks /create /tn "Gazeta cycle" /xml docs\windows\gazeta_cycle.xml':
+        "run_scripts/test_twins.py::test_task_for_the_windows_scheduler_can_be_registered",
+    "run_mlops.sh --only STAGE": TWINS,
+    "docker compose run": "containers/test_cycle.py::test_compose_run_gives_the_crawls_own_exit_code",
+    "docker compose -f docker-compose.api.yml -f docker-compose.secrets.yml up --build --detach --wait":
+        "containers/test_cycle.py::test_token_may_come_as_a_secret_file_as_the_operations_page_says",
+    "python main.py --smoke tracking=mlflow":
+        "training/test_stage.py::test_smoke_does_everything_once_and_publishes_nothing",
+    ".ci/run": None,
+    "tests/run_scripts/make_wine.sh": None,
     "docker compose -f docker-compose.api.yml -f docs/scale/compose.yml up "
     "--build --detach --wait --scale api=2": None,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need into .venv and runs them. Arguments go to pytest: ./tests/run.sh -k gate
-# Without arguments everything is run, two files at a time, and what it runs of the three siblings is counted.
+# Installs what the tests need into .venv and runs them all, two files at a time. Arguments go to pytest:
+# ./tests/run.sh -k gate. With --coverage the lines and branches of the three siblings that ran are counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,13 +11,19 @@ done
 [ -n "$python" ] || { echo "error: no Python 3.11 or newer found; install it from python.org" >&2; exit 2; }
 
 "$python" setup_venv.py parser training api tests
-[ $# -eq 0 ] || exec .venv/bin/python -m pytest "$@"
+python=.venv/bin/python
+together=(--numprocesses 2 --dist loadgroup)
+case ${1:-} in
+  --coverage) shift ;;
+  '') exec "$python" -m pytest "${together[@]}" ;;
+  *) exec "$python" -m pytest "$@" ;;
+esac
 
 export COVERAGE_FILE=$PWD/artifacts/coverage/data
 rm -rf artifacts/coverage
 mkdir -p artifacts/coverage
 ended=0
-.venv/bin/python -m coverage run -m pytest --numprocesses 2 --dist loadgroup || ended=$?
-.venv/bin/python -m coverage combine --quiet
-.venv/bin/python -m coverage report --fail-under 90 || [ "$ended" -ne 0 ] || ended=$?
+"$python" -m coverage run -m pytest "${together[@]}" "$@" || ended=$?
+"$python" -m coverage combine --quiet
+"$python" -m coverage report --fail-under 90 || [ "$ended" -ne 0 ] || ended=$?
 exit "$ended"

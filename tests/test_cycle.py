@@ -94,6 +94,7 @@ ELSEWHERE: dict[str, str | None] = {
     "./tests/run.sh tests/parser": None,
     "./tests/run.sh tests/parser -k 2021": None,
     "./tests/run.sh tests/faults": None,
+    "./tests/run.sh --coverage": None,
     "WINE_DIR=DIR ./tests/run.sh tests/run_scripts": None,
     "tests/run_scripts/make_wine.sh DIR": None,
     ".ci/lock": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -62,6 +63,20 @@ def start() -> Iterator[Callable[..., RunningSite]]:
         site.stop()
 
 
+def peak_of(process: subprocess.Popen) -> float | None:
+    """MB that `process` had at most by the time it ended; None where the system does not tell.
+
+    Not ru_maxrss: that begins with what the parent had when it forked.
+    """
+    peak = None
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            peak = int(found[1]) / 1024 if found else peak
+        time.sleep(0.05)
+    return peak
+
+
 @dataclass
 class Crawl:
     """What one `scrapy crawl gazeta` came to."""
@@ -110,13 +125,9 @@ def crawl(tmp_path: Path) -> Callable[..., Crawl]:
                 [sys.executable, "-m", "scrapy", "crawl", "gazeta", *options],
                 cwd=ROOT / "dataset_parser", env={**os.environ, **given}, stdout=out, stderr=err,
             )  # fmt: skip
-            peak = None
             deadline = threading.Timer(300, process.kill)
             deadline.start()
-            if hasattr(os, "wait4"):
-                _, status, used = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-                peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            peak = peak_of(process)
             code = process.wait()
             deadline.cancel()
         told = [path.read_text(encoding="utf-8") for path in words]

@@ -200,7 +200,8 @@ def test_hostile_pages_are_counted_and_skipped(start: Callable, crawl: Callable)
         assert ends[page["path"]][0] in DONE[page["expected"]], page
     assert {story["path"] for story in site.told("articles.json")} <= set(rows)
     assert done.report["reasons"]["too large"] >= 3
-    assert done.peak_mb is None or done.peak_mb < 400
+    if "COVERAGE_PROCESS_CONFIG" not in os.environ:  # which takes memory of its own
+        assert done.peak_mb is None or 20 < done.peak_mb < 400
 
 
 def test_the_alarm_names_the_selectors_of_the_layout_that_failed(serve: Callable, crawl: Callable) -> None:

@@ -87,7 +87,7 @@ class House:
             left = share
             while True:
                 running = self.stage(sibling, name)
-                if left:
+                while left and running.poll() is None:  # a stage may well survive a Hub that comes back
                     try:
                         running.wait(chance.uniform(0.1, took[sibling] / 2) / share)
                     except subprocess.TimeoutExpired:
@@ -135,7 +135,7 @@ def test_a_cycle_killed_again_and_again_ends_like_an_undisturbed_one(house: Hous
     assert len(killed) == KILLS
 
     calm, stormy = files(house, "dataset", "demo/calm"), files(house, "dataset", "demo/stormy")
-    shards = {path for path in calm if path.endswith(".parquet")}
+    shards = {path for path in calm if path.startswith("data/")}  # the lineage holds times
     assert len(shards) > 3
     assert {path: stormy.get(path) for path in shards} == {path: calm[path] for path in shards}
 

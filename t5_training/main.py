@@ -47,6 +47,7 @@ def whole_stage(config: Config) -> int:
     steps.check_rights(config)
     with steps.open_run(config, dataset) as run:
         rows = steps.read_rows(dataset)
+        steps.check_topics(rows, config)
         base = steps.resolve_base(run, config)
         if not steps.train(run, rows, base, config):
             return 0

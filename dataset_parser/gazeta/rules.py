@@ -23,7 +23,8 @@ import numpy as np
 
 from gazeta.words import shingles
 
-COLUMNS = ("text", "summary", "title", "date", "url", "rubric")
+REQUIRED_COLUMNS = ("text", "summary", "title", "date", "url", "rubric")  # no row without a value in each
+COLUMNS = REQUIRED_COLUMNS  # one more may be added after them: see CONTRIBUTING.md, "A column"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 FIRST_DATE = "1999-01-01 00:00:00"  # the year the newspaper opened
@@ -57,7 +58,7 @@ class HasColumns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The six columns, and two facts for the lineage (fetched_at: "YYYY-MM-DD HH:MM:SS" UTC, or "")."""
+    """The columns, and two facts for the lineage (fetched_at: "YYYY-MM-DD HH:MM:SS" UTC, or "")."""
 
     text: str
     summary: str

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from gazeta import near
 from gazeta.near import Sketch
 from gazeta.rows import Entry, Plan, content_digest, story_digest
-from gazeta.rules import COLUMNS, Row
+from gazeta.rules import COLUMNS, REQUIRED_COLUMNS, Row
 from gazeta.words import shingles
 
 SCHEMA = pa.schema([pa.field(column, pa.string(), nullable=True) for column in COLUMNS])
@@ -108,15 +108,16 @@ class Revision:
             split = DATA.fullmatch(path)["split"]  # type: ignore[index]
             digest = blake2b(digest_size=16)
             file = self._open(path)
-            if missing := set(COLUMNS) - set(file.schema_arrow.names):
+            there = [column for column in COLUMNS if column in file.schema_arrow.names]
+            if missing := set(REQUIRED_COLUMNS) - set(there):
                 raise NotOurDataset(f"{path} in {self.name} has no column {', '.join(sorted(missing))}")
-            for batch in file.iter_batches(AT_ONCE, columns=list(COLUMNS)):
-                columns = [batch.column(column).cast(pa.string()).to_pylist() for column in COLUMNS]
+            for batch in file.iter_batches(AT_ONCE, columns=there):
+                columns = [batch.column(column).cast(pa.string()).to_pylist() for column in there]
                 for values in zip(*columns, strict=True):
-                    texts = [value or "" for value in values]
-                    url = texts[COLUMNS.index("url")]
+                    texts = {column: value or "" for column, value in zip(there, values, strict=True)}
+                    url = texts["url"]
                     fetched_at, origin = lineage.get(url, ("", ""))
-                    row = Row(*texts, summary_origin=origin or "", fetched_at=fetched_at or "")
+                    row = Row(**texts, summary_origin=origin or "", fetched_at=fetched_at or "")
                     content = content_digest(row)
                     digest.update(content)
                     self.split_of[url] = split
@@ -125,7 +126,8 @@ class Revision:
                     self.text_lengths.append(len(row.text))
                     self.summary_lengths.append(len(row.summary))
                     yield row
-            self.digests[path] = digest.digest()
+            if len(there) == len(COLUMNS):  # else the file is to be written again
+                self.digests[path] = digest.digest()
 
     def duplicates(self) -> Iterator[Entry]:
         """What the revision knows of rows that were dropped as duplicates."""

@@ -186,6 +186,13 @@ def read_rows(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+def check_topics(rows: dict[str, Any], config: Config) -> None:
+    """What would stop the topic classifier stops the stage before the T5 is trained."""
+    from t5sum import topic
+
+    topic.check_topics(rows["train"][::-1], config.topic)
+
+
 def resolve_base(run: Run, config: Config) -> Base:
     """Where training starts. A run keeps the base commit it began with."""
     return ranks.first_then_all(lambda: load_base(run, config))

@@ -152,6 +152,14 @@ class _Labelled:
     labels: np.ndarray
 
 
+def check_topics(train: Sequence[dict[str, Any]], settings: TopicConfig) -> None:
+    """Before hours are spent on the summarizer: will there be two topics to tell apart?
+
+    train: the training rows, oldest first. Raises StageError (code 3) as train_topics would.
+    """
+    _choose_topics(train[-settings.max_rows :], settings, load_map())
+
+
 def train_topics(
     rows: dict[str, list[dict[str, Any]]],
     settings: TopicConfig,

@@ -153,6 +153,15 @@ def test_over_the_limit_is_a_429_with_retry_after_and_others_go_on(guarded):
     assert other.status == 200
 
 
+@pytest.mark.parametrize(("number", "key"), [(1, {}), (2, {"Authorization": "Bearer guessed"})])
+def test_requests_without_a_right_key_are_counted_by_address_and_lock_out_no_holder(guarded, number, key):
+    address = {"X-Forwarded-For": f"203.0.113.{50 + number}"}
+    statuses = [guarded.get("/api/v1/model", **key, **address).status for _ in range(22)]
+    assert statuses == [401] * 20 + [429] * 2
+    right = {"Authorization": "Bearer another-key-known-by-its-hash-only"}
+    assert guarded.get("/api/v1/model", **right, **address).status == 200
+
+
 def test_without_keys_the_limit_is_by_address_and_proxies_are_believed_as_far_as_told(serve):
     server = serve(RATE_LIMIT="3/hour", NUM_PROXIES="1")
 

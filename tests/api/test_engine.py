@@ -232,6 +232,16 @@ def test_a_request_whose_turn_would_come_too_late_is_busy_at_once():
         pass
 
 
+def test_a_slow_machine_lets_in_no_crowd_before_it_has_answered_once():
+    room = Room(translators=1, queue_size=100, request_seconds=10)
+    room.expect(4)
+    with ExitStack() as stack:
+        for _ in range(2):  # one runs for 4 s, one waits for it; a third would be done after 12
+            stack.enter_context(room.place())
+        with pytest.raises(Busy):
+            stack.enter_context(room.place())
+
+
 def test_out_of_time_is_said_and_what_has_not_begun_is_never_run():
     room = Room(translators=1, queue_size=4)
     release, ran = threading.Event(), []

@@ -49,6 +49,23 @@ def two(stage, free_port):
     return work
 
 
+def test_accelerate_launch_starts_them_as_well(stage, dataset, tiny, free_port) -> None:
+    # As for two GPUs: for CPUs (--cpu) accelerate starts one process only.
+    [_, main, *words] = stage.command("train", *tiny, *QUIET, "train.max_steps=2", "train.eval_steps=2")
+    launcher = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
+        "--mixed_precision=no", "--dynamo_backend=no", f"--main_process_port={free_port()}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launcher, main, *words], cwd=Path(main).parent, env=stage.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("device: ") == 1
+    [run] = stage.runs()
+    [trained] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines() if '"loss"' in line][-1:]
+    assert trained["step"] == 2
+
+
 def weights(run: Path) -> dict[str, Any]:
     return load_file(run / "trained" / "model.safetensors")
 

@@ -216,6 +216,15 @@ def test_a_dataset_without_a_split_is_code_3(stage, tiny, rows, publish) -> None
     assert "no rows in validation, test" in errors(done)[0]
 
 
+def test_too_few_rows_a_topic_are_said_before_anything_is_trained(stage, dataset, tiny) -> None:
+    done = stage(*tiny, "topic.min_rows=1000")
+    assert done.returncode == 3, done.stderr
+    [line] = errors(done)
+    assert "at least two rubrics with 1000 training rows each; found: " in line
+    [run] = stage.runs()
+    assert not (run / "checkpoints").exists() and not (run / "trained").exists()
+
+
 def test_topics_alone_need_no_model(stage, dataset, tiny) -> None:
     done = stage("train-topics", *tiny)
     assert done.returncode == 0, done.stderr

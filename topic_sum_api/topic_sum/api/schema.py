@@ -16,5 +16,9 @@ def strict_requests(result: dict, **kwargs: object) -> dict:
     for name, schema in result["components"]["schemas"].items():
         if name.endswith("Request"):
             schema["additionalProperties"] = False
-            schema["oneOf"] = [{"required": ["text"]}, {"required": ["texts"]}]
+            # `not` keeps the headlines with their own kind: no `titles` beside one `text`.
+            schema["oneOf"] = [
+                {"required": ["text"], "not": {"required": ["titles"]}},
+                {"required": ["texts"], "not": {"required": ["title"]}},
+            ]
     return result

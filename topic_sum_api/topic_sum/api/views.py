@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -62,7 +63,19 @@ def _describe(name: str, summary: str, asked: type, one: type, many: type) -> Ca
     )
 
 
-class Answering(APIView):
+class LimitedView(APIView):
+    """REST framework counts a request once its key was found right; here those without one count, too, for
+    their address."""
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        try:
+            super().initial(request, *args, **kwargs)
+        except (AuthenticationFailed, NotAuthenticated):
+            self.check_throttles(request)
+            raise
+
+
+class Answering(LimitedView):
     """One POST address: `options` it knows, and `answer_one` for one text."""
 
     options_known: frozenset[str] = frozenset()
@@ -177,7 +190,7 @@ class Analyze(Answering):
             return self.one_by_one(question, request, both)
 
 
-class ModelView(APIView):
+class ModelView(LimitedView):
     """What serves now."""
 
     @extend_schema(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class Model:
     summarizer: Summarizer
     topics: TopicClassifier
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    trial_seconds: float = 0.0  # what the first words about the trial text took here
 
     def summarize(self, text: str, title: str, count: int, run: Run, max_windows: int) -> Generation:
         return self.summarizer.summarize(text, title, count, run, max_windows)
@@ -90,8 +92,7 @@ def load_model(folder: Path, repo: str, revision: str, translators: int) -> Mode
         summarizer=Summarizer(folder, tasks["summarize"], translators),
         topics=TopicClassifier(folder, tasks["topic"]),
     )
-    try_model(model)
-    return model
+    return replace(model, trial_seconds=try_model(model))
 
 
 def load_tasks(folder: Path) -> dict:
@@ -145,13 +146,18 @@ def check_ranges(section: str, numbers: dict) -> None:
             raise ModelRefused(f"tasks.json {section}.{name} is {value!r}, not between {least} and {most}")
 
 
-def try_model(model: Model) -> None:
-    """Raises ModelRefused unless the model summarizes the trial text and scores every topic."""
+def try_model(model: Model) -> float:
+    """Seconds that the summarizer took for its first words about the trial text.
+
+    Raises ModelRefused unless the model summarizes that text and scores every topic.
+    """
     text = normalise(TRIAL_TEXT)
+    begun = time.monotonic()
     try:
         summary = model.summarizer.attempt(text)
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelRefused(f"the summarizer failed on the trial text: {error}") from None
+    took = time.monotonic() - begun
     if not summary:
         raise ModelRefused("the summarizer answered the trial text with nothing")
     try:
@@ -161,3 +167,4 @@ def try_model(model: Model) -> None:
     total = sum(score.score for score in scores)
     if not 0.98 < total < 1.02:
         raise ModelRefused(f"the topic scores of the trial text sum to {total:.3f}, not 1")
+    return took

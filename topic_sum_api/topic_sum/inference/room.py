@@ -33,13 +33,20 @@ class Room:
         self._pool = ThreadPoolExecutor(translators, thread_name_prefix="translator")
         self._lock = threading.Lock()
         self._inside = 0
-        self._average = 1.0  # seconds of a translator's time that a request takes; a moving average
+        # Seconds of a translator's time that a request takes: a moving average that begins with `expect`.
+        self._average = 1.0
         self._worked = 0.0  # seconds of translators' time that no request has been charged for yet
 
     @property
     def inside(self) -> int:
         """Requests that run or wait now."""
         return self._inside
+
+    def expect(self, seconds: float) -> None:
+        """What a request probably takes, told before the first one comes: a slow machine must not let in a
+        crowd to learn it."""
+        with self._lock:
+            self._average = seconds
 
     @contextmanager
     def place(self) -> Iterator[None]:

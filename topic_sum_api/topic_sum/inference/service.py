@@ -26,6 +26,8 @@ log = logging.getLogger("topic_sum")
 
 # Until a first model is here the Hub is asked this often, whatever MODEL_CHECK_SECONDS says.
 FIRST_RETRY_SECONDS = 10
+# A summary takes about as long as this many trials, which write a third of its words about a short text.
+_SUMMARY_IN_TRIALS = 4
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class Service:
         if not keep_trouble:
             self.trouble = ""
         if first:
+            self.room.expect(_SUMMARY_IN_TRIALS * model.trial_seconds)
             self._on_ready(model)
         else:
             log.info("now serving %s@%s", model.repo, model.revision[:8])

@@ -1,0 +1,104 @@
+"""What CONTRIBUTING.md says a change takes, done to a copy of the code as a contributor would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gazeta.items import Article
+from gazeta.store import Store
+
+REPO = "demo/news"
+
+
+@pytest.fixture
+def copied(repo_root: Path, tmp_path: Path) -> Path:
+    """The stage's folder, to be changed."""
+    return shutil.copytree(
+        repo_root / "dataset_parser",
+        tmp_path / "dataset_parser",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture
+def publish(hub, tmp_path: Path) -> Callable[[Path], str]:
+    def run(folder: Path) -> str:
+        environment = {
+            "PATH": os.environ["PATH"], "ARTIFACTS_DIR": str(tmp_path / "artifacts"), "DATASET_REPO": REPO,
+            "OMP_NUM_THREADS": "1", **hub.environment(tmp_path / "hf"),
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "gazeta.publish"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publish, tmp_path: Path) -> None:
+    sys.path.insert(0, str(repo_root / "demo"))
+    from news import generate
+
+    artifacts = tmp_path / "artifacts"
+    with Store(artifacts / "crawl" / "crawl.sqlite3") as store:
+        crawl = store.start_crawl("gazeta", {"limit": "60"})
+        with store.transaction():
+            for number, told in enumerate(generate(60)):
+                url = f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml"
+                text = "\n".join(told["paragraphs"])
+                subtitle = f"Подзаголовок {number}" if number % 2 else ""
+                store.keep(url, Article(url, told["title"], told["summary"], text, told["date"], told["rubric"],
+                                        subtitle=subtitle, summary_origin="lead"), crawl)  # fmt: skip
+        store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 60, "kept": 60})
+    assert "published 60 rows" in publish(repo_root / "dataset_parser")
+
+    rules = copied / "gazeta" / "rules.py"
+    change(rules, "COLUMNS = REQUIRED_COLUMNS  #", 'COLUMNS = (*REQUIRED_COLUMNS, "subtitle")  #')
+    change(
+        rules,
+        "    rubric: str\n    summary_origin: str\n",
+        "    rubric: str\n    subtitle: str\n    summary_origin: str\n",
+    )
+    change(
+        rules,
+        '    rubric: str\n    summary_origin: str = ""',
+        '    rubric: str\n    subtitle: str = ""\n    summary_origin: str = ""',
+    )
+    change(
+        rules,
+        "        summary_origin=article.summary_origin,\n",
+        "        summary_origin=article.summary_origin,\n        subtitle=tidy_line(article.subtitle),\n",
+    )
+    said = publish(copied)
+    assert "published 60 rows" in said and "0 added" in said
+    assert "nothing to do" in publish(copied)
+
+    from datasets import load_dataset
+    from huggingface_hub import HfApi, snapshot_download
+
+    head = HfApi(endpoint=hub.url).dataset_info(REPO).sha
+    folder = snapshot_download(
+        REPO, repo_type="dataset", revision=head, endpoint=hub.url, cache_dir=tmp_path / "reader"
+    )
+    assert "name: subtitle" in Path(folder, "README.md").read_text(encoding="utf-8")
+    splits = load_dataset(folder, cache_dir=str(tmp_path / "loaded"))
+    subtitles = {row["url"].split("/")[-1]: row["subtitle"] for part in splits.values() for row in part}
+    assert len(subtitles) == 60
+    assert subtitles["7.shtml"] == "Подзаголовок 7" and not subtitles["8.shtml"]

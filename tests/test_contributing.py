@@ -64,8 +64,10 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
                 url = f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml"
                 text = "\n".join(told["paragraphs"])
                 subtitle = f"Подзаголовок {number}" if number % 2 else ""
-                store.keep(url, Article(url, told["title"], told["summary"], text, told["date"], told["rubric"],
-                                        subtitle=subtitle, summary_origin="lead"), crawl)  # fmt: skip
+                article = Article(
+                    url, told["title"], told["summary"], text, told["date"], told["rubric"], subtitle=subtitle
+                )
+                store.keep(url, article, crawl)
         store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 60, "kept": 60})
     assert "published 60 rows" in publish(repo_root / "dataset_parser")
 

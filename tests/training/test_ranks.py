@@ -53,17 +53,24 @@ def test_accelerate_launch_starts_them_as_well(stage, dataset, tiny, free_port) 
     # As for two GPUs: for CPUs (--cpu) accelerate starts one process only.
     [_, main, *words] = stage.command("train", *tiny, *QUIET, "train.max_steps=2", "train.eval_steps=2")
     launcher = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
-        "--mixed_precision=no", "--dynamo_backend=no", f"--main_process_port={free_port()}",
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2",
+        "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no",
+        f"--main_process_port={free_port()}",
     ]  # fmt: skip
     done = subprocess.run(
-        [*launcher, main, *words], cwd=Path(main).parent, env=stage.environment, capture_output=True, text=True
-    )
+        [*launcher, main, *words], cwd=Path(main).parent, env=stage.environment,
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("device: ") == 1
     [run] = stage.runs()
-    [trained] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines() if '"loss"' in line][-1:]
-    assert trained["step"] == 2
+    assert logged(run) == [1, 2]
+
+
+def logged(run: Path) -> list[int]:
+    """The steps in the log."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines if '"loss"' in line]
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -78,10 +85,7 @@ def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
     assert half.returncode == 0, half.stderr[-3000:]
     [run] = stage.runs()
     assert half.stdout.count("device: ") == 1, "only the first process speaks"
-    steps = [
-        json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines() if '"loss"' in line
-    ]
-    assert steps == list(range(1, 9)), "each step is logged once"
+    assert logged(run) == list(range(1, 9)), "each step is logged once"
     together = weights(run)
 
     # Back to the checkpoint of step 4, as after a power cut.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from topic_sum.processor import give_memory_back
 
 from . import revision
 from .cache import Cache
@@ -167,7 +166,7 @@ class Service:
     def _load_from(self, folder: Path, commit: str) -> Model:
         begun = time.monotonic()
         model = load_model(folder, self.source.repo, commit, self.limits.translators)
-        _give_memory_back()
+        give_memory_back()
         log.info("loaded %s@%s in %.1f s", self.source.repo, commit[:8], time.monotonic() - begun)
         return model
 
@@ -264,13 +263,6 @@ class Service:
         """The topic with the words that decided: hundreds of detections. Hold a place in `room`."""
         [answer] = self.room.run([lambda: model.detect(text, title, explain=True)], deadline, gone)
         return answer
-
-
-def _give_memory_back() -> None:
-    """Loading a model takes memory and frees it again, and glibc keeps that: 170 of 710 MB were seen."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def clean(text: str) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import http.client
 import itertools
 import json
@@ -317,6 +318,23 @@ def running(command: list[str], environment: dict[str, str], cwd: Path, ready: s
         process.wait(timeout=120)
 
 
+def own_python() -> Path:
+    """Python with the API's own lock and nothing else, as its image has it. Made on first use.
+
+    Beside training's packages scikit-learn would import pandas and pyarrow, which take 70 MB.
+    """
+    lock = ROOT / "topic_sum_api" / "requirements.lock"
+    folder = ROOT / "artifacts" / "peers" / f"api-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        print("making an environment for the API ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*command, "-r", str(lock)], check=True)
+        (folder / "made").touch()
+    return python
+
+
 @contextmanager
 def our_server(folder: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen, float]]:
     """The API as users run it, its model from the local copy; also the seconds from its start to ready."""
@@ -329,7 +347,7 @@ def our_server(folder: Path, **settings: str) -> Iterator[tuple[str, subprocess.
             "MODEL_REPO": REPO, "HF_ENDPOINT": hub, "HF_TOKEN": TOKEN, "PORT": str(port),
             "LOG_LEVEL": "WARNING", "ARTIFACTS_DIR": f"{scratch}/api",
         } | settings  # fmt: skip
-        serve = [sys.executable, "-m", "topic_sum"]
+        serve = [str(own_python()), "-m", "topic_sum"]
         api = ROOT / "topic_sum_api"
         with running(command, {}, ROOT, f"{hub}/"):
             from huggingface_hub import HfApi

@@ -202,7 +202,7 @@ def test_env_example_and_compose_files_name_variables_that_somebody_reads() -> N
         path.read_text(encoding="utf-8")
         for path in (
             ROOT / "dataset_parser/gazeta/settings.py", ROOT / "topic_sum_api/topic_sum/settings.py",
-            ROOT / "t5_training/t5sum/config.py", ROOT / "doctor.py",
+            ROOT / "t5_training/t5sum/config.py", ROOT / "doctor.py", ROOT / "stage.py",
         )
     )  # fmt: skip
     named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M))
@@ -212,3 +212,13 @@ def test_env_example_and_compose_files_name_variables_that_somebody_reads() -> N
     # The HTTP clients read these by themselves.
     for name in named - {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}:
         assert f'"{name}"' in readers, f"nobody reads {name}"
+
+
+def test_the_api_in_its_container_gets_every_setting_it_reads() -> None:
+    source = (ROOT / "topic_sum_api/topic_sum/settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'env_\w+\(\s*"([A-Z_]+)"', source))
+    assert {"RATE_LIMIT", "MAX_WINDOWS", "HF_TOKEN_PATH"} <= read
+    # What the container itself decides, what nothing is signed with, and the file for a mounted secret.
+    own = {"HOST", "PORT", "SERVER", "ARTIFACTS_DIR", "LOG_FORMAT", "SECRET_KEY", "HF_TOKEN_PATH"}
+    passed = re.findall(r"^      ([A-Z_]+): \$\{\1:-", (ROOT / "docker-compose.api.yml").read_text(), re.M)
+    assert read - own == set(passed) - {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}

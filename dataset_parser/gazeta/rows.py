@@ -34,9 +34,10 @@ class Entry:
     url: str
     date: str
     fetched_at: str
-    content: bytes  # of the six columns: which version of the page this is
+    content: bytes  # of the columns: which version of the page this is
     story: bytes  # of the text's words: equal for exact copies
     sketch: Sketch | None = None
+    filled: int = 0  # columns that are not empty
 
     @property
     def has_text(self) -> bool:
@@ -85,7 +86,8 @@ def current_versions(entries: Sequence[Entry]) -> dict[int, str]:
     """The entry to use for each url, with its fetch time.
 
     An unchanged page keeps the time it was first fetched at; of different versions the one fetched last is
-    used. Between the same version with and without its text, the one with it.
+    used, and of those fetched at one time, the one that fills more columns: it was read by a newer parser.
+    Between the same version with and without its text, the one with it.
     """
     by_url: dict[str, list[int]] = defaultdict(list)
     for number, entry in enumerate(entries):
@@ -102,7 +104,8 @@ def current_versions(entries: Sequence[Entry]) -> dict[int, str]:
             content: earliest(entries[number].fetched_at for number in same)
             for content, same in versions.items()
         }
-        newest = max(versions, key=lambda content: (fetched[content], content))
+        filled = {content: max(entries[at].filled for at in same) for content, same in versions.items()}
+        newest = max(versions, key=lambda content: (fetched[content], filled[content], content))
         best = min(versions[newest], key=lambda number: (not entries[number].has_text, number))
         chosen[best] = fetched[newest]
     return chosen

@@ -185,7 +185,9 @@ class Spool:
 
     def add(self, row: Row, content: bytes) -> None:
         """content: `content_digest(row)`. A row that was `seen` must not be added again."""
-        number = self._append(Entry(row.url, row.date, row.fetched_at, content, story_digest(row.text)))
+        filled = sum(bool(getattr(row, column)) for column in COLUMNS)
+        story = story_digest(row.text)
+        number = self._append(Entry(row.url, row.date, row.fetched_at, content, story, filled=filled))
         self._same[row.url, content] = number
         self.rubrics.append(row.rubric)
         self.origins.append(row.summary_origin)

@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from t5sum import StageError
 from t5sum.evaluate import EvaluateConfig
 from t5sum.gate import GateConfig
+from t5sum.topic import MAP as TOPIC_MAP
 from t5sum.topic import TopicConfig
 
 HOME = Path(__file__).resolve().parent.parent
@@ -306,8 +307,13 @@ def training_settings(config: Config) -> dict[str, Any]:
 def stage_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is published: training's, and those of serving, topics and judging."""
     every = asdict(config)
-    sections = {name: every[name] for name in ("generation", "topic", "evaluate", "gate")}
-    return training_settings(config) | sections
+    sections = {name: every[name] for name in ("generation", "evaluate", "gate")}
+    return training_settings(config) | sections | {"topic": topic_settings(config)}
+
+
+def topic_settings(config: Config) -> dict[str, Any]:
+    """What decides the topic classifier besides the rows: its settings and the map of rubrics."""
+    return asdict(config.topic) | {"map": hashlib.sha256(TOPIC_MAP.read_bytes()).hexdigest()[:12]}
 
 
 def fingerprint(settings: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from t5sum import StageError, __version__, ranks
 from t5sum import hub as hub_of
-from t5sum.config import HOME, Config, fingerprint, stage_settings, training_settings
+from t5sum.config import HOME, Config, fingerprint, stage_settings, topic_settings, training_settings
 from t5sum.hub import PRODUCTION, RECORD
 from t5sum.progress import say
 from t5sum.runs import Run, read_json, write_json
@@ -280,7 +280,7 @@ def topics(run: Run, rows: dict[str, Any], config: Config) -> None:
         oldest_first = {split: part[::-1] for split, part in rows.items()}
         return train_topics(oldest_first, config.topic, run.path, say, t5)
 
-    run.once("topics", asdict(config.topic), work)
+    run.once("topics", topic_settings(config), work)
 
 
 def export(run: Run, rows: dict[str, Any], config: Config) -> None:

@@ -52,3 +52,23 @@ def test_values_of_labels_are_those_the_code_gives(rules, repo_root) -> None:
     values = {value for rule in rules for value in re.findall(r'(?:event|task|code)="([^"]+)"', rule["expr"])}
     assert values
     assert {value for value in values if f'"{value}"' not in source} == set()
+
+
+def test_both_sides_of_a_share_have_the_same_labels(rules) -> None:
+    """Else Prometheus finds no pair, and the alert never fires."""
+    known = exported()
+    shares = [rule["expr"].split(" / ") for rule in rules if " / " in rule["expr"]]
+    assert len(shares) >= 3
+    for left, right in shares:
+        summed = [side.lstrip("( ").startswith("sum by (instance) (") for side in (left, right)]
+        labels = [known[re.findall(r"topic_sum_\w+", side)[0]] for side in (left, right)]
+        assert all(summed) or (not any(summed) and labels[0] == labels[1]), f"{left} / {right}"
+
+
+def test_rare_events_are_counted_from_zero() -> None:
+    """An increase from nothing to 1 is none, for Prometheus."""
+    from topic_sum.api import metrics
+
+    told = metrics.exposition().decode()
+    for event in ("model_loaded", "model_refused", "hub_unavailable"):
+        assert f'topic_sum_model_events_total{{event="{event}"}}' in told

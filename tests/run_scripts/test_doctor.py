@@ -195,7 +195,7 @@ def test_port_that_is_no_port_is_2(port: str, doctor, monkeypatch) -> None:
 
 
 def test_own_api_in_its_container_may_be_replaced(doctor, server, monkeypatch) -> None:
-    server.body = json.dumps({"revision": "a", "dataset_revision": "b"})
+    server.body = "# TYPE topic_sum_ready gauge\ntopic_sum_ready 0.0\n"
     assert doctor.own_api_answers(server.server_port)
     server.body = "something else"
     assert not doctor.own_api_answers(server.server_port)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from t5sum import StageError
+from t5sum import config as config_module
 from t5sum.config import fingerprint, load_config, stage_settings, training_settings
 
 
@@ -107,6 +108,16 @@ def test_what_does_not_change_the_weights_does_not_start_a_new_run(word: str) ->
 def test_what_changes_the_weights_starts_a_new_run(word: str) -> None:
     before, after = load_config([], {}), load_config([word], {})
     assert fingerprint(training_settings(before)) != fingerprint(training_settings(after))
+
+
+def test_another_map_of_rubrics_trains_the_topics_again(tmp_path, monkeypatch) -> None:
+    config = load_config([], {})
+    before = fingerprint(training_settings(config)), fingerprint(stage_settings(config))
+    changed = tmp_path / "topics.yaml"
+    changed.write_bytes(config_module.TOPIC_MAP.read_bytes() + b"# one rubric more\n")
+    monkeypatch.setattr(config_module, "TOPIC_MAP", changed)
+    after = fingerprint(training_settings(config)), fingerprint(stage_settings(config))
+    assert before[0] == after[0] and before[1] != after[1]
 
 
 @pytest.mark.parametrize(

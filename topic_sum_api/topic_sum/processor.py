@@ -9,9 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
-LARGE_BYTES = 4 * 2**20
-# mallopt(3)'s numbers for what it sets.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def prepare() -> None:
@@ -22,26 +19,12 @@ def prepare() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if CPU_INFO.exists() and wide(CPU_INFO.read_text()):
         os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
-    keep_no_large_blocks()
-
-
-def keep_no_large_blocks() -> None:
-    """Have the C library give freed blocks of 4 MB and more back to the system.
-
-    glibc raises that size to 32 MB by itself, and each thread keeps what it once took: at 16 clients
-    that was 100 MB.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            library = ctypes.CDLL(None)
-            library.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
-            library.mallopt(_M_TRIM_THRESHOLD, LARGE_BYTES)
 
 
 def give_memory_back() -> None:
-    """What was freed in small blocks, too. For after a model was loaded: 90 of 590 MB were seen."""
+    """For after a model was loaded: glibc keeps what that took and freed. 90 of 590 MB were seen."""
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
+        with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 

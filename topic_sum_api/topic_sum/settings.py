@@ -76,6 +76,17 @@ def env_rate(name: str, default: str = "") -> tuple[int, int] | None:
     return int(number), seconds
 
 
+def env_token() -> str | None:
+    """HF_TOKEN, or what the file HF_TOKEN_PATH holds (a mounted secret)."""
+    path = env_str("HF_TOKEN_PATH")
+    if (token := env_str("HF_TOKEN")) or not path:
+        return token or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        raise ImproperlyConfigured(f"HF_TOKEN_PATH={path!r} is no file that can be read") from None
+
+
 # The model
 
 MODEL_REPO = env_str("MODEL_REPO")
@@ -85,7 +96,7 @@ if MODEL_REPO.count("/") != 1 or not all(MODEL_REPO.split("/")):
     raise ImproperlyConfigured(f"MODEL_REPO={MODEL_REPO!r} is not of the form user/name")
 MODEL_REVISION = env_str("MODEL_REVISION", "production")
 HF_ENDPOINT = env_url("HF_ENDPOINT", ("https", "http"))
-HF_TOKEN = env_str("HF_TOKEN") or None
+HF_TOKEN = env_token()
 # The Hub's client reads these when it is imported, which is after this. Only the public Hub has Xet.
 if HF_ENDPOINT is None:
     os.environ.pop("HF_ENDPOINT", None)

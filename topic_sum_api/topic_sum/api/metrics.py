@@ -35,6 +35,10 @@ MODEL = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+# A count that begins at 1 has not risen, for Prometheus: these exist from the start.
+for _event in ("model_loaded", "model_refused", "hub_unavailable"):
+    MODEL_EVENTS.labels(_event)
+
 _state: dict = {"service": None, "labels": None}
 
 

@@ -229,6 +229,43 @@ def test_a_description_of_its_own_is_a_summary_and_a_cut_one_is_not() -> None:
     assert cut.summary_origin == "first_paragraph"
 
 
+OPENING = "Первый абзац рассказывает о событии подробно и долго, как это принято в новостях."
+
+
+@pytest.mark.parametrize(
+    ("description", "title"),
+    [
+        ("Коротко о том, чего в тексте нет, меньше шестидесяти знаков", "Заголовок"),  # 59 of them
+        (OPENING, "Заголовок"),
+        (OPENING[:62] + ", но с другим концом", "Заголовок"),  # the paragraph, typed a little differently
+        ("Длинный заголовок, который сайт повторяет в описании страницы слово в слово", None),
+        ("Пересказ всей истории в одном предложении сайта. Читайте на «Газета.Ru»", "Заголовок"),
+        ("Пересказ всей истории одним предложением, которое сайт оборвал на полусло…", "Заголовок"),
+    ],
+    ids=["short", "the same", "nearly the same", "the title", "the site's own", "cut off"],
+)  # fmt: skip
+def test_a_description_that_says_nothing_of_its_own_is_no_summary(
+    description: str, title: str | None
+) -> None:
+    head = f'<meta name="description" content="{description}">'
+    body = page(f"<p>{OPENING}</p><p>Второй.</p>", head=head, title=title or description)
+    article = parse_article(body, URL)
+    assert (article.summary, article.summary_origin) == (OPENING, "first_paragraph")
+
+
+def test_a_description_of_sixty_characters_is_long_enough() -> None:
+    own = "Коротко о том, чего нет в тексте, ровно в шестьдесят знаков!"
+    assert len(own) == 60
+    article = parse_article(page(f"<p>{OPENING}</p>", head=f'<meta name="description" content="{own}">'), URL)
+    assert (article.summary, article.summary_origin) == (own, "description")
+
+
+def test_a_lead_that_opens_the_text_again_is_the_first_paragraph() -> None:
+    before = '<span itemprop="description">Первый  абзац.</span>'
+    article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p>", before=before), URL)
+    assert article.summary_origin == "first_paragraph"
+
+
 def test_a_summary_that_is_the_first_paragraph_is_not_in_the_source() -> None:
     article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p><p>Третий.</p>"), URL)
     assert article.text.startswith(article.summary)
@@ -284,6 +321,31 @@ def test_a_hundred_thousand_nested_tags_are_refused() -> None:
         parse_article(body, URL)
 
 
+@pytest.mark.parametrize(
+    "head",
+    ['<meta property="og:type" content="article">',
+     '<script type="application/ld+json">{"@type": "NewsArticle", "headline": ""}</script>'],
+    ids=["og:type", "JSON-LD"],
+)  # fmt: skip
+def test_a_page_that_calls_itself_an_article_and_has_none_is_a_changed_one(head: str) -> None:
+    body = f"<html><head>{head}</head><body><p>Раз.</p></body></html>".encode()
+    with pytest.raises(PageChanged):
+        parse_article(body, "https://www.gazeta.ru/special/x/")
+    with pytest.raises(NotAnArticle, match="not an article"):
+        parse_article(body.replace(head.encode(), b""), "https://www.gazeta.ru/special/x/")
+
+
+def test_a_page_of_pictures_is_a_gallery_by_its_address() -> None:
+    with pytest.raises(NotAnArticle, match="gallery"):
+        parse_article(page(""), "https://www.gazeta.ru/social/photo/krasota.shtml")
+
+
+def test_the_canonical_link_is_the_articles_address_and_other_links_are_not() -> None:
+    url = "https://www.gazeta.ru/social/news/2022/04/28/17654000.shtml"
+    links = f'<link rel="amphtml" href="{url[:-10]}4001.shtml"><link rel="canonical" href="{url}">'
+    assert parse_article(page("<p>Раз.</p>", head=links), URL).url == url
+
+
 def test_a_page_cannot_take_the_address_of_another_site() -> None:
     head = '<link rel="canonical" href="https://evil.invalid/social/news/2022/04/28/1.shtml">'
     assert parse_article(page("<p>Раз.</p>", head=head), URL).url == URL
@@ -327,3 +389,8 @@ def test_one_page_has_one_address() -> None:
         assert canonical_url(other) == url
     assert same_site(url, "https://m.gazeta.ru/x") and not same_site(url, "https://gazeta.ru.evil.invalid/")
     assert not same_site("http://127.0.0.1:8802/", "http://127.0.0.1:22/")
+    assert canonical_url("http://stand.invalid:80/x") == "http://stand.invalid/x"
+    assert canonical_url("https://stand.invalid:443/x") == "https://stand.invalid/x"
+    assert canonical_url("https://stand.invalid:80/x") == "https://stand.invalid:80/x"
+    assert canonical_url("http://stand.invalid:8802/x") == "http://stand.invalid:8802/x"
+    assert canonical_url("http://stand.invalid") == "http://stand.invalid/"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gazeta.assemble import Dataset, assemble
-from gazeta.rows import SPLITS, Entry, current_versions, splits_by_time
+from gazeta.rows import SPLITS, Duplicate, Entry, current_versions, one_row_a_story, splits_by_time
 from gazeta.rules import Row
 from gazeta.shards import Revision
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +80,29 @@ def test_an_entry_with_its_text_is_preferred_to_the_same_one_without():
     text = Entry("u", "2024-01-01 00:00:00", "2024-02-02 00:00:00", b"1", b"s")
     known = replace_entry(text, fetched_at="2024-01-05 00:00:00")
     assert current_versions([known, text]) == {1: "2024-01-05 00:00:00"}
+
+
+def test_of_versions_fetched_at_one_time_the_one_that_fills_more_columns_is_used():
+    poor = Entry("u", "2024-01-01 00:00:00", "2024-02-02 00:00:00", b"9", b"s", filled=6)
+    rich = Entry("u", "2024-01-01 00:00:00", "2024-02-02 00:00:00", b"1", b"s", filled=7)
+    assert current_versions([poor, rich]) == {1: rich.fetched_at}
+    assert current_versions([rich, poor]) == {0: rich.fetched_at}
+    newer = Entry("u", "2024-01-01 00:00:00", "2024-02-03 00:00:00", b"0", b"s", filled=6)
+    assert current_versions([rich, newer]) == {1: newer.fetched_at}
+
+
+def test_exact_copies_are_one_story_without_being_looked_for():
+    told = [("a", "2024-01-03", b"s"), ("b", "2024-01-01", b"s"), ("c", "2024-01-02", b"t")]
+    entries = [Entry(url, f"{day} 00:00:00", "", url.encode(), story) for url, day, story in told]
+    kept, duplicates = one_row_a_story(entries, [0, 1, 2], [])
+    assert kept == [1, 2]
+    assert duplicates == [Duplicate(0, "b", "exact copy")]
+
+
+def test_three_rows_are_enough_for_three_splits_and_two_are_not():
+    assert splits_by_time(3) == ["train", "validation", "test"]
+    assert splits_by_time(2) == ["train", "train"]
+    assert splits_by_time(0) == []
 
 
 def replace_entry(entry: Entry, fetched_at: str) -> Entry:

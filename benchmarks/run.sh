@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every benchmark small, one after another: about ten minutes on two idle cores. Figures as JSON go to
+# Runs every benchmark small, one after another: seven minutes on two idle cores. Figures as JSON go to
 # artifacts/benchmarks/. The sizes that count are in README.md beside this script.
 set -euo pipefail
 cd "$(dirname "$0")/.."

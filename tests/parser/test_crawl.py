@@ -343,13 +343,14 @@ def test_a_page_cannot_overwrite_another_by_its_canonical_link(serve: Callable, 
 
 
 def test_a_site_that_refuses_us_ends_the_crawl_with_5(serve: Callable, crawl: Callable) -> None:
-    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000081)]
     site = with_host(serve(site_of(dict.fromkeys(paths, b""))))
     for path in paths:
         site.pages[path] = (403, {}, b"")
     done = crawl(site.url)
     assert done.code == 5 and "refuses" in done.err and "CRAWL_CONTACT" in done.err
-    assert len([path for path in site.asked if path in paths]) < 20
+    # Ten are enough; what was under way then is asked for as well.
+    assert len([path for path in site.asked if path in paths]) < 40
 
 
 def test_a_long_retry_after_ends_the_crawl_and_names_the_wait(serve: Callable, crawl: Callable) -> None:

@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,8 +273,13 @@ def tried(settings: TopicConfig) -> dict[str, Any]:
         }
 
     def labelled(rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, list[str]]]:
-        rows = [row for row in rows if named.topic(row["rubric"])]
         splits = split_by_time(rows)
+        counts = Counter(named.topic(row["rubric"]) for row in splits["train"])
+        enough = {topic for topic, count in counts.items() if topic and count >= settings.min_rows}
+        splits = {
+            split: [row for row in part if named.topic(row["rubric"]) in enough]
+            for split, part in splits.items()
+        }
         return splits, {split: [named.topic(row["rubric"]) for row in part] for split, part in splits.items()}
 
     results: dict[str, Any] = {}

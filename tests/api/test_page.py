@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -179,6 +180,17 @@ def test_an_example_is_answered_with_topic_bars_and_summary(browser, api, publis
     assert published[:8] in browser.text("#model")
     assert not browser.complaints, browser.complaints
     browser.picture("wide-light")
+
+
+def test_a_text_whose_end_was_not_read_says_so(browser, serve, published, text):
+    server = serve(MAX_WINDOWS="1")
+    browser.open(server.url)
+    put(browser, "text", " ".join(text("sport", seed=number) for number in range(30)))
+    send(browser)
+    browser.until("!document.getElementById('result').hidden && document.getElementById('status').hidden")
+    assert re.match(r"Из [\d\s]+ знак(а|ов) прочитано только начало", browser.text("#facts .warn"))
+    assert browser.text(".summary p")
+    browser.picture("cut")
 
 
 def test_names_and_numbers_that_the_text_lacks_are_marked(browser, api):

@@ -304,7 +304,7 @@ function showFacts(answer, drafts) {
   const facts = [];
   const tokens = count(source.tokens, "токен", "токена", "токенов");
   const read = source.cut
-    ? `Из ${numbers.format(source.chars)} знаков прочитано только начало (${tokens})`
+    ? `Из ${count(source.chars, "знака", "знаков", "знаков")} прочитано только начало (${tokens})`
     : `Прочитано ${chars(source.chars)} (${tokens})`;
   const parts = source.windows > 1 ? ` по частям: ${source.windows}; изложения частей сведены в одно` : "";
   facts.push([`${read}${parts}.`, source.cut ? "warn" : ""]);

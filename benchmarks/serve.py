@@ -54,6 +54,8 @@ JSON = {"Content-Type": "application/json"}
 
 PEER = """
 import os, sys
+# An environment of its own would not have them either; see own_python.
+sys.modules["pandas"] = sys.modules["pyarrow"] = None
 import django, torch
 from django.conf import settings
 settings.configure(

@@ -6,10 +6,16 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from t5sum import StageError, __version__
 from t5sum.config import Config, load_config, read_environment
 from t5sum.ranks import rank
+
+# OpenMP's threads spin while they wait for one another: where another program has a core, all of them wait
+# for the one that lost its turn, and training slows down 4 to 10 times. Asleep they cost nothing, and on idle
+# cores training is as fast. Read when torch is loaded, and nothing above loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HELP = """python main.py [COMMAND] [config=FILE] [KEY=VALUE ...]
 
@@ -210,14 +216,36 @@ def guarded(words: list[str]) -> int:
             print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-            raise
         where = error.filename or "the disk"
-        print(
-            f"error: {where}: {error.strerror}. Make room there; the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 1
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice, code = "Make room there; the same command goes on from here", 1
+            print(f"error: {where}: {error.strerror}. {advice}", file=sys.stderr)
+        elif is_wrong_folder(error):
+            name = "ARTIFACTS_DIR" if is_ours(where) else "ARTIFACTS_DIR or HF_HOME"
+            line, code = f"cannot write in {where}: {error.strerror}; set {name} to a folder of yours", 2
+            print(f"error: {line}", file=sys.stderr)
+        else:
+            raise
+        return code
+
+
+def is_wrong_folder(error: OSError) -> bool:
+    """Whether a setting names a folder that is not for us, or none at all; anything else is a bug."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return True
+    # A file that is missing in a folder that is there would be a bug of ours.
+    missing = error.errno == errno.ENOENT and not read_environment(os.environ).artifacts.is_dir()
+    return is_ours(error.filename) and (missing or error.errno in (errno.ENOTDIR, errno.EEXIST))
+
+
+def is_ours(name: Any) -> bool:
+    """Whether this path is in ARTIFACTS_DIR or on the way to it."""
+    if not isinstance(name, str | bytes | os.PathLike):
+        return False
+    where, ours = (
+        Path(os.fsdecode(path)).absolute() for path in (name, read_environment(os.environ).artifacts)
+    )
+    return where.is_relative_to(ours) or ours.is_relative_to(where)
 
 
 if __name__ == "__main__":

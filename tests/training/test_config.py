@@ -2,12 +2,69 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import main
 import pytest
 from t5sum import StageError
 from t5sum import config as config_module
 from t5sum.config import fingerprint, load_config, stage_settings, training_settings
+
+HOME = Path(main.__file__).parent
+
+
+def test_threads_that_wait_are_told_to_sleep_before_torch_is_loaded() -> None:
+    """Spinning ones make training crawl as soon as another program uses a core."""
+    ask = "import os, sys, main; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+
+    def told(**own: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", ask], cwd=HOME, env=environment | own, capture_output=True, text=True
+        )
+        return done.stdout + done.stderr
+
+    assert told() == "False PASSIVE\n"
+    assert told(OMP_WAIT_POLICY="ACTIVE") == "False ACTIVE\n"  # who knows better
+
+
+def told_of(error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple:
+    def fail(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(main, "main", fail)
+    return main.guarded([]), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(errno.EACCES, "mine/runs"), (errno.EPERM, "mine"), (errno.EROFS, "mine"), (errno.ENOTDIR, "mine/runs"),
+     (errno.ENOENT, "mine/runs"), (errno.EEXIST, "mine/runs"), (errno.EACCES, "")],
+)  # fmt: skip
+def test_an_artifacts_folder_that_is_none_of_ours_is_a_wrong_setting(
+    number: int, name: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("ARTIFACTS_DIR", str(tmp_path / "mine"))
+    where = str(tmp_path / name)
+    code, said = told_of(OSError(number, os.strerror(number), where), monkeypatch, capsys)
+    assert code == 2
+    assert said == (
+        f"error: cannot write in {where}: {os.strerror(number)}; set ARTIFACTS_DIR to a folder of yours\n"
+    )
+
+
+def test_a_full_disk_asks_for_room_and_a_missing_file_is_a_bug(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("ARTIFACTS_DIR", str(tmp_path))
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+    code, said = told_of(full, monkeypatch, capsys)
+    assert code == 1 and "Make room there" in said
+    for where in (tmp_path / "runs" / "run.json", Path("/elsewhere")):
+        with pytest.raises(FileNotFoundError):
+            told_of(FileNotFoundError(errno.ENOENT, "No such file", str(where)), monkeypatch, capsys)
 
 
 def test_the_default_is_the_published_recipe() -> None:

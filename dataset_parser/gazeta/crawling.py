@@ -408,6 +408,9 @@ class NewsSpider(scrapy.Spider):
         )
 
     def _read(self, link: Link, links: list[Link], response: Response) -> int:
+        if not any(read for read, _ in self.sources().values()):
+            # Only now: a site that was never reached must not decide how far back the next crawls go.
+            self.plan.remember(self.store, self.name)
         self.counts[f"{link.kind}s read"] += 1
         self.counts[f"links of {link.kind}s"] += len(links)
         new = self.store.end(

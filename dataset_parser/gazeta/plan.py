@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
-from gazeta.store import Scope
+from gazeta.store import Scope, Store
 
 ARGUMENTS = ("since", "until", "rubrics", "limit")
 
@@ -31,6 +32,15 @@ class Plan:
             "limit": str(self.limit or ""),
         }
 
+    def remember(self, store: Store, site: str) -> None:
+        """Note how far back this crawl goes; one without since= goes as far as the widest that is noted."""
+        key, since = f"since {site}", self.scope.since
+        earlier = store.get(key, "unset")
+        if self.beginning or (earlier == "unset" and not since and not self.scope.until):
+            store.set(key, "")
+        elif since and (earlier == "unset" or since < earlier):
+            store.set(key, since)
+
 
 def parse_arguments(given: dict[str, str], rubrics: tuple[str, ...], default_limit: int = 0) -> Plan:
     """A plan from -a name=value pairs. Raises BadArgument; `rubrics` are the sections the site has."""
@@ -43,12 +53,17 @@ def parse_arguments(given: dict[str, str], rubrics: tuple[str, ...], default_lim
     beginning = since == "all"
     since = "" if beginning else _day("since", since)
     until = _day("until", given.get("until", "").strip())
+    # Where a day begins first it is 14 hours later than in UTC: nobody's own day is refused.
+    if since > (datetime.now(UTC) + timedelta(hours=14)).date().isoformat():
+        raise BadArgument(f"since={since} is in the future: nothing could be found")
     if since and until and since > until:
         raise BadArgument(f"since={since} is after until={until}; swap them")
     chosen = tuple(name for name in re.split(r"[,\s]+", given.get("rubrics", "").strip()) if name)
     for name in chosen:
-        if not re.fullmatch(r"[a-z][a-z_-]{1,30}", name):
-            raise BadArgument(f"rubrics={name} is no section; choose from {', '.join(rubrics)}")
+        if name not in rubrics:
+            close = difflib.get_close_matches(name, rubrics, 1)
+            meant = f"did you mean {close[0]}? There are" if close else "there are"
+            raise BadArgument(f"rubrics={name} is no section; {meant} {', '.join(rubrics)}")
     raw = given.get("limit", "").strip()
     if raw and not (raw.isdecimal() and int(raw) < 10**9):
         raise BadArgument(f"limit={raw} is not a whole number of articles; 0 is for no limit")

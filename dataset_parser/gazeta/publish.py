@@ -272,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return _fail(str(error), 2)
     except (OSError, sqlite3.OperationalError) as error:
+        if line := settings.wrong_folder(error):
+            return _fail(line, 2)
         if not _is_disk_full(error):
             raise
         line = f"the disk with {settings.CRAWL_DIR} is full; free some space and run again, nothing is lost"

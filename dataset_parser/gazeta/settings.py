@@ -6,7 +6,9 @@ The Hub token is no upper-case name on purpose: Scrapy prints its settings into 
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -81,6 +83,24 @@ def hub_token() -> str:
 ARTIFACTS_DIR = Path(env_text("ARTIFACTS_DIR", str(Path(__file__).resolve().parents[2] / "artifacts")))
 CRAWL_DIR = ARTIFACTS_DIR / "crawl"
 STORE_PATH = CRAWL_DIR / "crawl.sqlite3"
+
+
+def wrong_folder(error: Exception) -> str:
+    """The line to say where `error` tells that ARTIFACTS_DIR is no folder of ours; "" where it is another."""
+    folder = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+    file = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    why = ""
+    if isinstance(error, OSError) and error.filename:
+        where = Path(os.fsdecode(error.filename)).absolute()
+        ours = ARTIFACTS_DIR.absolute()
+        about = where.is_relative_to(ours) or ours.is_relative_to(where)
+        # A file that is missing in a folder that is there is a bug of ours.
+        if about and error.errno in folder and not (error.errno == errno.ENOENT and ours.is_dir()):
+            why = error.strerror or ""
+    elif isinstance(error, sqlite3.OperationalError):
+        why = str(error) if getattr(error, "sqlite_errorcode", 0) & 0xFF in file else ""
+    return f"cannot write in {ARTIFACTS_DIR}: {why}; set ARTIFACTS_DIR to a folder of yours" if why else ""
+
 
 # The site and our manners
 

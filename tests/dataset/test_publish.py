@@ -280,6 +280,47 @@ def test_someone_elses_namespace_is_refused_in_one_line(hub, tmp_path, fill, inv
     assert "HF_TOKEN may not write to stranger/news" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"HF_TOKEN": ""}, "HF_TOKEN is not set"), ({"DATASET_REPO": "news"}, "user/name"),
+     ({"HF_TOKEN": "nobody-knows-this"}, "does not know HF_TOKEN")],
+)  # fmt: skip
+def test_the_stage_asks_for_no_page_while_nothing_could_be_published(hub, tmp_path, run_program, wrong, says):
+    artifacts = tmp_path / "artifacts"
+    done = run_program(hub, artifacts, module="gazeta", SITE_URL="http://127.0.0.1:9", **wrong)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and says in done.stderr and done.stderr.count("\n") == 1
+    assert not (artifacts / "crawl").exists()
+
+
+def test_a_hub_that_is_down_costs_the_stage_a_warning_not_the_crawl(hub, tmp_path, run_program, free_port):
+    gone = f"http://127.0.0.1:{free_port()}"
+    site = f"http://127.0.0.1:{free_port()}"
+    done = run_program(hub, tmp_path / "artifacts", module="gazeta", HF_ENDPOINT=gone, SITE_URL=site)
+    assert done.returncode == 5
+    assert f"warning: the Hub at {gone} does not answer" in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
+        line for line in done.stderr.splitlines() if line.startswith(f"error: {site} does not answer")
+    ], "the crawl went on to the site"
+
+
+def test_arguments_are_looked_at_even_while_a_finished_dataset_waits(hub, tmp_path, run_program):
+    waiting = tmp_path / "artifacts" / "crawl" / "dataset" / "unpublished.json"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_text("{}")
+    done = run_program(hub, tmp_path / "artifacts", "limt=50", module="gazeta")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown argument limt=") and done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_a_wrong_setting(hub, tmp_path, run_program):
+    (tmp_path / "file").write_text("")
+    done = run_program(hub, tmp_path / "file")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot write in {tmp_path / 'file'}: ")
+    assert done.stderr.endswith("; set ARTIFACTS_DIR to a folder of yours\n")
+
+
 def test_no_articles_at_all_is_told(hub, tmp_path, run_publish):
     done = run_publish(hub, tmp_path / "artifacts")
     assert done.returncode == 3

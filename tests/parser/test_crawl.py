@@ -144,12 +144,32 @@ def test_since_until_and_rubrics_bound_the_crawl_and_since_is_remembered(
 @pytest.mark.parametrize(
     ("argument", "named"),
     [("since=yesterday", "since=yesterday"), ("limit=many", "limit=many"), ("depth=3", "depth="),
-     ("rubrics=../etc", "rubrics="), ("until=2024-13-01", "until=2024-13-01")],
+     ("rubrics=../etc", "rubrics="), ("until=2024-13-01", "until=2024-13-01"),
+     ("rubrics=sprot", "did you mean sport?"), ("since=2100-01-01", "since=2100-01-01 is in the future")],
 )  # fmt: skip
 def test_a_wrong_argument_is_named_in_one_line(argument: str, named: str, crawl: Callable) -> None:
     done = crawl("http://127.0.0.1:9", argument)
     assert done.code == 2
     assert done.err.startswith("error: ") and named in done.err and len(done.err.splitlines()) == 1
+
+
+def test_a_crawl_that_reached_nothing_does_not_decide_how_far_back_the_next_one_goes(
+    start: Callable, crawl: Callable, free_port: Callable
+) -> None:
+    site = start("--articles", "30", "--no-awkward")
+    assert crawl(f"http://127.0.0.1:{free_port()}", "since=2024-01-01").code == 5
+    next_one = crawl(site.url)
+    assert "as before" not in next_one.err and len(next_one.rows()) == 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a path of POSIX")
+def test_an_artifacts_folder_that_cannot_be_made_is_a_wrong_setting(crawl: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/none")):
+        done = crawl("http://127.0.0.1:9", ARTIFACTS_DIR=str(folder))
+        assert done.code == 2, done.err
+        assert done.err.startswith(f"error: cannot write in {folder}: ") and len(done.err.splitlines()) == 1
+        assert done.err.endswith("; set ARTIFACTS_DIR to a folder of yours\n")
 
 
 def test_a_wrong_setting_is_named_in_one_line(crawl: Callable) -> None:
@@ -313,14 +333,14 @@ def test_a_page_outside_the_dates_whose_address_has_none_is_asked_for_once(
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_stage_ends_with_130_publishes_nothing_and_goes_on(
-    number: int, start: Callable, crawl: Callable, tmp_path: Path
+    number: int, start: Callable, crawl: Callable, hub, tmp_path: Path
 ) -> None:
     site = start("--articles", "60", "--no-awkward", "--delay", "20")
     stage = subprocess.Popen(
         [sys.executable, "-m", "gazeta"],
         cwd=Path(__file__).parents[2] / "dataset_parser",
-        env={**os.environ, "SITE_URL": site.url, "CRAWL_DELAY": "0.02",
-             "ARTIFACTS_DIR": str(tmp_path / "artifacts")},
+        env={**os.environ, **hub.environment(tmp_path / "hf"), "DATASET_REPO": "demo/news",
+             "SITE_URL": site.url, "CRAWL_DELAY": "0.02", "ARTIFACTS_DIR": str(tmp_path / "artifacts")},
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     while stage.poll() is None and not any(path.endswith(".shtml") for path in site.asked()):

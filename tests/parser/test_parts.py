@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from gazeta import settings
@@ -224,11 +225,30 @@ def test_the_alarm_names_field_and_figures(now: dict, before: dict, said: str) -
 
 
 def test_arguments_become_a_plan() -> None:
-    plan = parse_arguments({"since": "2024-01-31", "rubrics": "sport, tech", "limit": "5"}, ("sport",), 9)
+    plan = parse_arguments(
+        {"since": "2024-01-31", "rubrics": "sport, tech", "limit": "5"}, ("sport", "tech"), 9
+    )
     assert (plan.scope, plan.limit) == (Scope("2024-01-31", "", ("sport", "tech")), 5)
     assert parse_arguments({}, ("sport",), 9).limit == 9
     assert parse_arguments({"limit": "0"}, ("sport",), 9).limit == 0
     assert parse_arguments({"since": "all"}, ("sport",)).beginning
+
+
+def test_a_misspelt_section_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        BadArgument, match=r"rubrics=sprot is no section; did you mean sport\? There are tech"
+    ):
+        parse_arguments({"rubrics": "tech,sprot"}, ("tech", "sport"))
+    with pytest.raises(BadArgument, match="rubrics=news is no section; there are tech, sport"):
+        parse_arguments({"rubrics": "news"}, ("tech", "sport"))
+
+
+def test_since_may_be_today_wherever_one_lives_and_no_later() -> None:
+    now = datetime.now(UTC)
+    today = (now + timedelta(hours=13)).date().isoformat()
+    assert parse_arguments({"since": today}, ()).scope.since == today
+    with pytest.raises(BadArgument, match="is in the future"):
+        parse_arguments({"since": (now + timedelta(days=2)).date().isoformat()}, ())
 
 
 def test_dates_that_cross_are_refused() -> None:

@@ -51,6 +51,8 @@ class Command(ScrapyCrawl):
         except StoreBusy as error:
             return fail(6, str(error))
         except (sqlite3.Error, OSError) as error:
+            if line := settings.wrong_folder(error):
+                return fail(2, line)
             return fail(
                 1, f"cannot use {settings.STORE_PATH}: {error}; free some space or check ARTIFACTS_DIR"
             )
@@ -83,21 +85,8 @@ def fail(code: int, line: str) -> int:
 
 def remembered(plan: Plan, store: Store, site: str) -> Plan:
     """Without since= the crawl goes back as far as the widest one before it: a nightly run stays small."""
-    key = f"since {site}"
-    earlier = store.get(key, "unset")
-    since = plan.scope.since
-    if plan.beginning:
-        store.set(key, "")
-        return plan
-    if since:
-        if earlier == "unset" or (earlier and since < earlier):
-            store.set(key, since)
-        return plan
-    if earlier == "unset":
-        if not plan.scope.until:
-            store.set(key, "")
-        return plan
-    if earlier and not plan.scope.until:
+    earlier = store.get(f"since {site}")
+    if earlier and not (plan.beginning or plan.scope.since or plan.scope.until):
         print(f"{site}: from {earlier} on, as before; since=all goes back to the beginning", file=sys.stderr)
         return replace(plan, scope=Scope(earlier, plan.scope.until, plan.scope.rubrics))
     return plan

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
+import difflib
 import email.utils
 import http.client
 import importlib.metadata
@@ -31,7 +32,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from stage import WrongSetting, user_settings
+from stage import WrongSetting, read_settings, user_settings
 
 ROOT = Path(__file__).resolve().parent
 PUBLIC_HUB = "https://huggingface.co"
@@ -43,6 +44,12 @@ COMPOSE = (2, 13)  # the first with `docker compose run --build`
 # Estimates for ai-forever/ruT5-base: .venv, dataset, base model, checkpoints with optimizer states.
 DISK_GB = {"small": 4, "parser": 2, "training": 25, "api": 2}
 MEMORY_GB = {"small": 2, "parser": 1, "training": 8, "api": 2}
+# Whose names these are, other programs read them.
+PASSED_ON = (
+    "HF_HUB_", "HF_DATASETS_", "CUDA_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "NCCL_", "PIP_",
+    "PYTHON", "COMPOSE_", "DOCKER_", "MLFLOW_", "GUNICORN_", "TRACKIO_",
+)  # fmt: skip
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -145,6 +152,32 @@ def check_setting(name: str, why: str) -> Check:
     return ok(name, "is set" if name.endswith("TOKEN") else value)
 
 
+def known_settings() -> set[str]:
+    """The names that .env.example and the compose files tell of, and the few that only READMEs do."""
+    known = {"HF_TOKEN_PATH", "HF_HOME", "HOST", "SERVER", "LOG_FORMAT", "SECRET_KEY", "PYTHON"}
+    for file in (".env.example", "docker-compose.parser.yml", "docker-compose.api.yml"):
+        with contextlib.suppress(OSError):
+            text = (ROOT / file).read_text(encoding="utf-8")
+            known.update(re.findall(r"^#?([A-Z][A-Z_]+)=", text, re.M), re.findall(r"\$\{([A-Z_]+)", text))
+    return known
+
+
+def check_names() -> Iterator[Check]:
+    """A name in .env that looks like a slip: whoever wrote it believes that it is set.
+
+    Other names are no error: what pip, Hugging Face, OpenMP or a proxy reads goes through .env as well.
+    """
+    names: list[str] = []
+    with contextlib.suppress(WrongSetting, OSError):  # said where the settings are read
+        names = sorted(read_settings(ROOT / ".env"))
+    known = known_settings()
+    for name in names:
+        passed_on = name.startswith(PASSED_ON) or name.upper() in PROXIES
+        close = difflib.get_close_matches(name.upper(), sorted(known), 1, cutoff=0.8)
+        if close and name not in known and not passed_on:
+            yield warning(".env", f"{name} is not a setting", f"did you mean {close[0]}?")
+
+
 def check_port(port: int, owner: str, fix: str) -> Check:
     with socket.socket() as probe:
         # As servers do it: a connection that just ended does not hold the port.
@@ -157,13 +190,15 @@ def check_port(port: int, owner: str, fix: str) -> Check:
     return ok(f"port {port}", f"free for the {owner}")
 
 
-def own_api_answers(port: int) -> bool:
-    """Whether what listens on this port is our own API (in its container, from an earlier run)."""
-    # Open to probes whatever API_KEYS and ALLOWED_HOSTS say, and no other program has a line of this name.
-    url = f"http://127.0.0.1:{port}/api/v1/metrics"
-    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=SECONDS) as answer:
-        return "topic_sum_" in answer.read(1_000_000).decode(errors="replace")
-    return False
+def compose_holds(port: int) -> bool:
+    """Whether it is our API's container that has this port: Compose replaces that, and no other program."""
+    if not shutil.which("docker"):
+        return False
+    command = ["docker", "compose", "-f", "docker-compose.api.yml", "port", "api", "8000"]
+    asked = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+    )
+    return answer_of(asked, time.monotonic() + SECONDS).endswith(f":{port}")
 
 
 def check_docker() -> Iterator[Check]:
@@ -339,8 +374,8 @@ def check_api_port(port: str, docker: bool) -> Check:
     if not port.isdigit() or not 0 < int(port) < 65536:
         return failed("PORT", f"{port!r} is not a port number", "set PORT to 1 to 65535", 2)
     found = check_port(int(port), "API", "stop the program that holds it, or set another PORT")
-    if found.state == "failed" and docker and own_api_answers(int(port)):
-        return ok(f"port {port}", "our API already answers there and will be replaced")
+    if found.state == "failed" and docker and compose_holds(int(port)):
+        return ok(f"port {port}", "our API's container has it and will be replaced")
     return found
 
 
@@ -354,6 +389,7 @@ def run_checks(stages: list[str], docker: bool, small: bool) -> list[Check]:
     )
     checks.append(check_memory(2 if small else max(MEMORY_GB[stage] for stage in stages)))
 
+    checks.extend(check_names())
     publishes = "parser" in stages or "training" in stages
     if publishes:
         checks.append(check_setting("HF_TOKEN", "a token with the right Write, from huggingface.co"))

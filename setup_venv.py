@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -96,13 +97,13 @@ def digest(lock: Path) -> str:
 
 def install(locks: list[Path]) -> int:
     """Run pip over the locks with one line of progress; on failure show pip's last words."""
-    total = len(
-        {line.split("==")[0] for lock in locks for line in lock.read_text().splitlines() if "==" in line}
+    pins = Counter(
+        key(line.split("==")[0]) for lock in locks for line in lock.read_text().splitlines() if "==" in line
     )
     command = [str(PYTHON), "-m", "pip", "install", "--progress-bar", "off", "--no-input"]
     for lock in locks:
         command += ["-r", str(lock)]
-    progress = Progress(total)
+    progress = Progress(pins)
     tail: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         assert pip.stdout is not None
@@ -124,11 +125,19 @@ def install(locks: list[Path]) -> int:
     return 0
 
 
-class Progress:
-    """One line that is rewritten on a terminal, or a line every 15 s in a log."""
+def key(name: str) -> str:
+    """A package's name as all ways to write it have in common."""
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0].strip().lower())
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+
+class Progress:
+    """One line that is rewritten on a terminal, or a line every 15 s in a log.
+
+    pins: how many lines of the locks name each package; some are for another system or Python.
+    """
+
+    def __init__(self, pins: Counter[str]) -> None:
+        self.pins = pins
         self.found: set[str] = set()
         self.began = time.monotonic()
         self.shown = 0.0
@@ -136,9 +145,11 @@ class Progress:
 
     def see(self, line: str) -> None:
         if line.startswith("Ignoring "):  # a package of another system or Python
-            self.total -= 1
+            self.pins[key(line.removeprefix("Ignoring ").partition(":")[0])] -= 1
         elif match := FOUND.match(line):
-            self.found.add((match[1] or match[2]).lower().replace("_", "-"))
+            self.found.add(key(match[1] or match[2]))
+        if not self.found:  # pip still ignores: how many there are is not known yet
+            return
         writing = line.startswith("Installing collected packages")
         now = time.monotonic()
         if line.startswith("Successfully installed"):
@@ -146,11 +157,12 @@ class Progress:
         if not writing and now - self.shown < (0.2 if self.terminal else 15):
             return
         self.shown = now
-        done = min(len(self.found), self.total)
+        total = sum(count > 0 for count in self.pins.values())
+        done = min(len(self.found), total)
         left = ""
-        if 5 <= done < self.total:
-            left = f", about {(now - self.began) / done * (self.total - done):.0f} s left"
-        text = f"installing: {done} of {self.total} packages downloaded{left}"
+        if 5 <= done < total:
+            left = f", about {(now - self.began) / done * (total - done):.0f} s left"
+        text = f"installing: {done} of {total} packages downloaded{left}"
         if writing:
             text = f"installing: writing {done} packages to .venv, about a minute"
         print(f"\r{text:<78}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)

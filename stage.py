@@ -77,7 +77,12 @@ def main(argv: list[str]) -> int:
         return end(arguments.artifacts, arguments.open)
     if not command:
         raise WrongSetting("stage.py run needs a command after --")
-    return run(arguments.name, command, arguments.folder, environment(arguments))
+    try:
+        env = environment(arguments)
+    except WrongSetting:
+        record(run_folder(), {"stage": arguments.name, "code": 2, "seconds": 0.0})  # or it "was not started"
+        raise
+    return run(arguments.name, command, arguments.folder, env)
 
 
 # ---- settings
@@ -211,7 +216,10 @@ def revision(log: Path) -> str:
 
 
 def read_artifacts_dir() -> str:
-    return (user_settings() | os.environ).get("ARTIFACTS_DIR") or "artifacts"
+    settings: dict[str, str] = {}
+    with contextlib.suppress(WrongSetting):  # said by the stage that could not start for it
+        settings = user_settings()
+    return (settings | os.environ).get("ARTIFACTS_DIR") or "artifacts"
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -194,11 +195,38 @@ def test_port_that_is_no_port_is_2(port: str, doctor, monkeypatch) -> None:
     assert (found.state, found.code) == ("failed", 2) and repr(port) in found.words
 
 
-def test_own_api_in_its_container_may_be_replaced(doctor, server, monkeypatch) -> None:
-    server.body = "# TYPE topic_sum_ready gauge\ntopic_sum_ready 0.0\n"
-    assert doctor.own_api_answers(server.server_port)
-    server.body = "something else"
-    assert not doctor.own_api_answers(server.server_port)
+def test_only_the_port_of_our_own_container_may_be_taken_over(doctor, server, fake_docker) -> None:
+    server.body = "# TYPE topic_sum_ready gauge\ntopic_sum_ready 0.0\n"  # an API of ours, of whatever folder
+    port = str(server.server_port)
+    fake_docker(f"echo 127.0.0.1:{port}")
+    assert doctor.check_api_port(port, docker=True).state == "ok"
+    assert doctor.check_api_port(port, docker=False).code == 5
+    for body in ("echo 'service \"api\" is not running' >&2; exit 1", "echo 127.0.0.1:1"):
+        fake_docker(body)
+        found = doctor.check_api_port(port, docker=True)
+        assert (found.state, found.code) == ("failed", 5) and "another PORT" in found.fix
+
+
+def test_misspelt_names_in_env_are_named_with_what_was_meant(doctor, monkeypatch, tmp_path: Path) -> None:
+    for name in (".env.example", "docker-compose.api.yml", "docker-compose.parser.yml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    assert list(doctor.check_names()) == []  # no .env at all
+    named = re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
+    others = """HTTP_PROXY http_proxy all_proxy HF_HOME HF_HUB_OFFLINE HF_HUB_CACHE HF_DATASETS_CACHE TZ LANG
+        OMP_NUM_THREADS CUDA_VISIBLE_DEVICES TORCH_HOME PIP_INDEX_URL MLFLOW_TRACKING_URI COMPOSE_PROJECT_NAME
+        MAX_WINDOWS LOG_FORMAT HF_TOKEN_PATH TRANSFORMERS_CACHE XDG_CACHE_HOME MY_NOTE"""
+    right = "".join(f"{name}=1\n" for name in (*named, *others.split()))
+    (tmp_path / ".env").write_text(right)
+    assert list(doctor.check_names()) == []
+    (tmp_path / ".env").write_text(f"{right}CRAWL_LIMT=5\nHF_TOKN={TOKEN}\nmodel_repo=a/b\n")
+    assert [f"{check.state}: {check.name}: {check.words}; {check.fix}" for check in doctor.check_names()] == [
+        "warning: .env: CRAWL_LIMT is not a setting; did you mean CRAWL_LIMIT?",
+        "warning: .env: HF_TOKN is not a setting; did you mean HF_TOKEN?",
+        "warning: .env: model_repo is not a setting; did you mean MODEL_REPO?",
+    ]
+    assert not [check for check in doctor.run_checks(["training"], docker=False, small=True)
+                if check.name == ".env" and check.state == "failed"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

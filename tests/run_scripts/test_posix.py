@@ -48,6 +48,15 @@ def test_ctrl_c_stops_the_stage_and_the_stand_ins_and_says_so_in_the_table(posix
     ]
 
 
+def test_term_to_the_group_stops_the_stage_at_once_as_the_operations_page_says(posix_tree) -> None:
+    run = start(posix_tree, "--no-docker", rules="-m gazeta=wait")
+    wait_until(lambda: called(posix_tree, "-m gazeta"), "the parser")
+    subprocess.run(["bash", "-c", f"kill -TERM -- -$(ps -o pgid= -p {run.pid} | tr -d ' ')"], check=True)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 143, err
+    assert "parser      stopped" in out and not called(posix_tree, "main.py")
+
+
 def test_ctrl_c_is_how_the_api_is_stopped(posix_tree) -> None:
     """The API ends with 0 when it is told to stop, and so does the run."""
     server = posix_tree.root / ".venv" / "bin" / "python"
@@ -124,6 +133,15 @@ MODEL_REPO='user/model'\r
 HF_TOKEN="a b#c=d"\r
 CRAWL_CONTACT=mailto:a@b.example?x=1&y=(2)!\r
 """
+
+
+def test_a_line_of_env_that_is_no_setting_is_said_once_and_the_table_says_who_met_it(posix_tree) -> None:
+    (posix_tree.root / ".env").write_text("MODEL_REPO=a/b\nhf_pasted_without_a_name\n")
+    outcome = posix_tree.run("--no-docker")
+    assert outcome.code == 2
+    said = outcome.err.splitlines()
+    assert said[0] == "error: line 2 of .env is not NAME=VALUE; see .env.example" and len(said) == 2
+    assert re.search(r"^checks +wrong setting \(exit code 2\) ", outcome.out, re.M)
 
 
 def test_settings_reach_every_stage_as_they_were_meant(posix_tree) -> None:

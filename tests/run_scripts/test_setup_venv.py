@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,24 @@ def test_pips_own_words_are_shown_when_it_fails(setup, tmp_path: Path, monkeypat
     err = capfd.readouterr().err
     assert "Invalid requirement" in err
     assert err.splitlines()[-1].startswith("error: installing the requirements failed")
+
+
+def test_progress_counts_only_what_is_for_this_system_and_says_one_number(setup, capsys) -> None:
+    pins = Counter({"numpy": 4, "colorama": 2, "zope-interface": 1})  # numpy: of two locks, for two Pythons
+    progress = setup.Progress(pins)
+    ignored = ["numpy", "numpy", "colorama", "colorama"]
+    for line in [f"Ignoring {name}: markers 'x' don't match your environment\n" for name in ignored]:
+        progress.see(line)
+    assert capsys.readouterr().out == ""
+    for line in ("Collecting numpy==2.4.6 (from -r a.lock (line 1))\n", "Collecting zope.interface==8.1\n"):
+        progress.see(line)
+        progress.shown = -100.0
+    progress.see("Installing collected packages: numpy, zope.interface\n")
+    assert capsys.readouterr().out.splitlines() == [
+        "installing: 1 of 2 packages downloaded",
+        "installing: 2 of 2 packages downloaded",
+        "installing: writing 2 packages to .venv, about a minute",
+    ]
 
 
 def test_pip_asks_the_proxy(setup, proxy, tmp_path: Path, monkeypatch, capfd) -> None:

@@ -30,7 +30,7 @@ ARTICLE = {
 # What the walk runs, in its order, as it stands in the documents.
 WALK = [
     "scrapy crawl gazeta -a since=2024-01-01 -a until=2024-12-31 -a rubrics=science,sport -a limit=500",
-    "cd dataset_parser && python -m gazeta since=2024-01-01 limit=500",
+    "cd dataset_parser && python -m gazeta limit=500",
     "python -m gazeta since=2024-01-01 limit=500",
     "scrapy crawl gazeta",
     "python -m gazeta.publish --check",
@@ -45,8 +45,8 @@ WALK = [
     "python main.py",
     "python main.py evaluate --model REV --dataset REV",
     "cd topic_sum_api && python -m topic_sum",
-    CURL := """curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" """
-    """-d '{"title": "Заголовок", "text": "Текст новости"}'""",
+    CURL := 'curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" '
+    "-d @demo/question.json",
     "cd t5_training && python main.py train.epochs=3",
     'python main.py promote REV because="..."',
     "python main.py rollback",
@@ -70,6 +70,11 @@ ELSEWHERE: dict[str, str | None] = {
     "run_mlops.bat --demo": TWINS,
     "python doctor.py": "run_scripts/test_doctor.py::test_all_well_is_0",
     "python setup_venv.py parser training api": VENV,
+    "python demo/services.py start --root artifacts/hand":
+        "run_scripts/test_services.py::test_both_answer_after_start_and_neither_after_stop",
+    "python demo/services.py stop --root artifacts/hand":
+        "run_scripts/test_services.py::test_both_answer_after_start_and_neither_after_stop",
+    "python main.py config=../demo/train.yaml": TWINS,
     ".venv/bin/ruff check . && .venv/bin/ruff format --check .": "test_style.py::test_python_passes_ruff",
     "python demo/site.py --port 8803 --outlet second":
         "site/test_server.py::test_second_outlet_has_its_own_addresses_markup_sitemap_and_archive",
@@ -87,8 +92,8 @@ ELSEWHERE: dict[str, str | None] = {
     "docker compose -f docker-compose.api.yml down":
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",
     "python manage.py api_key": "api/test_access.py::test_api_key_makes_a_key_and_its_hash",
-    """curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" """
-    """-d '{"title": "Заголовок", "text": "Текст новости", "top_k": 2}'""":
+    'curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" '
+    "-d @../demo/question.json":
         "api/test_readme.py::test_the_curl_example_is_answered",
     "./tests/run.sh": None,  # this run is one
     "./tests/run.sh tests/parser": None,
@@ -206,7 +211,7 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
     # ---- stage 1
     bounded = "-a since=2024-01-01 -a until=2024-12-31 -a rubrics=science,sport -a limit=500"
     prompt.run(f"scrapy crawl gazeta {bounded}", parser)
-    prompt.run("cd dataset_parser && python -m gazeta since=2024-01-01 limit=500", ".")
+    prompt.run("cd dataset_parser && python -m gazeta limit=500", ".")
     prompt.run("python -m gazeta since=2024-01-01 limit=500", parser)
     prompt.run("scrapy crawl gazeta", parser, more="-a since=2013-01-01")
     prompt.run("python -m gazeta.publish --check", parser)
@@ -311,7 +316,7 @@ def commands(name: str) -> Iterator[str]:
     text = re.sub(r" *\\\n\s*", " ", (ROOT / name).read_text(encoding="utf-8"))
     for line in text.splitlines():
         for text in [line.strip(), *re.findall(r"`([^`]+)`", line)]:
-            bare = re.sub(r"\s+#.*$", "", text)
+            bare = re.sub(r"^\((.*)\)$", r"\1", re.sub(r"\s+#.*$", "", text))
             if (found := COMMAND.match(bare)) and "benchmarks/" not in bare:
                 yield found[1]
 
@@ -339,6 +344,56 @@ def test_every_command_of_the_documentation_is_run() -> None:
 def test_the_tests_named_above_are_there(test: str) -> None:
     file, _, name = test.partition("::")
     assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ru.md"])
+def test_the_lines_by_hand_work_when_pasted_one_after_the_other(name: str, tmp_path: Path) -> None:
+    """Each stage is called in its folder, with its settings; what it does there the walk above tests."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    begin = text.index("    python3.11 setup_venv.py parser training api")
+    stop = "    python3.11 demo/services.py stop --root artifacts/hand\n"
+    block = text[begin : text.index(stop) + len(stop)]
+    for folder in ("dataset_parser", "t5_training", "topic_sum_api", ".venv/bin", "demo"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".env").write_text("DATASET_REPO=you/news\n")
+    (tmp_path / "demo" / "demo.env").write_text((ROOT / "demo" / "demo.env").read_text())
+    (tmp_path / ".venv/bin/activate").write_text('PATH="$PWD/.venv/bin:$PATH"\n')
+    python = tmp_path / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "${PWD##*/} $DATASET_REPO ${ARTIFACTS_DIR##*/} $*"\n')
+    python.chmod(0o755)
+    (tmp_path / ".venv/bin/python3.11").symlink_to(python)
+    lines = [line for line in block.splitlines() if line.startswith("    ")]
+    environment = {"PATH": f"{tmp_path}/.venv/bin:{os.environ['PATH']}"}
+    pasted = subprocess.run(
+        ["bash", "-c", "\n".join(["set -e", *lines])], cwd=tmp_path, env=environment, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert (pasted.returncode, pasted.stderr) == (0, "")
+    here = tmp_path.name
+    assert pasted.stdout.splitlines() == [
+        f"{here}   setup_venv.py parser training api",
+        "dataset_parser you/news  -m gazeta limit=500",
+        "t5_training you/news  main.py train.epochs=3",
+        "topic_sum_api you/news  -m topic_sum",
+        f"{here} you/news  demo/services.py start --root artifacts/hand",
+        "dataset_parser demo/gazeta-news hand -m gazeta",
+        "t5_training demo/gazeta-news hand main.py config=../demo/train.yaml",
+        "topic_sum_api demo/gazeta-news hand -m topic_sum",
+        f"{here} demo/gazeta-news hand demo/services.py stop --root artifacts/hand",
+    ]
+
+
+def test_the_answer_shown_is_to_the_question_that_is_asked() -> None:
+    question = json.loads((ROOT / "demo/question.json").read_text(encoding="utf-8"))
+    for name in ("README.md", "README.ru.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "-d @demo/question.json" in text
+        shown = re.search(r'^    \{"topic".*(?:\n     .*)+', text, re.M)
+        assert shown
+        answer = json.loads(shown[0].replace(", …]", "]"))
+        assert answer["source"]["chars"] == len(question["text"])
+        assert "«Кедр»" in question["title"] and "«Кедр»" in answer["summary"]
+        assert question["title"] in text, "the demo's own words above are about the same article"
 
 
 def test_both_readmes_show_the_same_commands() -> None:

@@ -42,6 +42,9 @@ def test_training_and_api_normalise_every_text_alike(text: str) -> None:
     from topic_sum.inference.text import normalise as api_normalise
 
     assert normalise(text) == api_normalise(text)
+    # More marks in a row than any letter has: both keep as many.
+    stacked = text + "а" + "\u0301\u0323" * 40 + "\u200b" + "\u0323" * 40
+    assert normalise(stacked) == api_normalise(stacked)
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,9 @@ def measure_parts(folder: Path, arguments: argparse.Namespace) -> int:
                 figures[part] = memory(small, texts, arguments.requests)
             case "overload":
                 capacity = capacity_of(figures.get("speed"))
-                figures[part] = overload(base, texts, capacity, max(60.0, arguments.seconds))
+                figures[part] = overload(
+                    base, texts, capacity, 60 if arguments.seconds >= 20 else arguments.seconds
+                )
         figures[part]["load_before"] = before
         save(path, figures)
     save(arguments.json, figures)

@@ -148,7 +148,7 @@ def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> No
 def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> None:
     from gazeta import rows, shards
 
-    assert tuple(shards.COLUMNS) == COLUMNS
+    assert set(COLUMNS) <= set(shards.COLUMNS)
     assert tuple(rows.SPLITS) == SPLITS
 
 

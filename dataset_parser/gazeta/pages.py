@@ -244,7 +244,9 @@ class _Page:
 
     def _root(self) -> tuple[etree._Element, str]:
         """The element that holds the whole article: the first that has a headline or a body inside."""
-        anchors = ", ".join(css for _, css in [*TITLES, *BODIES[:3]])
+        # A body of 2013 is any div.text, which cards of other articles have as well.
+        bodies = [row for row in BODIES if row[0] != "2013"]
+        anchors = ", ".join(css for _, css in [*TITLES, *bodies])
         for era, css in ROOTS:
             for node in self.find(self.tree, css):
                 if self.find(node, anchors):
@@ -287,11 +289,11 @@ class _Page:
         """Raise NotAnArticle for pages that say themselves that they are something else."""
         head = clean(self.tree.findtext(".//title") or "")
         for reason, css in NOT_ARTICLES:
-            if self.find(self.tree, css) and not self.find(self.root, BODIES[0][1]):
+            if self.find(self.tree, css) and not self._has_body():
                 raise NotAnArticle(f"{reason}: {self.url}")
         if urlsplit(self.url).path.startswith("/auth/"):
             raise NotAnArticle(f"login page: {self.url}")
-        if _NOT_FOUND_TITLE.search(head) and not self.find(self.root, BODIES[0][1]):
+        if _NOT_FOUND_TITLE.search(head) and not self._has_body():
             raise NotAnArticle(f"error page: {self.url}")
         live = any("LiveBlogPosting" in str(data.get("@type")) for data in self.linked)
         if (
@@ -341,6 +343,16 @@ class _Page:
                 return outer
         return []
 
+    def _has_body(self) -> bool:
+        """Whether an article's text has its place here, by any row of the table wherever it stands.
+
+        Outside an article's element only the rows of every layout count, the itemprop: any page may have a
+        div.text.
+        """
+        inside = self.root.tag not in {"html", "body"}
+        bodies = ", ".join(css for era, css in BODIES if inside or not era)
+        return bool(self.find(self.root, bodies))
+
     def text(self) -> str:
         lines: list[str] = []
         for body in self._bodies():
@@ -384,7 +396,7 @@ class _Page:
 
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
-        bodies = self.find(self.root, BODIES[0][1])
+        bodies = self._bodies()
         for node in [node for _, css in LEADS for node in self.find(self.root, css)]:
             if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
                 continue

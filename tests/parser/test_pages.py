@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from gazeta import pages
 from gazeta.items import NotAnArticle, PageChanged
 from gazeta.pages import (
+    BODIES,
     canonical_url,
     is_article_url,
     parse_article,
@@ -34,6 +37,7 @@ def page(text: str, *, title: str = "Заголовок", head: str = "", before
 @pytest.mark.parametrize("name", CASES)
 def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
     expected = json.loads((PAGES / f"{name}.json").read_text(encoding="utf-8"))
+    parse_article = import_module(f"gazeta.{expected.get('parser', 'pages')}").parse_article
     body = (PAGES / f"{name}.html").read_bytes()
     if expected.get("raises") == "PageChanged":
         with pytest.raises(PageChanged) as changed:
@@ -218,6 +222,23 @@ def test_a_lead_of_a_read_also_card_is_not_this_articles_lead() -> None:
     assert parse_article(page(f"{card}<p>Первый абзац.</p><p>Второй.</p>"), URL).summary == "Первый абзац."
 
 
+@pytest.mark.parametrize("body", ['itemprop="articleBody"', 'class="b_article-text"', 'class="text"'])
+def test_a_lead_in_one_scope_with_the_text_is_this_articles_and_one_in_a_scope_of_its_own_is_not(
+    body: str,
+) -> None:
+    lead = '<div class="b_article-intro">Лид статьи.</div>'
+    html = page("<p>Первый абзац.</p>").decode().replace('itemprop="articleBody"', body)
+    at = html.index(f"<div {body}")
+    together = f"{html[:at]}<section itemscope>{lead}{html[at:]}".replace(
+        "</article>", "</section></article>"
+    )
+    assert parse_article(together.encode(), URL).summary == "Лид статьи."
+    apart = f"{html[:at]}<section itemscope>{lead}</section>{html[at:]}"
+    assert parse_article(apart.encode(), URL).summary == "Первый абзац."
+    itself = f"{html[:at]}{lead.replace('>', ' itemscope>', 1)}{html[at:]}"
+    assert parse_article(itself.encode(), URL).summary == "Лид статьи."
+
+
 def test_a_description_of_its_own_is_a_summary_and_a_cut_one_is_not() -> None:
     text = "<p>Первый абзац рассказывает о событии подробно и долго.</p><p>Второй.</p>"
     own = "Редактор пересказал всю историю в одном предложении, какого в тексте статьи нигде нет."
@@ -338,6 +359,34 @@ def test_a_page_that_calls_itself_an_article_and_has_none_is_a_changed_one(head:
 def test_a_page_of_pictures_is_a_gallery_by_its_address() -> None:
     with pytest.raises(NotAnArticle, match="gallery"):
         parse_article(page(""), "https://www.gazeta.ru/social/photo/krasota.shtml")
+
+
+@pytest.mark.parametrize("body", ['itemprop="articleBody"', 'class="b_article-text"', 'class="text"'])
+@pytest.mark.parametrize("row", [None, 0, 1, 2], ids=["as it is", "first", "second", "third"])
+def test_a_widget_or_a_word_in_an_article_makes_it_no_quiz_and_no_error_page(
+    body: str, row: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if row is not None:  # wherever a new layout's row stands in the table
+        monkeypatch.setattr(pages, "BODIES", [*BODIES[:row], ("2031", ".z9-text"), *BODIES[row:]])
+    text = '<p>Раз.</p><div class="b_test"><p>Вопрос</p></div>'
+    html = page(text, head="<title>Ошибка 404 стала мемом</title>", title="Ошибка 404 стала мемом").decode()
+    article = parse_article(html.replace('itemprop="articleBody"', body).encode(), URL)
+    assert article.text.startswith("Раз.")
+
+
+@pytest.mark.parametrize(
+    ("inside", "reason"),
+    [('<div class="b_quiz">Вопрос</div>', "quiz"), ('<form class="sso"></form>', "login page"),
+     ('<div class="b_error">404</div>', "error page"), ("<title>Страница не найдена</title>", "error page")],
+    ids=["quiz", "login", "error", "title"],
+)  # fmt: skip
+def test_a_page_that_says_it_is_no_article_is_none_whatever_else_stands_on_it(
+    inside: str, reason: str
+) -> None:
+    head = '<meta property="og:title" content="Газета"><meta property="og:type" content="article">'
+    body = f"<html><head>{head}</head><body>{inside}<div class='text'><p>Слово.</p></div></body></html>"
+    with pytest.raises(NotAnArticle, match=reason):
+        parse_article(body.encode(), URL)
 
 
 def test_the_canonical_link_is_the_articles_address_and_other_links_are_not() -> None:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from gazeta.store import Store
 
 FIELDS = ("title", "subtitle", "summary", "summary_origin", "text", "date", "rubric")
 DONE = {
@@ -229,6 +231,24 @@ def test_leads_that_disappear_are_an_alarm_with_selectors(serve: Callable, crawl
     assert done.code == 3 and "lead: found on 0.0% of pages, 100.0% in the crawl before" in done.err
     assert "lead was looked for in the layout of 2021 (30 pages miss it) at: " in done.err
     assert ".b_article-intro" in done.err
+
+
+def test_articles_that_nobody_judged_are_an_alarm_though_nothing_new_is_fetched(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    done = crawl(site.url)
+    assert done.code == 0 and len(done.rows()) == 30
+    with Store(done.folder / "crawl" / "crawl.sqlite3") as store:  # as a crawl does that is killed at its end
+        killed = store.start_crawl("gazeta", {})
+        for told in list(store.articles()):
+            url = told.url.replace("/18", "/19")
+            store.keep(url, replace(told, url=url, summary_origin="first_paragraph"), killed)
+    again = crawl(site.url)
+    assert again.report["fetched"] == 0 and again.code == 3
+    assert "lead: found on 0.0% of pages, 100.0% in the crawl before" in again.err
+    assert set(again.rows()) == set(paths)  # the others are held back
 
 
 def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(

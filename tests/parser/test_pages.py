@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -38,19 +40,34 @@ def page(text: str, *, title: str = "Заголовок", head: str = "", before
 def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
     expected = json.loads((PAGES / f"{name}.json").read_text(encoding="utf-8"))
     parse_article = import_module(f"gazeta.{expected.get('parser', 'pages')}").parse_article
+    content_type = expected.get("content_type", "")
     body = (PAGES / f"{name}.html").read_bytes()
     if expected.get("raises") == "PageChanged":
         with pytest.raises(PageChanged) as changed:
-            parse_article(body, expected["url"], expected["content_type"])
+            parse_article(body, expected["url"], content_type)
         assert changed.value.fields == expected["fields"]
         assert expected["url"] in str(changed.value)
         return
     if expected.get("raises") == "NotAnArticle":
         with pytest.raises(NotAnArticle, match=expected["reason"]):
-            parse_article(body, expected["url"], expected["content_type"])
+            parse_article(body, expected["url"], content_type)
         return
-    article = parse_article(body, expected["url"], expected["content_type"])
+    article = parse_article(body, expected["url"], content_type)
     assert {name: getattr(article, name) for name in expected["article"]} == expected["article"]
+
+
+def test_a_case_may_be_another_outlets_whose_parser_it_names(tmp_path: Path, monkeypatch) -> None:
+    second = PAGES.with_name("second")
+    monkeypatch.syspath_prepend(str(second))
+    # A real outlet's module lies in gazeta/.
+    monkeypatch.setitem(sys.modules, "gazeta.vestnik", import_module("vestnik"))
+    monkeypatch.setattr(sys.modules[__name__], "PAGES", tmp_path)
+    for path in (second / "pages").glob("*.json"):
+        shutil.copy(path.with_suffix(".html"), tmp_path)
+        expected = json.loads(path.read_text(encoding="utf-8")) | {"parser": "vestnik"}
+        (tmp_path / path.name).write_text(json.dumps(expected), encoding="utf-8")
+        test_a_page_gives_what_is_written_beside_it(path.stem)
+    assert list(tmp_path.iterdir())
 
 
 def test_every_page_has_its_expected_answer_and_every_answer_its_page() -> None:
@@ -197,6 +214,19 @@ def test_selectors_of_a_layout_are_those_that_it_could_have() -> None:
     with pytest.raises(PageChanged) as changed:
         parse_article(page("<p>Раз.</p>", title=""), URL)
     assert changed.value.era == "2021" and changed.value.selectors == selectors("2021")
+
+
+def test_a_row_with_the_name_of_the_newest_layout_is_read_and_told_beside_those_of_2021(monkeypatch) -> None:
+    monkeypatch.setattr(pages, "BODIES", [*BODIES, ("2024", ".z9-text")])
+    html = (PAGES / "2024-feature.html").read_text(encoding="utf-8")
+    html = html.replace('class="b_article-text" itemprop="articleBody"', 'class="z9-text"')
+    url = "https://www.gazeta.ru/style/2024/02/29/18335999.shtml"
+    assert parse_article(html.encode(), url).text.startswith("С чего началось")
+    with pytest.raises(PageChanged) as changed:
+        parse_article(html.replace("z9-text", "z10-text").encode(), url)
+    assert changed.value.era == "2024"  # as the alarm names it
+    assert ".b_article-text" in changed.value.selectors["text"]
+    assert ".z9-text" in changed.value.selectors["text"] and ".z9-text" not in selectors("2021")["text"]
 
 
 # Summaries

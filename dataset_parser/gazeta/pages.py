@@ -127,6 +127,7 @@ _DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml$")
 _DAY = re.compile(r"/((?:19|20)\d\d)/(\d\d?)/(\d\d?)(?:/|_)")
 _NUMBERED = re.compile(r"/\d{5,}\.shtml$")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
+_MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a lone "<" is a sign of less
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
 
 # ------------------------------------------------------------------ addresses
@@ -363,8 +364,9 @@ class _Page:
                     lines.append(words)
         if not lines and not self._bodies():
             written = self._ld("articleBody")
-            if "<" in written and "</" in written:
-                written = "\n".join(words for _, words in paragraphs(tree(written), _is_silent))
+            if _MARKED_UP.search(written):
+                body = tree(f"<div>{written}</div>")
+                written = "\n".join(words for _, words in paragraphs(body, _is_silent))
             lines = [words for line in written.split("\n") if (words := clean(line))]
             self.era = self.era or ("json-ld" if lines else "")
         return "\n".join(lines)

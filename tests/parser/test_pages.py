@@ -229,6 +229,31 @@ def test_a_row_with_the_name_of_the_newest_layout_is_read_and_told_beside_those_
     assert ".z9-text" in changed.value.selectors["text"] and ".z9-text" not in selectors("2021")["text"]
 
 
+# JSON-LD
+
+
+def linked(**fields: object) -> bytes:
+    """A page with nothing but JSON-LD."""
+    told = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
+    script = f'<script type="application/ld+json">{json.dumps(told)}</script>'
+    return f"<html><head>{script}</head><body></body></html>".encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Раз.\n Два&nbsp;три.", "Раз.\nДва&nbsp;три."),
+        ("<p>Раз.</p><p>Два <b>три</b>.</p>", "Раз.\nДва три."),
+        ("<b>Раз.</b> Два.", "Раз. Два."),
+        ("Раз.<br><br>Два.", "Раз.\nДва."),
+        ("Мороз < 30 градусов.\nДва.", "Мороз < 30 градусов.\nДва."),
+        ("Доход > 5 < 9 млн </ год.", "Доход > 5 < 9 млн </ год."),
+    ],
+)
+def test_a_text_of_json_ld_is_read_with_markup_and_without(written: str, text: str) -> None:
+    assert parse_article(linked(articleBody=written), URL).text == text
+
+
 # Summaries
 
 

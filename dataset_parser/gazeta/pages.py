@@ -425,10 +425,11 @@ class _Page:
         description = re.sub(r"(?:\.\.\.|…)$", "", written).strip()
         same = squeezed(description)
         others = {squeezed(self.subtitle), squeezed(self._title()[0]), ""}
-        if len(description) < 60 or same in others or opening.startswith(same[: max(40, len(same) * 3 // 4)]):
+        if len(description) < 60 or same in others:
             return first, FIRST_PARAGRAPH
         if (
-            same.startswith(opening[:40])
+            opening.startswith(same)
+            or same.startswith(opening[:40])
             or description != written.strip()
             or "Газета.Ru" in description[-40:]
         ):

@@ -4,8 +4,8 @@
 
 Both crawlers fetch the same pages of the stand-in site on loopback, with politeness off, in turns. The bare
 one is given the addresses, downloads each page and extracts its title; ours finds the pages, parses every
-field and commits each article to disk. Printed: pages per second of both and their ratio (median of the
-rounds), the same for processor time.
+field and commits each article to disk. Printed: pages per second of both and their ratio, the median of the
+rounds with the least and the greatest, and the same for processor time. Ends with 1 where ours is below 0.8.
 
 --peers  parsing alone, one process, pages in memory: ours; fundus with the one parser it has for a Russian
          newspaper, and with selectors for the layouts since 2015 added in its own way (it has no Gazeta.ru,
@@ -26,7 +26,6 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,11 +35,14 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+from peers import Spread, in_turns, load, python_of, save, table
+
 ROOT = Path(__file__).resolve().parent.parent
 # fundus 0.5.7 imports a name that curl_cffi 0.14 and later lack, and does not say so in its requirements.
 PEERS = {"fundus": ["fundus==0.5.7", "curl_cffi==0.13.0"], "newspaper4k": ["newspaper4k==0.9.6"]}
 FIELDS = ("title", "text", "date", "summary", "rubric")
 NEW = 100  # articles of the rerun
+LEAST = 0.8  # of a bare spider's pages per second
 
 BARE = """
 import sys
@@ -219,46 +221,45 @@ def ours(site: Site, folder: Path) -> tuple[float, float, float, list[int]]:
 
 
 def speed(articles: int, rounds: int, work: Path) -> dict:
-    results: dict[str, list[tuple]] = {"bare": [], "ours": []}
     with Site("--articles", str(articles)) as site:
-        for turn in range(rounds):
-            for name in ("bare", "ours") if turn % 2 else ("ours", "bare"):
-                shutil.rmtree(work / "speed", ignore_errors=True)
-                results[name].append(bare(site, work) if name == "bare" else ours(site, work / "speed"))
+
+        def fresh() -> tuple[float, float, float, list[int]]:
+            shutil.rmtree(work / "speed", ignore_errors=True)
+            return ours(site, work / "speed")
+
+        results = in_turns(rounds, {"ours": fresh, "a bare spider": lambda: bare(site, work)})
     told: dict = {"articles": articles, "rounds": rounds}
     for name, runs in results.items():
-        wall, cpu, memory = (statistics.median(run[at] for run in runs) for at in range(3))
+        walls, cpus, peaks, _ = zip(*runs, strict=True)
         told[name] = {
-            "pages_per_s": articles / wall,
-            "cpu_ms_a_page": cpu / articles * 1000,
-            "peak_mb": memory,
+            "pages_per_s": Spread.of(articles / wall for wall in walls),
+            "cpu_ms_a_page": Spread.of(1000 * cpu / articles for cpu in cpus),
+            "peak_mb": Spread.of(peaks),
         }
-        print("{}: {pages_per_s:.0f} pages/s, {cpu_ms_a_page:.2f} ms of CPU a page, {peak_mb:.0f} MB".format(
-            name, **told[name]))  # fmt: skip
-    for at, what in enumerate(("pages per second", "pages per CPU second")):
-        ratios = sorted(b[at] / o[at] for b, o in zip(results["bare"], results["ours"], strict=True))
-        told[f"ratio of {what}"] = ratios
-        print(
-            f"ours / bare: {statistics.median(ratios):.2f} of its {what}"
-            f" ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        )
+    mine, other = (told[name] for name in results)
+    # A round of both, one after the other, is what is compared.
+    told["ratio"] = {
+        what: Spread.of_ratios(*([run[at] for run in results[name]] for name in ("a bare spider", "ours")))
+        for at, what in enumerate(("pages_per_s", "pages_per_cpu_s"))
+    }
+    print(f"{articles} pages, {rounds} rounds in turns")
+    table(
+        ["", *results, "ours / bare", "asked"],
+        [
+            ("pages/s", mine["pages_per_s"], other["pages_per_s"], told["ratio"]["pages_per_s"], LEAST),
+            ("processor ms a page", mine["cpu_ms_a_page"], other["cpu_ms_a_page"],
+             f"{told['ratio']['pages_per_cpu_s']} of the pages", ""),
+            ("peak MB", mine["peak_mb"], other["peak_mb"], "", ""),
+        ],
+    )  # fmt: skip
     return told
 
 
 # Peers that parse
 
 
-def environment_of(peer: str) -> Path:
-    """The Python of an environment that has this peer; made when it is not there."""
-    folder = ROOT / "artifacts" / "peers" / PEERS[peer][0].replace("==", "-")
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not (folder / "complete").exists():
-        print(f"installing {PEERS[peer][0]} into {folder}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]], check=True,
-                       stderr=subprocess.DEVNULL)  # fmt: skip
-        (folder / "complete").touch()
-    return python
+def peer_python(peer: str) -> Path:
+    return python_of(peer, PEERS[peer])
 
 
 def words(text: str) -> Counter[str]:
@@ -291,7 +292,7 @@ def parsers(articles: int, work: Path) -> dict:
     told: dict = {}
     print(f"\n{len(pages)} pages, parsing alone; found and right, by field")
     for name, imports in READERS.items():
-        python = Path(sys.executable) if name == "this" else environment_of(name.partition(",")[0])
+        python = Path(sys.executable) if name == "this" else peer_python(name.partition(",")[0])
         program = work / "reader.py"
         program.write_text(READER.format(imports=imports))
         done = subprocess.run(
@@ -358,7 +359,7 @@ def grow(sizes: list[int], work: Path) -> list[dict]:
     return told
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -368,7 +369,7 @@ def main() -> None:
     parser.add_argument("--grow", default="", help="sizes, such as 5000,60000")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     chosen = parser.parse_args()
-    told: dict = {"load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
+    told: dict = {"load_before": load()}
     with tempfile.TemporaryDirectory() as work:
         if chosen.rounds:
             told["speed"] = speed(chosen.articles, chosen.rounds, Path(work))
@@ -376,9 +377,9 @@ def main() -> None:
             told["parsers"] = parsers(chosen.articles, Path(work))
         if chosen.grow:
             told["grow"] = grow([int(size) for size in chosen.grow.split(",")], Path(work))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    save(chosen.json, told)
+    return int("speed" in told and told["speed"]["ratio"]["pages_per_s"].median < LEAST)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,14 +1,15 @@
 """How fast and how large is the way from the store to a committed revision, and how well are copies found?
 
     python benchmarks/dataset.py [--rows 60000] [--parts publish,peers,copies,headlines] [--keep FOLDER]
-                                 [--once] [--json FILE]
+                                 [--once] [--rounds 3] [--json FILE]
 
 publish    rows of made-up news (full length, 3% edited copies) from the store through cleaning, duplicates,
            splits, tests, card and parquet to one commit on the stand-in Hub, in a process of its own: time,
            peak memory and the share of each part; then the same store again (nothing to do), and a night's
            news on top (1% more rows)
 peers      the same work by others, in this run: datasets' own map and filter for cleaning, datasketch for
-           MinHash and LSH, pandas drop_duplicates and a naive comparison of all pairs on a sample
+           MinHash and LSH, pandas drop_duplicates and a naive comparison of all pairs on a sample; in turns,
+           in an environment of their own below artifacts/peers/
 copies     recall and precision on edited copies of real articles (../shared/data/tg2019_ru_fulltext.jsonl.gz)
 headlines  42,000 real headlines with their leads through the cleaning and the duplicates
            (../shared/data/newsapi_ru_headlines_leads.jsonl.gz)
@@ -37,13 +38,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from peers import Spread, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 sys.path.insert(0, str(ROOT / "dataset_parser"))
 
+PEERS = ["datasets", "pandas", "datasketch==2.0.0"]
 RUBRICS = ("politics", "social", "business", "army", "culture", "science", "sport", "tech", "auto", "style")
 _COMMON = (
     "и в не на что с по как из за для от к это его о но он она они был было также до после при году лет время"
@@ -263,7 +267,17 @@ def show(what: str, result: dict, rows: int) -> dict:
 # Peers
 
 
-def part_peers(rows: int) -> dict:
+def part_peers(rows: int, rounds: int) -> dict:
+    """In the peers' environment; ours runs there too, so that both have the same numpy."""
+    python = python_of("dataset", PEERS, ROOT / "dataset_parser" / "requirements.lock")
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "figures.json"
+        command = [str(python), __file__, "--rows", str(rows), "--rounds", str(rounds), "--json", str(told)]
+        subprocess.run([*command, "--inside"], check=True)
+        return json.loads(told.read_text(encoding="utf-8"))
+
+
+def against_peers(rows: int, rounds: int) -> dict:
     import pandas as pd
     from datasets import Dataset, disable_caching
     from datasets.utils.logging import disable_progress_bar
@@ -277,7 +291,7 @@ def part_peers(rows: int) -> dict:
         dict(zip(("url", "title", "summary", "text", "date", "rubric"), row, strict=True))
         for row in News(3).rows(count)
     ]
-    print(f"\n== peers: {count:,} rows, one process each")
+    print(f"\n== peers: {count:,} rows, one process each, {rounds} rounds in turns", flush=True)
 
     def ours() -> None:
         for row in told:
@@ -294,8 +308,7 @@ def part_peers(rows: int) -> dict:
 
         Dataset.from_list(told).map(tidy).filter(fit)
 
-    figures: dict = {"rows": count}
-    figures["cleaning"] = compare("cleaning", {"this": ours, "datasets map + filter, same rules": theirs})
+    work = {"cleaning": compare(rounds, {"ours": ours, "datasets map + filter, same rules": theirs})}
 
     texts = [row["text"] for row in told]
     hashed = [words.shingles(text) for text in texts]
@@ -304,8 +317,8 @@ def part_peers(rows: int) -> dict:
     def sketch_them() -> None:
         MinHash.bulk(hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value)
 
-    ways = {"this": lambda: near.signatures(hashed), "datasketch": sketch_them}
-    figures["signatures"] = compare("MinHash signatures", ways)
+    ways = {"ours": lambda: near.signatures(hashed), "datasketch": sketch_them}
+    work["MinHash signatures"] = compare(rounds, ways)
 
     minhashes = MinHash.bulk(
         hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value
@@ -313,7 +326,7 @@ def part_peers(rows: int) -> dict:
     pairs: dict[str, set[tuple[int, int]]] = {}
 
     def sorted_bands() -> None:
-        pairs["this"] = {tuple(pair) for pair in near.candidates(signed).tolist()}
+        pairs["ours"] = {tuple(pair) for pair in near.candidates(signed).tolist()}
 
     def tables() -> None:
         index = MinHashLSH(num_perm=near.PERMUTATIONS, params=(near.BANDS, near.ROWS))
@@ -326,8 +339,7 @@ def part_peers(rows: int) -> dict:
             if at < other
         }
 
-    figures["index"] = compare("LSH: all candidate pairs", {"this": sorted_bands, "datasketch": tables})
-    print(f"    pairs: this {len(pairs['this'])} (after the estimate), datasketch {len(pairs['datasketch'])}")
+    work["LSH, all candidate pairs"] = compare(rounds, {"ours": sorted_bands, "datasketch": tables})
 
     sample = list(range(1000))
     sets = [set(hashed[at].tolist()) for at in sample]
@@ -337,34 +349,52 @@ def part_peers(rows: int) -> dict:
         hashed = [words.shingles(texts[at]) for at in sample]
         near_pairs = near.candidates(near.signatures(hashed))
         sketches = lambda numbers: {at: near.sketch(texts[at]) for at in numbers}  # noqa: E731
-        found["this"] = sum(1 for _ in near.same_story_pairs(near_pairs, sketches))
+        found["ours"] = sum(1 for _ in near.same_story_pairs(near_pairs, sketches))
 
     def by_all_pairs() -> None:
         pd.DataFrame({"text": [texts[at] for at in sample]}).drop_duplicates("text")
-        found["naive"] = sum(
+        found["all pairs"] = sum(
             len(one & other) >= near.MIN_SIMILARITY * len(one | other)
             for at, one in enumerate(sets)
             for other in sets[at + 1 :]
         )
 
-    figures["duplicates"] = compare(
-        "duplicates among 1,000 texts", {"this": by_index, "pandas drop_duplicates + all pairs": by_all_pairs}
+    work["duplicates among 1,000 texts"] = compare(
+        rounds, {"ours": by_index, "pandas + all pairs": by_all_pairs}
     )
-    print(f"    pairs found: this {found['this']}, all pairs {found['naive']}")
-    figures["pairs"] = {"candidates": {name: len(some) for name, some in pairs.items()}, "duplicates": found}
-    return figures
+    counts = {name: len(some) for name, some in pairs.items()}
+    table(
+        ["processor seconds", "ours", "peer", "", "peer / ours"],
+        [
+            (what, each["seconds"]["ours"], each["seconds"][peer], peer, ratio)
+            for what, each in work.items()
+            for peer, ratio in each["ratios"].items()
+        ],
+    )
+    print(f"candidate pairs: {counts}; pairs found: {found}", flush=True)
+    return {
+        "rows": count,
+        "rounds": rounds,
+        "work": work,
+        "pairs": {"candidates": counts, "duplicates": found},
+    }
 
 
-def compare(what: str, ways: dict[str, Callable[[], None]]) -> dict[str, float]:
-    seconds = {}
-    for name, way in ways.items():
-        started = time.process_time()
-        way()
-        seconds[name] = time.process_time() - started
-    first = next(iter(seconds.values()))
-    told = ", ".join(f"{name} {took:.2f} s ({took / first:.1f}×)" for name, took in seconds.items())
-    print(f"{what}: {told}")
-    return seconds
+def compare(rounds: int, ways: dict[str, Callable[[], None]]) -> dict[str, Any]:
+    """Processor seconds of each way, in turns, and how many times ours (the first) the others take."""
+
+    def timed(way: Callable[[], None]) -> Callable[[], float]:
+        def call() -> float:
+            started = time.process_time()
+            way()
+            return time.process_time() - started
+
+        return call
+
+    seconds = in_turns(rounds, {name: timed(way) for name, way in ways.items()})
+    ours, *others = ways
+    ratios = {name: Spread.of_ratios(seconds[name], seconds[ours]) for name in others}
+    return {"seconds": {name: Spread.of(taken) for name, taken in seconds.items()}, "ratios": ratios}
 
 
 # Copies of real articles
@@ -535,15 +565,20 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
     parser.add_argument("--once", action="store_true", help="publish: only the first commit")
     parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--rounds", type=int, default=3, help="of the part peers")
     parser.add_argument("--measured", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measured:
         measured()
         return
-    figures = {}
+    if options.inside:
+        options.json.write_text(json.dumps(against_peers(options.rows, options.rounds)), encoding="utf-8")
+        return
+    figures = {"load_before": load()}
     ways = {
         "publish": lambda: part_publish(options.rows, options.keep, options.once),
-        "peers": lambda: part_peers(options.rows),
+        "peers": lambda: part_peers(options.rows, options.rounds),
         "copies": part_copies,
         "headlines": part_headlines,
     }
@@ -553,8 +588,7 @@ def main() -> None:
     for part in ways:
         if part in parts:
             figures[part] = ways[part]()
-    if options.json:
-        options.json.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    save(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@
     .venv/bin/python benchmarks/evaluate.py metrics generation --articles 6000
 
 metrics      seconds to score N articles, with one system and with all the baselines
-agreement    our scores beside rouge-score, sacrebleu, nltk (and `rouge` 0.3.2, where it is installed)
-generation   articles a second through the int8 export and through transformers, same beams, same CPU, for a
-             model of ruT5-base's shape with random weights
+agreement    our scores beside those of rouge-score, sacrebleu, nltk and `rouge` 0.3.2, and the processor time
+             of both; the packages in an environment of their own below artifacts/peers/
+generation   articles a second through the int8 export and through transformers (which training's environment
+             has), same beams, same CPU, in turns, for a model of ruT5-base's shape with random weights
 
-Real news beside the checkout (../shared) is used where it is there, else the invented news of the demo.
+Ends with 1 where a score differs by more than 1e-9 points, or the export writes fewer than 3 times as many
+articles a second as transformers. Real news beside the checkout (../shared) is used where it is there, else
+the invented news of the demo.
 """
 
 from __future__ import annotations
@@ -18,14 +21,62 @@ import gzip
 import itertools
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from peers import Spread, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "t5_training"), str(ROOT / "demo")]
 REAL = ROOT.parent / "shared" / "data" / "tg2019_ru_fulltext.jsonl.gz"
+
+PEERS = ["rouge-score", "sacrebleu", "nltk", "rouge==0.3.2", "six"]
+LEAST = 3.0  # times transformers' articles a second
+FULL = 6 * 60  # tokens out, below which loading weighs more than writing
+APART = 1e-9  # points
+# Each package is given its words: how a text is cut into them is what one has to agree on first.
+PACKAGES = """
+import json, sys, time
+from nltk.translate.bleu_score import corpus_bleu
+from nltk.translate.chrf_score import corpus_chrf
+from rouge import Rouge
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF
+pairs = json.load(sys.stdin)
+
+class Words:
+    def tokenize(self, text):
+        return pairs["words"][text]
+
+def timed(function):
+    began = time.process_time()
+    scores = function()
+    return {"scores": scores, "seconds": time.process_time() - began}
+
+def standard():
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=Words())
+    found = [scorer.score(r, p) for p, r in zip(pairs["predictions"], pairs["references"], strict=True)]
+    means = {name: 100 * sum(pair[name].fmeasure for pair in found) / len(found) for name in found[0]}
+    bleu = BLEU(tokenize="intl").corpus_score(pairs["predictions"], [pairs["references"]]).score
+    chrf = CHRF().corpus_score(pairs["predictions"], [pairs["references"]]).score
+    return means | {"bleu": bleu, "chrf": chrf}
+
+def published():
+    predictions, references = pairs["joined predictions"], pairs["joined references"]
+    found = Rouge().get_scores(predictions, references, avg=True)
+    names = {"rouge1": "rouge-1", "rouge2": "rouge-2", "rougeL": "rouge-l"}
+    return {ours: 100 * found[name]["f"] for ours, name in names.items()} | {
+        "bleu": 100 * corpus_bleu([[text.split(" ")] for text in references],
+                                  [text.split(" ") for text in predictions]),
+        "chrf": 100 * corpus_chrf(references, predictions, beta=1.0),
+    }
+
+print(json.dumps({"standard": timed(standard), "published": timed(published)}))
+"""
 
 
 def news(count: int) -> tuple[list[dict], str]:
@@ -83,72 +134,77 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def agreement(count: int = 200) -> dict:
+def agreement(count: int, rounds: int) -> dict:
     import razdel
-    from nltk.translate.bleu_score import corpus_bleu
-    from nltk.translate.chrf_score import corpus_chrf
-    from rouge_score.rouge_scorer import RougeScorer
-    from sacrebleu.metrics import BLEU, CHRF
     from t5sum.metrics import score, tokens, words
     from t5sum.published import published_scores
 
     rows, source = news(count)
     predictions = [" ".join(s.text for s in list(razdel.sentenize(row["text"]))[:2]) for row in rows]
     references = [row["summary"] for row in rows]
-    print(f"agreement on {count} pairs of {source}: two first sentences against the summary")
 
-    class Words:
-        def tokenize(self, text: str) -> list[str]:
-            return words(tokens(text))
+    def joined(texts: list[str]) -> list[str]:
+        return [" ".join(t.text for t in razdel.tokenize(text)).lower() for text in texts]
 
-    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=Words())
-    pairs = [scorer.score(r, p) for p, r in zip(predictions, references, strict=True)]
-    theirs = {name: 100 * sum(pair[name].fmeasure for pair in pairs) / count for name in pairs[0]}
-    theirs["bleu"] = BLEU(tokenize="intl").corpus_score(predictions, [references]).score
-    theirs["chrf"] = CHRF().corpus_score(predictions, [references]).score
-    figures = {
-        "rouge-score, sacrebleu": _compare("rouge-score, sacrebleu", score(predictions, references), theirs)
-    }
+    told = json.dumps({
+        "predictions": predictions, "references": references,
+        "words": {text: words(tokens(text)) for text in predictions + references},
+        "joined predictions": joined(predictions), "joined references": joined(references),
+    })  # fmt: skip
+    python = python_of("evaluate", PEERS)
 
-    joined = [
-        [" ".join(t.text for t in razdel.tokenize(text)).lower() for text in side]
-        for side in (predictions, references)
-    ]
-    split = [[text.split(" ") for text in side] for side in joined]
-    theirs = {
-        "bleu": 100 * corpus_bleu([[one] for one in split[1]], split[0]),
-        "chrf": 100 * corpus_chrf(joined[1], joined[0], beta=1.0),
-    }
-    packages = "nltk"
-    try:
-        from rouge import Rouge
-    except ImportError:
-        print("  (rouge is not installed: pip install rouge==0.3.2 six, in an environment of its own)")
-    else:
-        found = Rouge().get_scores(*joined, avg=True)
-        theirs |= {
-            ours: 100 * found[name]["f"]
-            for ours, name in (("rouge1", "rouge-1"), ("rouge2", "rouge-2"), ("rougeL", "rouge-l"))
-        }
-        packages = "rouge, nltk"
-    label = f"published column: {packages}"
-    return {**figures, label: _compare(label, published_scores(predictions, references), theirs)}
+    def theirs() -> dict:
+        done = subprocess.run(
+            [str(python), "-c", PACKAGES], input=told, stdout=subprocess.PIPE, text=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    def ours() -> dict:
+        found = {}
+        for name, function in (("standard", score), ("published", published_scores)):
+            began = time.process_time()
+            scores = function(predictions, references)
+            found[name] = {"scores": scores, "seconds": time.process_time() - began}
+        return found
+
+    score(predictions[:1], references[:1])  # what is imported on the way is not counted
+    published_scores(predictions[:1], references[:1])
+    found = in_turns(rounds, {"ours": ours, "theirs": theirs})
+    print(
+        f"\nagreement on {count} pairs of {source}: two first sentences against the summary, {rounds} rounds"
+    )
+    figures: dict = {"articles": count, "rounds": rounds}
+    for name, packages in (("standard", "rouge-score, sacrebleu"), ("published", "rouge 0.3.2, nltk")):
+        mine, other = found["ours"][0][name]["scores"], found["theirs"][0][name]["scores"]
+        assert set(other) >= {"rouge1", "rouge2", "rougeL", "bleu", "chrf"}
+        apart = {metric: abs(mine[metric] - value) for metric, value in other.items()}
+        seconds = {who: Spread.of(each[name]["seconds"] for each in found[who]) for who in found}
+        ratio = Spread.of_ratios(
+            (each[name]["seconds"] for each in found["theirs"]),
+            (each[name]["seconds"] for each in found["ours"]),
+        )
+        figures[name] = {"apart": max(apart.values()), "seconds": seconds, "ratio": ratio}
+        table(
+            [f"{name}: {packages}", "ours", "theirs", "apart"],
+            [
+                *((metric, f"{mine[metric]:.4f}", f"{value:.4f}", f"{apart[metric]:.0e}")
+                  for metric, value in other.items()),
+                ("processor seconds, theirs / ours", seconds["ours"], seconds["theirs"], ratio),
+            ],
+        )  # fmt: skip
+    figures["good"] = max(figures[name]["apart"] for name in ("standard", "published")) <= APART
+    return figures
 
 
-def _compare(label: str, ours: dict[str, float], theirs: dict[str, float]) -> float:
-    """Print both; the largest difference."""
-    worst = max(abs(ours[name] - value) for name, value in theirs.items())
-    told = ", ".join(f"{name} {ours[name]:.4f} / {value:.4f}" for name, value in theirs.items())
-    print(f"  {label}: ours / theirs: {told}; largest difference {worst:.1e}", flush=True)
-    return worst
-
-
-def generation(count: int, beams: int, tokens: int) -> dict:
+def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
     from t5sum.generate import generate, generate_full_precision
     from t5sum.tokens import train_tokenizer
+    from t5sum.train import quiet_libraries
     from transformers import T5Config, T5ForConditionalGeneration
+
+    quiet_libraries()
 
     rows, source = news(2000)
     with tempfile.TemporaryDirectory() as place:
@@ -172,30 +228,37 @@ def generation(count: int, beams: int, tokens: int) -> dict:
                            "length_penalty": 1.0, "repetition_penalty": 1.0}}}  # fmt: skip
         (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
         chosen = rows[:count]
-        ours = generate(folder, chosen, device="cpu")
-        print(
-            f"  int8 export:  {ours.per_second:.3f} articles/s ({count} in {ours.seconds:.1f} s)", flush=True
-        )
-        peers = []
+
+        def transformers(threads: int) -> float:
+            torch.set_num_threads(threads)
+            return generate_full_precision(folder, chosen).per_second
+
+        ways = {"int8 export": lambda: generate(folder, chosen, device="cpu").per_second}
         # torch counts physical cores; where two of ours are one of those, its own choice may not be its best.
         for threads in sorted({torch.get_num_threads(), os.cpu_count() or 1}):
-            torch.set_num_threads(threads)
-            peer = generate_full_precision(folder, chosen)
-            peers.append(peer.per_second)
-            print(
-                f"  transformers, {threads} threads: {peer.per_second:.3f} articles/s "
-                f"({count} in {peer.seconds:.1f} s)",
-                flush=True,
-            )
-        print(
-            f"  ratio to its best {ours.per_second / max(peers):.1f} at {beams} beams, at most {tokens} "
-            f"tokens out, {source}, {os.cpu_count()} cores"
-        )
-    return {"ours_per_second": ours.per_second, "peer_per_second": max(peers), "articles": count,
-            "ratio": ours.per_second / max(peers), "beams": beams, "tokens": tokens}  # fmt: skip
+            ways[f"transformers, {threads} threads"] = partial(transformers, threads)
+        found = in_turns(rounds, ways)
+    ours, *peers = ways
+    best = max(peers, key=lambda name: Spread.of(found[name]).median)
+    ratios = {name: Spread.of_ratios(found[ours], found[name]) for name in peers}
+    print(
+        f"\ngeneration: {count} {source}, {beams} beams, at most {tokens} tokens out, "
+        f"{os.cpu_count()} cores, {rounds} rounds"
+    )
+    table(
+        ["", "articles/s", "ours / this", "asked"],
+        [
+            (name, Spread.of(found[name]), ratios.get(name, ""), f"{LEAST:g}" if name == best else "")
+            for name in ways
+        ],
+    )
+    return {
+        "articles": count, "beams": beams, "tokens": tokens, "rounds": rounds, "per_second": found,
+        "ratios": ratios, "good": count * tokens < FULL or ratios[best].median >= LEAST,
+    }  # fmt: skip
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = ("metrics", "agreement", "generation")
     parser.add_argument(
@@ -205,21 +268,22 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=12, help="articles for generation")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=60, help="most tokens of a generated summary")
+    parser.add_argument("--rounds", type=int, default=3, help="of agreement and generation")
     parser.add_argument("--json", type=Path, help="write every figure there")
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(parts):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     chosen = asked.parts or parts
-    figures = {}
+    figures: dict = {"load_before": load()}
     if "agreement" in chosen:
-        figures["agreement"] = agreement()
+        figures["agreement"] = agreement(200, asked.rounds)
     if "metrics" in chosen:
         figures["metrics"] = metrics(asked.articles)
     if "generation" in chosen:
-        figures["generation"] = generation(asked.generated, asked.beams, asked.tokens)
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        figures["generation"] = generation(asked.generated, asked.beams, asked.tokens, asked.rounds)
+    save(asked.json, figures)
+    return int(not all(figures.get(part, {}).get("good", True) for part in parts))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

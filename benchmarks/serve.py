@@ -1,17 +1,19 @@
 """How many summaries a second the API gives, next to a server as a careful user would write it.
 
-    .venv/bin/python benchmarks/serve.py [--seconds 60] [--clients 1 4 16] [--layers 12] [--output-tokens 80]
-    .venv/bin/python benchmarks/serve.py --folder DIR --parts ours engine    # a part now, the others later
+    .venv/bin/python benchmarks/serve.py [--rounds 3] [--seconds 30] [--clients 1 4 16] [--layers 12]
+                                         [--output-tokens 80] [--json FILE]
+    .venv/bin/python benchmarks/serve.py --folder DIR --parts speed    # a part now, the others later
 
-Both servers run here, one after the other, on the same texts and random weights in ruT5-base's shape
-(--layers 2 for a quick look), with beams 4 and a fixed number of output tokens. The peer is Django REST
-framework around transformers under gunicorn's two sync workers, once with a thread in each and, for one
-client, once with all cores in each: the better counts. Needs the training environment (torch, transformers)
-beside the API's. Texts are the news of ../shared where it is there, else invented ones of the same lengths.
-Read the ratios, not the seconds: they hold for one machine and one moment.
+Both servers stand here and are asked in turns: the same texts, random weights in ruT5-base's shape (--layers
+2 for a quick look), beams 4 and a fixed number of output tokens. The peer is Django REST framework around
+transformers under gunicorn's two sync workers, once with a thread in each and, for one client, once with all
+cores in each: the better counts. Each server has its own environment below artifacts/peers/, made when it is
+not there: ours what its image has, the peer what it needs. This script itself needs the training environment.
+Texts are the news of ../shared where it is there, else invented ones of the same lengths. Read the ratios,
+not the seconds: they hold for one machine and one moment. Ends with 1 where a figure is below its bar.
 
-    ours, peer   summaries a second, p50 and p99 at each number of clients, memory
-    engine       CTranslate2 alone on the same texts, in one call, sorted by length
+    speed        summaries a second, p50 and p99 at each number of clients, memory, of both; and CTranslate2
+                 alone on the same texts, in one call, sorted by length
     idle         what the second core can do for a lone client
     overhead     HTTP, validation, tokens and topic around a model that answers at once
     memory       20,000 mixed requests to that model: does the memory stay what it was?
@@ -22,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import http.client
 import itertools
 import json
@@ -40,22 +41,29 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from peers import Spread, in_turns, load, python_of, save, table
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when the Hub's client is imported
 ROOT = Path(__file__).resolve().parent.parent
 REPO = "bench/rut5-shaped"
 TOKEN = "bench-token"  # noqa: S105  the stand-in Hub's own
-PARTS = ("ours", "engine", "peer", "idle", "overhead", "memory", "overload")
+PARTS = ("speed", "idle", "overhead", "memory", "overload")
+PEERS = ["torch", "transformers", "sentencepiece", "protobuf", "django", "djangorestframework", "gunicorn"]
+TIMES = {1: 2.5, 4: 5.0, 16: 5.0}  # clients → at least so many times the peer's summaries a second
+TAIL = 2.0  # p99 over p50, at the most clients, at most
+ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
+MEMORY = 1 / 3  # of the peer's, at most; at full size
+READY, AROUND, LEAK = 5.0, 8.0, 0.02  # seconds; milliseconds; growth
 JSON = {"Content-Type": "application/json"}
 
 PEER = """
-import os, sys
-# An environment of its own would not have them either; see own_python.
-sys.modules["pandas"] = sys.modules["pyarrow"] = None
+import os
 import django, torch
 from django.conf import settings
 settings.configure(
@@ -155,28 +163,29 @@ print(json.dumps(found))
 """
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--folder", type=Path, help="keeps the models and the figures from part to part")
     parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=60, help="length of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="of the part speed")
+    parser.add_argument("--seconds", type=float, default=30, help="each server is asked at a time")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--output-tokens", type=int, default=80)
     parser.add_argument("--input-tokens", type=int, default=600)
     parser.add_argument("--requests", type=int, default=20_000, help="of the part memory")
+    parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
-        measure_parts(arguments.folder.absolute(), arguments)
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            measure_parts(Path(scratch), arguments)
+        return measure_parts(arguments.folder.absolute(), arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        return measure_parts(Path(scratch), arguments)
 
 
-def measure_parts(folder: Path, arguments: argparse.Namespace) -> None:
+def measure_parts(folder: Path, arguments: argparse.Namespace) -> int:
     cores = len(os.sched_getaffinity(0))
     texts = news()
     print(f"{cores} cores, {arguments.layers} + {arguments.layers} layers, {len(texts)} texts", flush=True)
@@ -187,14 +196,10 @@ def measure_parts(folder: Path, arguments: argparse.Namespace) -> None:
     path = folder / "figures.json"
     figures = json.loads(path.read_text()) if path.exists() else {}
     for part in arguments.parts:
-        load = os.getloadavg()[0]
+        before = load()
         match part:
-            case "ours":
-                figures[part] = ours(base, texts, arguments)
-            case "engine":
-                figures[part] = engine_alone(base, texts, arguments, cores)
-            case "peer":
-                figures[part] = peer(base, texts, arguments, cores)
+            case "speed":
+                figures[part] = speed(base, texts, arguments, cores)
             case "idle":
                 figures[part] = idle(base, texts)
             case "overhead":
@@ -202,11 +207,19 @@ def measure_parts(folder: Path, arguments: argparse.Namespace) -> None:
             case "memory":
                 figures[part] = memory(small, texts, arguments.requests)
             case "overload":
-                capacity = max(figures.get("ours", {}).get("per_second", {"": 0}).values()) or 1.0
-                figures[part] = overload(base, texts, capacity, arguments.seconds)
-        figures[part]["load_before"] = load
-        path.write_text(json.dumps(figures, indent=1))
-    report(figures)
+                capacity = capacity_of(figures.get("speed"))
+                figures[part] = overload(
+                    base, texts, capacity, 60 if arguments.seconds >= 20 else arguments.seconds
+                )
+        figures[part]["load_before"] = before
+        save(path, figures)
+    save(arguments.json, figures)
+    return report(figures, arguments)
+
+
+def capacity_of(speed: dict | None) -> float:
+    """Summaries a second with the most clients; a guess where it was not measured."""
+    return max((median for median, *_ in speed["ours"]["per_second"].values()), default=1.0) if speed else 1.0
 
 
 def news(count: int = 200) -> list[str]:
@@ -321,20 +334,11 @@ def running(command: list[str], environment: dict[str, str], cwd: Path, ready: s
 
 
 def own_python() -> Path:
-    """Python with the API's own lock and nothing else, as its image has it. Made on first use.
+    """Python with the API's own lock and nothing else, as its image has it.
 
     Beside training's packages scikit-learn would import pandas and pyarrow, which take 70 MB.
     """
-    lock = ROOT / "topic_sum_api" / "requirements.lock"
-    folder = ROOT / "artifacts" / "peers" / f"api-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    python = folder / "bin" / "python"
-    if not (folder / "made").exists():
-        print("making an environment for the API ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*command, "-r", str(lock)], check=True)
-        (folder / "made").touch()
-    return python
+    return python_of("api", lock=ROOT / "topic_sum_api" / "requirements.lock")
 
 
 @contextmanager
@@ -375,9 +379,11 @@ def peer_server(folder: Path, arguments: argparse.Namespace, threads: int) -> It
     environment = {
         "PEER_MODEL": str(folder / "checkpoint"), "PEER_OUTPUT": str(arguments.output_tokens),
         "PEER_INPUT": str(arguments.input_tokens), "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1",
     }  # fmt: skip
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-t", "3600", "-b", f"127.0.0.1:{port}",
-               "--no-control-socket", "peer:application"]  # fmt: skip
+    python = python_of("server", PEERS)
+    command = [str(python), "-m", "gunicorn", "-w", "2", "-t", "3600", "-b", f"127.0.0.1:{port}",
+               "--no-control-socket", "--log-level", "warning", "peer:application"]  # fmt: skip
     with running(command, environment, folder, f"http://127.0.0.1:{port}/ready") as process:
         yield f"http://127.0.0.1:{port}/summarize", process
 
@@ -409,87 +415,134 @@ def processor_seconds(pid: int) -> float:
 # Parts
 
 
-def ours(folder: Path, texts: list[str], arguments: argparse.Namespace) -> dict:
+def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: int) -> dict:
+    """All servers stand; each is asked for a while, in turns. Who is not asked takes memory, no processor."""
     settings = {"CACHE_SIZE": "0", "QUEUE_SIZE": str(max(arguments.clients)), "REQUEST_SECONDS": "600"}
-    with our_server(folder, **settings) as (url, process, ready):
-        worked = processor_seconds(process.pid)
-        print(
-            f"ours: ready from the local copy {ready:.1f} s after its start, {worked:.1f} s of processor",
-            flush=True,
+    found: dict = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+    with (
+        our_server(folder, **settings) as (url, mine, found["ready_seconds"]),
+        peer_server(folder, arguments, max(1, cores // 2)) as (peer_url, theirs),
+    ):
+        mine_url = f"{url}/api/v1/summarize"
+        warm(mine_url, texts)
+        warm(peer_url, texts)
+        rounds: dict[str, dict[int, list[Asked]]] = {"ours": {}, "peer": {}, "all cores": {}}
+        with ExitStack() as stack:
+            lone = None
+            if 1 in arguments.clients:
+                lone = stack.enter_context(peer_server(folder, arguments, cores))
+                warm(lone[0], texts)
+            for clients in arguments.clients:
+
+                def asking(
+                    name: str, url: str, process: subprocess.Popen, clients: int = clients
+                ) -> Callable:
+                    return lambda: ask(name, url, process, texts, clients, arguments.seconds)
+
+                ways = {"ours": asking("ours", mine_url, mine), "peer": asking("peer", peer_url, theirs)}
+                if clients == 1 and lone:
+                    ways["all cores"] = asking("peer, all cores a worker", *lone)
+                for name, asked in in_turns(arguments.rounds, ways).items():
+                    rounds[name][clients] = asked
+        # Now that only these two stand: what servers share would count as a part of each.
+        memory = {"ours": memory_mb(mine.pid), "peer": memory_mb(theirs.pid)}
+        most = max(arguments.clients)
+        count = max(8, round(statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
+        chance = random.Random(most)  # the texts that as many clients asked for
+        same = chance.sample(texts, len(texts))[:count]
+        both = in_turns(
+            arguments.rounds,
+            {
+                "ours": lambda: ask("ours", mine_url, mine, texts, most, arguments.seconds),
+                "alone": lambda: engine_alone(folder, same, cores),
+            },
         )
-        found = by_clients("ours", f"{url}/api/v1/summarize", process, texts, arguments.clients, arguments)
-    return found | {"ready_seconds": ready, "ready_processor": worked}
-
-
-def peer(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: int) -> dict:
-    with peer_server(folder, arguments, max(1, cores // 2)) as (url, process):
-        found = by_clients("peer", url, process, texts, arguments.clients, arguments)
-    if 1 in arguments.clients:
-        with peer_server(folder, arguments, cores) as (url, process):
-            lone = by_clients("peer, all cores a worker", url, process, texts, [1], arguments)
-        if lone["per_second"]["1"] > found["per_second"]["1"]:
-            for figure in ("per_second", "p50", "p99", "processor"):
-                found[figure]["1"] = lone[figure]["1"]
+    if lone and rate(rounds["all cores"][1]).median > rate(rounds["peer"][1]).median:
+        rounds["peer"][1] = rounds["all cores"][1]
+    for name in ("ours", "peer"):
+        told = found[name] = {"memory_mb": memory[name]}
+        for clients, asked in rounds[name].items():
+            times = sorted(time for each in asked for time in each.times)
+            for figure, value in (
+                ("per_second", rate(asked)), ("processor", Spread.of(each.processor for each in asked)),
+                ("p50", statistics.median(times)), ("p99", times[int(0.99 * (len(times) - 1))]),
+                ("answers", len(times)),
+            ):  # fmt: skip
+                told.setdefault(figure, {})[str(clients)] = value
+    found["ratio"] = {
+        str(clients): Spread.of_ratios(
+            (each.per_second for each in rounds["ours"][clients]),
+            (each.per_second for each in rounds["peer"][clients]),
+        )
+        for clients in arguments.clients
+    }
+    found["processor ratio"] = {
+        str(clients): Spread.of_ratios(
+            (each.processor for each in rounds["peer"][clients]),
+            (each.processor for each in rounds["ours"][clients]),
+        )
+        for clients in arguments.clients
+    }
+    found["of the engine alone"] = Spread.of_ratios(
+        (asked.per_second for asked in both["ours"]), (alone["per_second"] for alone in both["alone"])
+    )
+    found["engine"] = both["alone"]
     return found
 
 
-def by_clients(
-    name: str,
-    url: str,
-    process: subprocess.Popen,
-    texts: list[str],
-    clients: list[int],
-    arguments: argparse.Namespace,
-) -> dict:
-    warm = [threading.Thread(target=post, args=(url, {"text": texts[0]})) for _ in range(2)]
-    for thread in warm:
+class Asked(NamedTuple):
+    per_second: float
+    processor: float  # seconds of it for an answer
+    times: list[float]
+
+
+def rate(asked: list[Asked]) -> Spread:
+    return Spread.of(each.per_second for each in asked)
+
+
+def warm(url: str, texts: list[str]) -> None:
+    threads = [threading.Thread(target=post, args=(url, {"text": texts[0]})) for _ in range(2)]
+    for thread in threads:
         thread.start()
-    for thread in warm:
+    for thread in threads:
         thread.join()
-    result: dict = {"per_second": {}, "p50": {}, "p99": {}, "processor": {}}
-    for count in clients:
-        times: list[float] = []
-        chance = random.Random(count)
-        order = itertools.cycle(chance.sample(texts, len(texts)))
-        end = time.monotonic() + arguments.seconds
-
-        def client(end: float = end, order: Iterator[str] = order, times: list[float] = times) -> None:
-            while time.monotonic() < end:
-                begun = time.monotonic()
-                post(url, {"text": next(order)})
-                times.append(time.monotonic() - begun)
-
-        begun, worked = time.monotonic(), processor_seconds(process.pid)
-        threads = [threading.Thread(target=client) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        took = time.monotonic() - begun
-        times.sort()
-        key = str(count)
-        result["per_second"][key] = len(times) / took
-        result["processor"][key] = (processor_seconds(process.pid) - worked) / len(times)
-        result["p50"][key] = statistics.median(times)
-        result["p99"][key] = times[int(0.99 * (len(times) - 1))]
-        print(
-            f"{name}: {count} clients, {len(times) / took:.2f}/s, p50 {statistics.median(times):.2f} s, "
-            f"p99 {result['p99'][key]:.2f} s, {len(times)} answers, "
-            f"{result['processor'][key]:.2f} s of processor time each",
-            flush=True,
-        )
-    result["memory_mb"] = memory_mb(process.pid)
-    print(f"{name}: {result['memory_mb']:.0f} MB (proportional set size of all its processes)", flush=True)
-    return result
 
 
-def engine_alone(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: int) -> dict:
-    """CTranslate2 without a server: the texts in one call, sorted by length, as many at once as cores."""
-    count = max(8, min(len(texts), int(arguments.seconds)))
-    chance = random.Random(max(arguments.clients))  # the texts that as many clients asked for
-    found = json.loads(child(ALONE, folder, chance.sample(texts, len(texts))[:count], str(cores)))
+def ask(
+    name: str, url: str, process: subprocess.Popen, texts: list[str], clients: int, seconds: float
+) -> Asked:
+    """So many clients for so long, each with its next request when the last is answered."""
+    times: list[float] = []
+    order = itertools.cycle(random.Random(clients).sample(texts, len(texts)))
+    end = time.monotonic() + seconds
+
+    def client() -> None:
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            post(url, {"text": next(order)})
+            times.append(time.monotonic() - begun)
+
+    begun, worked = time.monotonic(), processor_seconds(process.pid)
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - begun
+    asked = Asked(len(times) / took, (processor_seconds(process.pid) - worked) / len(times), times)
     print(
-        f"CTranslate2 alone: {found['per_second']:.2f}/s over {count} texts in one call, "
+        f"{name}: {clients} clients, {asked.per_second:.2f}/s, p50 {statistics.median(times):.2f} s, "
+        f"{len(times)} answers, {asked.processor:.2f} s of processor time each",
+        flush=True,
+    )
+    return asked
+
+
+def engine_alone(folder: Path, texts: list[str], cores: int) -> dict:
+    """CTranslate2 without a server: the texts in one call, sorted by length, as many at once as cores."""
+    found = json.loads(child(ALONE, folder, texts, str(cores)))
+    print(
+        f"CTranslate2 alone: {found['per_second']:.2f}/s over {len(texts)} texts in one call, "
         f"{found['processor']:.2f} s of processor time each",
         flush=True,
     )
@@ -641,28 +694,67 @@ def overload(folder: Path, texts: list[str], capacity: float, seconds: float) ->
     return found
 
 
-def report(figures: dict[str, dict]) -> None:
-    print()
-    ours, peer, engine = (figures.get(part) for part in ("ours", "peer", "engine"))
-    if ours and engine:
-        best = max(ours["per_second"], key=ours["per_second"].get)
-        print(
-            f"ours / CTranslate2 alone: {ours['per_second'][best] / engine['per_second']:.2f} "
-            f"(in processor time {engine['processor'] / ours['processor'][best]:.2f})"
+def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
+    """Tables, and 1 where a figure is below its bar. Most bars are for the full size."""
+    missed = []
+    full = arguments.layers >= 12 and arguments.seconds >= 20
+
+    def bar(what: str, good: bool, asked: str, count: bool = full) -> str:
+        if not good and count:
+            missed.append(what)
+        return asked if good else f"{asked} MISSED" if count else f"{asked} at full size"
+
+    if each := figures.get("speed"):
+        lines = []
+        mine, peer = each["ours"], each["peer"]
+        for clients, ratio in each["ratio"].items():
+            ratio, wanted = Spread(*ratio), TIMES.get(int(clients), 1.0)
+            what = f"{clients} clients" if clients != "1" else "1 client"
+            asked = bar(what, ratio.median >= wanted, f"{wanted:g}", count=True)
+            rates = (Spread(*server["per_second"][clients]) for server in (mine, peer))
+            lines.append((f"{what}, summaries/s", *rates, ratio, asked))
+            worked = (Spread(*server["processor"][clients]) for server in (mine, peer))
+            lines.append(("  processor s a summary", *worked, Spread(*each["processor ratio"][clients]), ""))
+            waits = (f"{server['p50'][clients]:.1f}, {server['p99'][clients]:.1f}" for server in (mine, peer))
+            tail = mine["p99"][clients] / mine["p50"][clients]
+            asked = (
+                bar(f"tail at {what}", tail < TAIL, f"{TAIL:g}")
+                if clients == max(mine["p50"], key=int)
+                else ""
+            )
+            lines.append(("  p50, p99 in s; ours p99 / p50", *waits, f"{tail:.2f}", asked))
+        share = mine["memory_mb"] / peer["memory_mb"]
+        asked = bar("memory", share <= MEMORY, f"{MEMORY:.2f}")
+        lines.append(("memory of all processes, MB", f"{mine['memory_mb']:.0f}", f"{peer['memory_mb']:.0f}",
+                      f"{share:.2f}", asked))  # fmt: skip
+        alone = Spread(*each["of the engine alone"])
+        engine = Spread.of(one["per_second"] for one in each["engine"])
+        asked = bar("of CTranslate2 alone", alone.median >= ALONE_SHARE, f"{ALONE_SHARE:g}")
+        lines.append(("CTranslate2 alone, summaries/s; ours of it", "", engine, alone, asked))
+        asked = bar("ready", each["ready_seconds"] < READY, f"{READY:g}")
+        lines.append(("ready from the local copy, s", f"{each['ready_seconds']:.1f}", "", "", asked))
+        table(["", "ours", "peer", "ratio", "asked"], lines)
+    lines = []
+    if each := figures.get("overhead"):
+        asked = bar("overhead", each["summarize"] < AROUND, f"{AROUND:g}")
+        lines.append(("around an engine that answers at once, ms", f"{each['summarize']:.1f}", asked))
+    if each := figures.get("memory"):
+        asked = bar("memory after many requests", each["growth"] < LEAK, f"{LEAK:.0%}")
+        lines.append(("memory after many requests", f"{each['growth']:+.1%}", asked))
+    if each := figures.get("overload"):
+        unanswered = each["sent"] - sum(each["statuses"].get(status, 0) for status in ("200", "503"))
+        lines.append(
+            ("overload: without an answer", unanswered, bar("overload", not unanswered, "0", count=True))
         )
-    for clients in ours["per_second"] if ours else ():
-        line = f"{clients} clients: p99 / p50 = {ours['p99'][clients] / ours['p50'][clients]:.2f}"
-        if peer and clients in peer["per_second"]:
-            line += f", ours / peer = {ours['per_second'][clients] / peer['per_second'][clients]:.1f}"
-            line += f" (in processor time {peer['processor'][clients] / ours['processor'][clients]:.1f})"
-        print(line)
-    if ours and peer:
-        print(f"memory, ours / peer: {ours['memory_mb'] / peer['memory_mb']:.2f}")
+    if lines:
+        table(["", "ours", "asked"], lines)
+    print(f"missed: {', '.join(missed)}" if missed else "every bar is reached")
+    return int(bool(missed))
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     try:
-        main()
+        sys.exit(main())
     except urllib.error.HTTPError as error:
         sys.exit(f"error: a server answered {error.code}: {error.read().decode(errors='replace')}")

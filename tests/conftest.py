@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,8 +19,19 @@ ROOT = Path(__file__).resolve().parent.parent
 for sibling in ("dataset_parser", "t5_training", "topic_sum_api"):
     sys.path.insert(0, str(ROOT / sibling))
 
-# Tests must never reach the real Hub or pick up the developer's own token.
-for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "DATASET_REPO", "MODEL_REPO", "HF_ENDPOINT", "REDIS_URL"):
+
+def settings_by_name() -> set[str]:
+    """Every setting that a user can export: what .env.example names and what the stages' settings.py read."""
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = set(re.findall(r"^#?([A-Z][A-Z_]*)=", example, re.MULTILINE))
+    for file in ("dataset_parser/gazeta/settings.py", "topic_sum_api/topic_sum/settings.py"):
+        source = (ROOT / file).read_text(encoding="utf-8")
+        names |= set(re.findall(r'\benv_\w+\(\s*"([A-Z][A-Z_]*)"', source))
+    return names
+
+
+# Tests must never reach the real Hub or pick up the developer's own token, nor depend on settings of theirs.
+for name in settings_by_name() | {"HUGGING_FACE_HUB_TOKEN", "MLOPS_RUN"}:
     os.environ.pop(name, None)
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"

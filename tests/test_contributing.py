@@ -63,30 +63,23 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
             for number, told in enumerate(generate(60)):
                 url = f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml"
                 text = "\n".join(told["paragraphs"])
-                subtitle = f"Подзаголовок {number}" if number % 2 else ""
+                era = f"эпоха {number}" if number % 2 else ""
                 article = Article(
-                    url, told["title"], told["summary"], text, told["date"], told["rubric"], subtitle=subtitle
+                    url, told["title"], told["summary"], text, told["date"], told["rubric"], era=era
                 )
                 store.keep(url, article, crawl)
         store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 60, "kept": 60})
     assert "published 60 rows" in publish(repo_root / "dataset_parser")
 
+    # Beside whatever was added before, so that this holds once a column was really added.
     rules = copied / "gazeta" / "rules.py"
-    change(rules, "COLUMNS = REQUIRED_COLUMNS  #", 'COLUMNS = (*REQUIRED_COLUMNS, "subtitle")  #')
-    change(
-        rules,
-        "    rubric: str\n    summary_origin: str\n",
-        "    rubric: str\n    subtitle: str\n    summary_origin: str\n",
-    )
-    change(
-        rules,
-        '    rubric: str\n    summary_origin: str = ""',
-        '    rubric: str\n    subtitle: str = ""\n    summary_origin: str = ""',
-    )
+    change(rules, 'DATE_FORMAT = "', 'COLUMNS = (*COLUMNS, "era")\nDATE_FORMAT = "')
+    change(rules, "    summary_origin: str\n", "    era: str\n    summary_origin: str\n")
+    change(rules, '    summary_origin: str = ""', '    era: str = ""\n    summary_origin: str = ""')
     change(
         rules,
         "        summary_origin=article.summary_origin,\n",
-        "        summary_origin=article.summary_origin,\n        subtitle=tidy_line(article.subtitle),\n",
+        "        summary_origin=article.summary_origin,\n        era=tidy_line(article.era),\n",
     )
     said = publish(copied)
     assert "published 60 rows" in said and "0 added" in said
@@ -99,10 +92,9 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
     folder = snapshot_download(
         REPO, repo_type="dataset", revision=head, endpoint=hub.url, cache_dir=tmp_path / "reader"
     )
-    assert "name: subtitle" in Path(folder, "README.md").read_text(encoding="utf-8")
+    card = Path(folder, "README.md").read_text(encoding="utf-8")
+    assert "name: era" in card and "the first six are never empty" in card
     splits = load_dataset(folder, cache_dir=str(tmp_path / "loaded"))
-    subtitles = {row["url"].split("/")[-1]: row["subtitle"] for part in splits.values() for row in part}
-    assert len(subtitles) == 60
-    assert subtitles == {
-        f"{number}.shtml": f"Подзаголовок {number}" if number % 2 else "" for number in range(60)
-    }
+    eras = {row["url"].split("/")[-1]: row["era"] for part in splits.values() for row in part}
+    assert len(eras) == 60
+    assert eras == {f"{number}.shtml": f"эпоха {number}" if number % 2 else "" for number in range(60)}

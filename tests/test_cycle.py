@@ -35,7 +35,7 @@ WALK = [
     "scrapy crawl gazeta",
     "python -m gazeta.publish --check",
     "python -m gazeta.reparse",
-    "cd dataset_parser && python -m gazeta.reparse",
+    "cd dataset_parser && ../.venv/bin/python -m gazeta.reparse",
     "python -m gazeta.publish",
     "python -m gazeta",
     "python main.py train.lrr=1",
@@ -88,6 +88,9 @@ ELSEWHERE: dict[str, str | None] = {
         "training/test_ranks.py::test_two_processes_learn_what_one_learns_and_go_on_where_they_were",
     "docker compose -f ../docker-compose.parser.yml run --rm --build parser":
         "containers/test_cycle.py::test_compose_run_gives_the_crawls_own_exit_code",
+    "docker compose -f docker-compose.parser.yml run --rm --build parser python -m gazeta.reparse": None,
+    "docker compose -f docker-compose.parser.yml run --rm -T parser "
+    "cat /artifacts/crawl/pages/FILE > page.html": None,
     "docker compose -f docker-compose.api.yml up --build --detach --wait": WHOLE_IN_CONTAINERS,
     "docker compose -f docker-compose.api.yml down":
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",
@@ -217,7 +220,8 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
     prompt.run("python -m gazeta.publish --check", parser)
     # One page of the stand-in site has a layout that nobody knows; it stays unread, which is exit code 3.
     prompt.run("python -m gazeta.reparse", parser, code=3)
-    prompt.run("cd dataset_parser && python -m gazeta.reparse", ".", code=3)
+    own = {"../.venv/bin/python": PYTHON}
+    prompt.run("cd dataset_parser && ../.venv/bin/python -m gazeta.reparse", ".", code=3, **own)
     published = prompt.run("python -m gazeta.publish", parser)
     dataset = prompt.head("dataset", "demo/news")
     assert dataset[:8] in published.stdout

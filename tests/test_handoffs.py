@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from t5sum.config import GenerationConfig, SummarizeConfig
+from t5sum import StageError
+from t5sum.config import GenerationConfig, SummarizeConfig, load_config
 from t5sum.data import COLUMNS, SPLITS
 from t5sum.tasks import encode, normalise, source_text, tasks_json
 from t5sum.topic import TopicConfig, load_map, topic_source, train_topics
@@ -42,6 +45,9 @@ def test_training_and_api_normalise_every_text_alike(text: str) -> None:
     from topic_sum.inference.text import normalise as api_normalise
 
     assert normalise(text) == api_normalise(text)
+    # More marks in a row than any letter has: both keep as many.
+    stacked = text + "а" + "\u0301\u0323" * 40 + "\u200b" + "\u0323" * 40
+    assert normalise(stacked) == api_normalise(stacked)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +79,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SUMMARIZE = SummarizeConfig(
     prefix="summarize: ", with_title=False, source_max_tokens=128, target_max_tokens=32
 )
-GENERATION = GenerationConfig(
-    beam_size=2, no_repeat_ngram_size=3, max_decoding_length=16, length_penalty=1.0, repetition_penalty=1.0
-)
+GENERATION = load_config(["generation.beam_size=2", "generation.max_decoding_length=16"], {}).generation
 
 
 def invented_rows(count: int) -> list[dict[str, str]]:
@@ -103,6 +107,38 @@ def served(model_folder: Path):
 def test_the_api_accepts_what_training_writes_into_tasks_json(served) -> None:
     assert served.dataset_revision == "a" * 40
     assert served.metrics == {"rougeL": 1.0}
+
+
+def test_the_api_knows_every_generation_setting_and_bounds_every_number() -> None:
+    from topic_sum.inference.engine import GENERATION_SETTINGS
+    from topic_sum.inference.model import _RANGES
+
+    kinds = get_type_hints(GenerationConfig)
+    assert kinds.keys() <= GENERATION_SETTINGS
+    assert {name for name in GENERATION_SETTINGS if kinds.get(name) is not bool} == _RANGES[
+        "generation"
+    ].keys()
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [("summarize", SummarizeConfig), ("generation", GenerationConfig), ("topic", TopicConfig)],
+)
+def test_training_refuses_at_once_what_the_api_would_refuse_after_it(section: str, kind: type) -> None:
+    from topic_sum.inference.model import _RANGES
+
+    types = get_type_hints(kind)
+    both = types.keys() & _RANGES[section].keys()
+    assert both
+    for name in both:
+        _, least, most = _RANGES[section][name]
+        wrong = (least - 1, most + 1)
+        if types[name] is float:
+            wrong = (math.nextafter(least, -math.inf), math.nextafter(most, math.inf))
+        for value in wrong:
+            with pytest.raises(StageError, match=rf"{section}\.{name}=\S+ must be") as caught:
+                load_config([f"{section}.{name}={value}"], {})
+            assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("text", NEWS)
@@ -148,7 +184,7 @@ def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> No
 def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> None:
     from gazeta import rows, shards
 
-    assert tuple(shards.COLUMNS) == COLUMNS
+    assert set(COLUMNS) <= set(shards.COLUMNS)
     assert tuple(rows.SPLITS) == SPLITS
 
 

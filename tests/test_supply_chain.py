@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -53,6 +55,28 @@ def test_the_locks_agree_on_every_version() -> None:
 def test_the_api_has_no_torch_and_the_parser_no_model() -> None:
     assert not {"torch", "transformers", "datasets"} & lock("topic_sum_api").keys()
     assert not {"torch", "transformers", "django"} & lock("dataset_parser").keys()
+
+
+def test_the_script_that_locks_begins_from_what_is_pinned(tmp_path: Path) -> None:
+    """uv keeps the versions that its output file holds; a new dependency must not move all the others."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "lock", tmp_path / ".ci" / "lock")
+    for folder in (*SIBLINGS, "tests"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "requirements.lock").write_text(f"# made\none=={len(folder)}\nsame==1\n")
+    # Stands in for uv: the first call, for all four, tells what lies in its output file.
+    uv = tmp_path / "uv"
+    uv.write_text(
+        '#!/bin/sh\nwhile [ "$1" != --output-file ]; do shift; done\ncat "$2" >>told; echo "$3" >>told\n'
+    )
+    uv.chmod(0o755)
+    subprocess.run(
+        [tmp_path / ".ci" / "lock", "--upgrade"], check=True,
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    first = (tmp_path / "told").read_text().splitlines()[:7]
+    pins = sorted({f"one=={len(folder)}" for folder in (*SIBLINGS, "tests")})
+    assert sorted(first[:-1]) == ["# made", *pins, "same==1"] and first[-1] == "--upgrade"
 
 
 def licence(name: str) -> str | None:

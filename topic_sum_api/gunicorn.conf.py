@@ -11,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 try:
     from topic_sum import settings
+
+    settings.check_folder()
 except ImproperlyConfigured as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -33,6 +35,8 @@ preload_app = False
 worker_class = Worker
 # All that run, all that wait, and four more: a probe must not wait behind the work (3.7 s was seen).
 threads = settings.TRANSLATORS + settings.QUEUE_SIZE + 4
+# sendfile waits in the thread for a client that does not read; the worker does not.
+sendfile = False
 # Open connections cost a descriptor each and no thread.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 descriptors = min(hard, 16384) if hard != resource.RLIM_INFINITY else 16384

@@ -127,6 +127,7 @@ _DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml$")
 _DAY = re.compile(r"/((?:19|20)\d\d)/(\d\d?)/(\d\d?)(?:/|_)")
 _NUMBERED = re.compile(r"/\d{5,}\.shtml$")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
+_MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a lone "<" is a sign of less
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
 
 # ------------------------------------------------------------------ addresses
@@ -244,7 +245,9 @@ class _Page:
 
     def _root(self) -> tuple[etree._Element, str]:
         """The element that holds the whole article: the first that has a headline or a body inside."""
-        anchors = ", ".join(css for _, css in [*TITLES, *BODIES[:3]])
+        # A body of 2013 is any div.text, which cards of other articles have as well.
+        bodies = [row for row in BODIES if row[0] != "2013"]
+        anchors = ", ".join(css for _, css in [*TITLES, *bodies])
         for era, css in ROOTS:
             for node in self.find(self.tree, css):
                 if self.find(node, anchors):
@@ -287,11 +290,11 @@ class _Page:
         """Raise NotAnArticle for pages that say themselves that they are something else."""
         head = clean(self.tree.findtext(".//title") or "")
         for reason, css in NOT_ARTICLES:
-            if self.find(self.tree, css) and not self.find(self.root, BODIES[0][1]):
+            if self.find(self.tree, css) and not self._has_body():
                 raise NotAnArticle(f"{reason}: {self.url}")
         if urlsplit(self.url).path.startswith("/auth/"):
             raise NotAnArticle(f"login page: {self.url}")
-        if _NOT_FOUND_TITLE.search(head) and not self.find(self.root, BODIES[0][1]):
+        if _NOT_FOUND_TITLE.search(head) and not self._has_body():
             raise NotAnArticle(f"error page: {self.url}")
         live = any("LiveBlogPosting" in str(data.get("@type")) for data in self.linked)
         if (
@@ -341,6 +344,16 @@ class _Page:
                 return outer
         return []
 
+    def _has_body(self) -> bool:
+        """Whether an article's text has its place here, by any row of the table wherever it stands.
+
+        Outside an article's element only the rows of every layout count, the itemprop: any page may have a
+        div.text.
+        """
+        inside = self.root.tag not in {"html", "body"}
+        bodies = ", ".join(css for era, css in BODIES if inside or not era)
+        return bool(self.find(self.root, bodies))
+
     def text(self) -> str:
         lines: list[str] = []
         for body in self._bodies():
@@ -351,8 +364,9 @@ class _Page:
                     lines.append(words)
         if not lines and not self._bodies():
             written = self._ld("articleBody")
-            if "<" in written and "</" in written:
-                written = "\n".join(words for _, words in paragraphs(tree(written), _is_silent))
+            if _MARKED_UP.search(written):
+                body = tree(f"<div>{written}</div>")
+                written = "\n".join(words for _, words in paragraphs(body, _is_silent))
             lines = [words for line in written.split("\n") if (words := clean(line))]
             self.era = self.era or ("json-ld" if lines else "")
         return "\n".join(lines)
@@ -384,7 +398,7 @@ class _Page:
 
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
-        bodies = self.find(self.root, BODIES[0][1])
+        bodies = self._bodies()
         for node in [node for _, css in LEADS for node in self.find(self.root, css)]:
             if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
                 continue
@@ -411,10 +425,11 @@ class _Page:
         description = re.sub(r"(?:\.\.\.|…)$", "", written).strip()
         same = squeezed(description)
         others = {squeezed(self.subtitle), squeezed(self._title()[0]), ""}
-        if len(description) < 60 or same in others or opening.startswith(same[: max(40, len(same) * 3 // 4)]):
+        if len(description) < 60 or same in others:
             return first, FIRST_PARAGRAPH
         if (
-            same.startswith(opening[:40])
+            opening.startswith(same)
+            or same.startswith(opening[:40])
             or description != written.strip()
             or "Газета.Ru" in description[-40:]
         ):

@@ -1,6 +1,9 @@
 """Read the saved failing pages again, after the parser was fixed: `python -m gazeta.reparse`. No network.
 
-Exit codes: 0 done, 3 some pages still cannot be read, 6 a crawl is active.
+What comes out is judged as a crawl is: a fix that finds the text and not the lead changes nothing.
+
+Exit codes: 0 done, 2 there is no store, 3 some pages still cannot be read or what was read is an alarm, 6 a
+crawl is active.
 """
 
 from __future__ import annotations
@@ -14,9 +17,17 @@ from types import ModuleType
 from scrapy.spiderloader import SpiderLoader
 from scrapy.utils.project import get_project_settings
 
-from gazeta import settings
+from gazeta import alarm, report, settings
 from gazeta.items import NotAnArticle, PageChanged
 from gazeta.store import Store, StoreBusy
+
+
+class Unfit(Exception):
+    """What the saved pages gave is not what the site's articles look like; the text says in which fields."""
+
+    def __init__(self, site: str, lines: list[str], looked_for: dict[str, str]):
+        super().__init__(f"{site} does not look yet as its articles did: {'; '.join(lines)}")
+        self.looked_for = looked_for
 
 
 def parsers() -> dict[str, ModuleType]:
@@ -35,17 +46,36 @@ def parser_digest(modules: dict[str, ModuleType]) -> str:
 
 
 def reparse(store: Store, modules: dict[str, ModuleType]) -> dict[str, int]:
-    """What became of the saved failing pages: counts of kept, dropped and failed."""
+    """What became of the saved failing pages: counts of kept, dropped and failed.
+
+    Raises Unfit, and leaves the store as it was, if their articles would have been an alarm.
+    """
+    with store.transaction():
+        counts, crawls = _read_again(store, modules)
+        for site, crawl in crawls.items():
+            store.finish_crawl(crawl, "reparsed", counts)
+            lines = alarm.alarms(store.figures([crawl]), store.previous_report(site).get("fields", {}))
+            if lines and settings.CRAWL_ALARM:
+                tried = report.looked_for(store, modules[site].selectors, [crawl], lines)
+                raise Unfit(site, lines, tried)
+    return counts
+
+
+def _read_again(store: Store, modules: dict[str, ModuleType]) -> tuple[dict[str, int], dict[str, int]]:
+    """What became of the pages, and the number of the crawl that they count for, by site."""
     counts = {"kept": 0, "dropped": 0, "failed": 0}
-    crawl = 0
+    crawls: dict[str, int] = {}
     for url, content_type, body in list(store.saved_pages()):
         if store.state(url) == "kept":
             continue
-        pages = modules.get(store.site_of(url))
+        site = store.site_of(url)
+        pages = modules.get(site)
         if pages is None:
             counts["failed"] += 1
             continue
-        crawl = crawl or store.start_crawl(pages.SITE, {"reparse": "saved pages"})
+        if site not in crawls:
+            crawls[site] = store.start_crawl(site, {"reparse": "saved pages"})
+        crawl = crawls[site]
         try:
             article = pages.parse_article(body, url, content_type)
         except NotAnArticle as error:
@@ -65,9 +95,7 @@ def reparse(store: Store, modules: dict[str, ModuleType]) -> dict[str, int]:
                 store.end(url, pages.SITE, "dropped", crawl, reason="same article", detail=article.url)
                 store.forget_page(url)
                 counts["dropped"] += 1
-    if crawl:
-        store.finish_crawl(crawl, "reparsed", counts)
-    return counts
+    return counts, crawls
 
 
 def after_a_fix(store: Store, modules: dict[str, ModuleType]) -> str:
@@ -77,7 +105,10 @@ def after_a_fix(store: Store, modules: dict[str, ModuleType]) -> str:
         return ""
     first = store.get("parser") == ""
     store.set("parser", digest)
-    counts = {"kept": 0, "dropped": 0} if first else reparse(store, modules)
+    try:
+        counts = {"kept": 0, "dropped": 0} if first else reparse(store, modules)
+    except Unfit as unfit:
+        return f"saved pages are left as they were: {unfit}"
     return spell(counts) if counts["kept"] or counts["dropped"] else ""
 
 
@@ -90,13 +121,27 @@ def spell(counts: dict[str, int]) -> str:
 
 def main() -> int:
     if not settings.STORE_PATH.exists():
-        print(f"nothing to read again: there is no {settings.STORE_PATH}")
-        return 0
+        print(
+            f"error: nothing to read again: there is no {settings.STORE_PATH}; name its folder in"
+            " ARTIFACTS_DIR, or run this in the container if the crawl ran in one",
+            file=sys.stderr,
+        )
+        return 2
     try:
         with Store(settings.STORE_PATH) as store:
             modules = parsers()
-            counts = reparse(store, modules)
             store.set("parser", parser_digest(modules))
+            counts = reparse(store, modules)
+    except Unfit as unfit:
+        print(f"error: {unfit}", file=sys.stderr)
+        for field, tried in unfit.looked_for.items():
+            print(f"  {field} was looked for {tried}", file=sys.stderr)
+        print(
+            "  nothing was changed; mend the parser and read them again, or set CRAWL_ALARM=0 if the pages"
+            " are right",
+            file=sys.stderr,
+        )
+        return 3
     except StoreBusy as error:
         print(f"error: {error}", file=sys.stderr)
         return 6

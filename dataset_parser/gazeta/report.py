@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +14,7 @@ from scrapy import signals
 from scrapy.crawler import Crawler
 
 from gazeta.crawling import NewsSpider
+from gazeta.store import Store
 
 EVERY_ON_TERMINAL, EVERY_IN_LOG = 1.0, 30.0  # seconds between lines
 
@@ -118,6 +120,19 @@ def build(spider: NewsSpider, outcome: str, code: int, seconds: float, alarm: li
         "alarm": alarm,
         "error": spider.failed[1] if spider.failed else "",
     }
+
+
+def looked_for(
+    store: Store, selectors: Callable[[str], dict[str, str]], crawls: list[int], alarm: list[str]
+) -> dict[str, str]:
+    """Where the fields of an alarm were looked for: in the layout that lacks them most, else in all."""
+    told = {}
+    for field in (line.partition(":")[0] for line in alarm):
+        layout, pages = store.missing_in_layout(crawls, field)
+        if field in (tried := selectors(layout)):
+            where = f"in the layout of {layout} ({pages} pages miss it) " if layout else ""
+            told[field] = f"{where}at: {tried[field]}"
+    return told
 
 
 def table(report: dict[str, Any]) -> str:

@@ -88,6 +88,14 @@ _INVISIBLE = re.compile(
 # A tab, a carriage return or a file separator parts two words; the others above stand inside one.
 _BREAKS = str.maketrans({"\t": " "} | dict.fromkeys("\r\v\f\u0085\u2028\u2029", "\n"))
 _SPACES = re.compile(r"[^\S\n]+")
+# Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a
+# few: Unicode's Stream-Safe Text Format allows 30.
+_MARKS = "".join(
+    mark
+    for mark in map(chr, range(0x300, 0x20000))
+    if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
+)
+_STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
 _AROUND_LINES = re.compile(r" ?\n[ \n]*")
 
 # All patterns below look at lower-cased text: that is three times as fast as ignoring the case.
@@ -167,12 +175,12 @@ NOT_ARTICLES = {
 
 def tidy(value: str) -> str:
     """NFC, no invisible characters, single spaces, one line feed between paragraphs, nothing at the ends."""
-    value = unicodedata.normalize("NFC", value)
+    value = unicodedata.normalize("NFC", _STACKED.sub(r"\1", value))
     # Printable text has no control, no format character and no space but U+0020: most articles come so.
     if not value.replace("\n", " ").isprintable():
         value = _INVISIBLE.sub("", value.translate(_BREAKS))
         # Taking an invisible character out can bring a letter and its accent together.
-        value = _SPACES.sub(" ", unicodedata.normalize("NFC", value))
+        value = _SPACES.sub(" ", unicodedata.normalize("NFC", _STACKED.sub(r"\1", value)))
     if "  " in value:
         value = _SPACES.sub(" ", value)
     if "\n\n" in value or " \n" in value or "\n " in value:

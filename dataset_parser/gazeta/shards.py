@@ -2,7 +2,7 @@
 
 A dataset folder, on the Hub and here, holds
 
-    data/<split>-<year>.parquet       the six columns, ordered by (date, url)
+    data/<split>-<year>.parquet       the columns, ordered by (date, url)
     lineage/rows-<year>.parquet       url, fetched_at, summary_origin of each row
     lineage/duplicates-<year>.parquet what was dropped as a duplicate, with the sketch it was compared by
 
@@ -71,7 +71,7 @@ class Revision:
     name: str
     files: dict[str, Path]
     split_of: dict[str, str] = field(default_factory=dict)  # url → split
-    content_of: dict[str, bytes] = field(default_factory=dict)  # url → digest of the six columns
+    content_of: dict[str, bytes] = field(default_factory=dict)  # url → digest of the columns
     digests: dict[str, bytes] = field(default_factory=dict)  # shard → digest of its rows
     rubrics: Counter[str] = field(default_factory=Counter)
     text_lengths: array = field(default_factory=lambda: array("I"))  # characters
@@ -168,7 +168,7 @@ class Spool:
         self.origins: list[str] = []
         self.text_lengths = array("I")
         self.summary_lengths = array("I")
-        self.sizes = array("Q")  # bytes of the six columns in UTF-8
+        self.sizes = array("Q")  # bytes of the columns in UTF-8
         self._same: dict[tuple[str, bytes], int] = {}  # (url, content) → entry
         self._waiting: list[tuple[int, Row]] = []
         self._shingles: list[np.ndarray] = []  # of the entries not signed yet

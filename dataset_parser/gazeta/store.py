@@ -487,7 +487,9 @@ class Store:
             crawls,
         ).fetchone()[0]
         others = self.db.execute(
-            f"SELECT count(*) FROM page WHERE {_NO_ARTICLE} AND kind = 'article' AND crawl IN ({marks})",
+            # Saved pages had failed already: that a mended parser finds them to be none is no alarm.
+            f"SELECT count(*) FROM page WHERE {_NO_ARTICLE} AND kind = 'article' AND crawl IN ({marks})"
+            " AND crawl NOT IN (SELECT id FROM crawl WHERE outcome = 'reparsed')",
             crawls,
         ).fetchone()[0]
         changed = sum(count for _, count in failed)

@@ -258,8 +258,10 @@ def _wanted(kind: Any) -> str:
 
 LEAST = {
     "data": {"train_rows": 1, "validation_rows": 1},
-    "summarize": {"source_max_tokens": 8, "target_max_tokens": 2},
-    "generation": {"beam_size": 1, "no_repeat_ngram_size": 0, "max_decoding_length": 2},
+    "summarize": {"source_max_tokens": 64, "target_max_tokens": 2},
+    "generation": {
+        "beam_size": 1, "no_repeat_ngram_size": 0, "max_decoding_length": 2, "repetition_penalty": 0.01,
+    },
     "train": {
         "seed": 0, "warmup_steps": 0, "max_steps": 1, "effective_batch": 1, "micro_batch": 1, "eval_batch": 1,
         "eval_steps": 1, "log_steps": 1, "keep_checkpoints": 2, "save_minutes": 0, "rouge_rows": 1,
@@ -270,6 +272,16 @@ LEAST = {
     },
 }  # fmt: skip
 
+# The API's own ranges (`_RANGES` in topic_sum/inference/model.py): beyond them it refuses the trained model.
+MOST = {
+    "summarize": {"source_max_tokens": 16_384},
+    "generation": {
+        "beam_size": 64, "no_repeat_ngram_size": 1000, "max_decoding_length": 4096, "length_penalty": 10,
+        "repetition_penalty": 100,
+    },
+    "topic": {"max_chars": 1_000_000, "min_chars": 100_000, "title_repeat": 10},
+}  # fmt: skip
+
 
 def check(config: Config) -> None:
     """Ranges that types cannot say, and settings that exclude each other. Raises StageError, code 2."""
@@ -278,6 +290,11 @@ def check(config: Config) -> None:
             value = _at(config, f"{section}.{name}")
             if value is not None and value < least:
                 raise StageError(f"{section}.{name}={value} must be at least {least}", 2)
+    for section, limits in MOST.items():
+        for name, most in limits.items():
+            value = _at(config, f"{section}.{name}")
+            if value > most:
+                raise StageError(f"{section}.{name}={value} must be at most {most}", 2)
     for key in ("train.lr", "train.epochs", "generation.length_penalty", "generation.repetition_penalty"):
         if not _at(config, key) > 0 or _at(config, key) == float("inf"):
             raise StageError(f"{key}={_at(config, key)} must be above 0", 2)

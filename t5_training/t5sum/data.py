@@ -1,4 +1,4 @@
-"""Dataset revision → rows. A row is a dict of the six columns; splits are train, validation, test."""
+"""Dataset revision → rows. A row is a dict of COLUMNS; splits are train, validation, test."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ METRICS = {
     "chrf": "chrF",
     "meteor": "METEOR (exact + stem)",
 }
-BY_ARTICLE = ("rouge1", "rouge2", "rougeL", "meteor")  # the others need counts over all articles
+BY_ARTICLE = ("rouge1", "rouge2", "rougeL", "meteor")  # the others are in OF_COUNTS
 CHRF_ORDER = 6
 BLEU_ORDER = 4
 
@@ -93,7 +93,7 @@ class Reference:
 def pair_statistics(
     prediction: str, reference: Reference, predicted: list[str]
 ) -> dict[str, float | list[int]]:
-    """One article's scores (0 to 100) for BY_ARTICLE, and its counts for "bleu" (10) and "chrf" (18).
+    """One article's scores (0 to 100) for BY_ARTICLE, its counts for OF_COUNTS: "bleu" (10), "chrf" (18).
 
     predicted: the prediction's words.
     """
@@ -112,10 +112,10 @@ def pair_statistics(
 def corpus_scores(statistics: dict[str, np.ndarray]) -> dict[str, float]:
     """Corpus scores from the stacked `pair_statistics` of all articles."""
     return {
-        **{name: float(statistics[name].mean()) for name in ("rouge1", "rouge2", "rougeL")},
-        "bleu": float(bleu_of(statistics["bleu"].sum(0))),
-        "chrf": float(chrf_of(statistics["chrf"].sum(0))),
-        "meteor": float(statistics["meteor"].mean()),
+        name: float(
+            statistics[name].mean() if name in BY_ARTICLE else OF_COUNTS[name](statistics[name].sum(0))
+        )
+        for name in METRICS
     }
 
 
@@ -184,6 +184,10 @@ def chrf_of(counts: np.ndarray, beta: float = 2.0) -> np.ndarray:
     recall = np.where(used, both / referred.clip(1), 0).sum(-1) / orders
     bottom = beta**2 * precision + recall
     return np.where(bottom > 0, 100 * (1 + beta**2) * precision * recall / np.where(bottom > 0, bottom, 1), 0)
+
+
+# The score (...) of counts summed over articles (..., n), for the metrics that no article alone has.
+OF_COUNTS = {"bleu": bleu_of, "chrf": chrf_of}
 
 
 class _NoSynonyms:

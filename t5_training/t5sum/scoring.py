@@ -40,14 +40,14 @@ class SystemScores:
     predictions: list[str]
     # A number an article: rouge1, rouge2, rougeL, meteor (0 to 100), TRAITS, counts unsupported and mentions.
     per_article: dict[str, np.ndarray]
-    # Counts to sum over articles: bleu (10), chrf (18), and published: its means and its BLEU counts.
+    # Counts to sum over articles: those of OF_COUNTS, and published: its means and its BLEU counts.
     counts: dict[str, np.ndarray]
     published_rows: dict[str, np.ndarray]
     unsupported: list[list[Mention]]
     intervals: dict[str, Interval] = field(default_factory=dict)
 
     def corpus(self) -> dict[str, float]:
-        """The six scores over all articles, as `metrics.score` gives them."""
+        """The scores of METRICS over all articles, as `metrics.score` gives them."""
         return metrics.corpus_scores({**self.per_article, **self.counts})
 
     def published(self) -> dict[str, float]:
@@ -144,7 +144,7 @@ def score_article(article: Article, with_baselines: bool, names: frozenset[str])
         if name != REFERENCE:
             scores = metrics.pair_statistics(summary, reference, words)
             found[name]["per_article"] |= {metric: scores[metric] for metric in metrics.BY_ARTICLE}
-            found[name]["counts"] = {metric: scores[metric] for metric in ("bleu", "chrf")}
+            found[name]["counts"] = {metric: scores[metric] for metric in metrics.OF_COUNTS}
             found[name]["published"] = published.published_statistics(tokens, as_published)
     return found
 
@@ -168,7 +168,7 @@ def compare_all(
 ) -> dict[str, dict[str, Difference]]:
     """Fill every system's intervals, and compare `first` with each other system: name → metric → Difference.
 
-    All systems and metrics are resampled together: BLEU and chrF from the resampled counts.
+    All systems and metrics are resampled together: those of OF_COUNTS from the resampled counts.
     """
     scored = [name for name in systems if name != REFERENCE]
     articles = len(systems[first].predictions)
@@ -186,9 +186,7 @@ def compare_all(
 
     def resampled(name: str, metric: str) -> np.ndarray:
         values = means[:, places[name, metric]]
-        if metric == "bleu":
-            return metrics.bleu_of(values * articles)
-        return metrics.chrf_of(values * articles) if metric == "chrf" else values[:, 0]
+        return values[:, 0] if metric in metrics.BY_ARTICLE else metrics.OF_COUNTS[metric](values * articles)
 
     found = {key: resampled(*key) for key in places}
     corpus = {name: systems[name].corpus() for name in scored}

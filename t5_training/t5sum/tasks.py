@@ -27,12 +27,22 @@ INVISIBLE = re.compile(
 )
 # What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
 BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
+# Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a
+# few: Unicode's Stream-Safe Text Format allows 30.
+MARKS = "".join(
+    mark
+    for mark in map(chr, range(0x300, 0x20000))
+    if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
+)
+STACKED = re.compile(f"([{MARKS}]{{30}})[{MARKS}]+")
 CHUNK = 500  # rows tokenized between two words of progress
 
 
 def normalise(text: str) -> str:
     """NFC, nothing invisible, every run of white space one space, no space at either end."""
-    return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
+    text = unicodedata.normalize("NFC", STACKED.sub(r"\1", text))
+    # Without the invisible between them, marks can stand in a row again.
+    return " ".join(STACKED.sub(r"\1", INVISIBLE.sub("", text)).split())
 
 
 def literal(text: str) -> str:

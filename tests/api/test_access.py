@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
+import math
 import socket
 import socketserver
 import subprocess
@@ -16,7 +18,7 @@ SHA = "sha256:" + hashlib.sha256(b"another-key-known-by-its-hash-only").hexdiges
 
 
 class Redis(socketserver.ThreadingTCPServer):
-    """As much of Redis as a rate limit needs: INCRBY, GET, EXPIRE."""
+    """As much of Redis as a rate limit needs: INCRBY, DECRBY, GET, EXPIRE."""
 
     allow_reuse_address = daemon_threads = True
 
@@ -45,8 +47,9 @@ class Conversation(socketserver.StreamRequestHandler):
             command, *rest = parts
             with self.server.lock:
                 numbers = self.server.numbers
-                if command == "INCRBY":
-                    numbers[rest[0]] = numbers.get(rest[0], 0) + int(rest[1])
+                if command in ("INCRBY", "DECRBY"):
+                    change = int(rest[1]) if command == "INCRBY" else -int(rest[1])
+                    numbers[rest[0]] = numbers.get(rest[0], 0) + change
                     answer = f":{numbers[rest[0]]}"
                 elif command == "GET":
                     value = str(numbers[rest[0]]) if rest[0] in numbers else None
@@ -120,6 +123,11 @@ def test_cors_answers_the_named_origin_only(guarded, api):
     assert (
         "Access-Control-Allow-Origin" not in api.get("/api/v1/model", Origin="https://news.example").headers
     )
+    assert "Origin" in allowed.headers["Vary"]
+    refused = guarded.get("/api/v1/model", Host="elsewhere.example", Origin="https://news.example")
+    assert (refused.status, refused.json["error"]["code"]) == (400, "bad_host")
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://news.example"
+    assert refused.headers["X-Content-Type-Options"] == "nosniff"
     preflight = guarded.options("/api/v1/analyze", Origin="https://news.example", **ask)
     assert preflight.status == 204
     assert "authorization" in preflight.headers["Access-Control-Allow-Headers"]
@@ -176,11 +184,48 @@ def test_without_keys_the_limit_is_by_address_and_proxies_are_believed_as_far_as
     assert [ask(f"2001:db8::{number}") for number in range(1, 5)] == [200, 200, 200, 429]
 
 
+def clock(most, seconds, start, until, come):
+    """Moments at which requests are admitted when `come` says after each answer when the next is sent."""
+    from topic_sum.api.throttles import Counters
+
+    counters, now, admitted, refused = Counters(None), start, [], []
+    while now < until:
+        wait = counters.admit("somebody", most, seconds, now)
+        (refused if wait else admitted).append(now)
+        now = come(now, wait)
+    return admitted, refused
+
+
+def test_who_waits_as_told_is_let_in():
+    """A burst, and then never sooner than Retry-After says: refused, it is once at a time."""
+    for most, seconds in ((5, 60), (60, 3600), (1, 60), (7, 1)):
+        admitted, refused = clock(
+            most,
+            seconds,
+            1000.4 * seconds,
+            1020.0 * seconds,
+            lambda now, wait: now + max(1e-6, math.ceil(wait)),
+        )
+        moments = sorted([(now, True) for now in admitted] + [(now, False) for now in refused])
+        assert not any(not one and not other for (_, one), (_, other) in itertools.pairwise(moments))
+        # Whole seconds are what Retry-After can say: with a second as the window that is most of it.
+        assert len(admitted) >= 0.4 * most * 19.6
+        assert max(sum(start <= now < start + seconds for now in admitted) for start in admitted) <= 2 * most
+
+
+def test_who_asks_twice_as_often_as_allowed_gets_what_is_allowed():
+    admitted, refused = clock(60, 3600, 3600.0 * 1000, 3600.0 * 1005, lambda now, wait: now + 30)
+    assert refused
+    for hour in range(1000, 1005):
+        assert 45 <= sum(hour <= now / 3600 < hour + 1 for now in admitted) <= 61
+
+
 def test_redis_holds_the_limit_for_all_servers(serve, redis):
     url = f"redis://127.0.0.1:{redis.server_address[1]}/0"
     first, second = (serve(RATE_LIMIT="4/hour", REDIS_URL=url) for _ in range(2))
     statuses = [server.get("/api/v1/model").status for server in (first, second) * 3]
     assert sorted(statuses) == [200] * 4 + [429] * 2
+    assert set(redis.numbers.values()) == {4}, "a refused request counts for nobody"
     assert first.get("/health/ready").status == 200
 
 
@@ -190,6 +235,7 @@ def test_redis_gone_mid_way_is_said_once_and_answers_go_on(serve, redis):
     redis.stop()
     assert [server.get("/api/v1/model").status for _ in range(5)] == [200] * 5
     assert server.log.count("error: Redis at REDIS_URL failed") == 1
+    assert server.get("/api/v1/model").json["limits"]["rate_limit_shared"] is False
     assert "topic_sum_redis_failures_total 1.0" in server.get("/api/v1/metrics").raw.decode()
 
 
@@ -207,6 +253,49 @@ def test_check_deploy_is_clean_behind_https_with_keys(repo_root):
     assert checked.returncode != 0
     assert "topic_sum.W002" in checked.stderr
     assert "topic_sum.W003" in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEYS", "sha256:abc"),
+        ("API_KEYS", f"{KEY},sha256:{'g' * 64}"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "news.example"),
+        ("CORS_ORIGINS", "https://news.example/"),
+    ],
+)
+def test_a_key_or_origin_that_can_never_fit_stops_the_start(repo_root, name, value):
+    environment = {"PATH": "/usr/bin:/bin", "MODEL_REPO": "a/b", name: value}
+    folder = repo_root / "topic_sum_api"
+    command = [sys.executable, "-m", "topic_sum"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {name} holds "), done.stderr
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+def test_a_folder_that_can_never_hold_a_model_stops_the_start(repo_root, tmp_path, server):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", "/proc/nothing"):
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "MODEL_REPO": "a/b",
+            "ARTIFACTS_DIR": str(folder),
+            "SERVER": server,
+        }
+        command = [sys.executable, "-m", "topic_sum"]
+        done = subprocess.run(
+            command,
+            cwd=repo_root / "topic_sum_api",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: cannot write in {folder}/api ("), done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_api_key_makes_a_key_and_its_hash(repo_root):

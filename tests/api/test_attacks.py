@@ -77,10 +77,17 @@ def test_a_chunked_body_is_told_to_name_its_length(api):
 ], ids=range(10))  # fmt: skip
 def test_broken_http_is_a_4xx_or_a_closed_connection(api, raw):
     try:
-        answer = talk(api, raw)
+        with connect(api) as connection:
+            connection.sendall(raw)
+            answer = connection.recv(65536)
+            if answer.endswith(b"\r\n\r\n"):
+                answer += connection.recv(65536)
     except ConnectionResetError:
         answer = b""
     assert answer == b"" or answer.split()[1].startswith(b"4"), answer[:200]
+    if answer:
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert set(error) == {"code", "message", "field"}
     assert api.get("/health/live").status == 200
 
 
@@ -136,6 +143,7 @@ def test_slow_and_silent_clients_keep_nobody_out(api, text):
 @pytest.mark.parametrize(("announced", "status"), [
     ({"Transfer_Encoding": "chunked"}, b"411"), ({"Content_Length": 99_999_999}, b"413"),
     ({"Content_Length": 99_999_999, "Expect": "100-continue"}, b"413"),
+    ({"Content_Length": "0" * 30 + "99999999"}, b"413"),
 ])  # fmt: skip
 def test_bodies_announced_and_never_sent_keep_nobody_out(api, announced, status):
     """More of them than threads. Each is answered and closed; nobody waits for what is not coming."""
@@ -162,6 +170,7 @@ def test_bodies_announced_and_never_sent_keep_nobody_out(api, announced, status)
     {"Transfer_Encoding": "chunked"}, {"Transfer_Encoding": " chunked", "transfer_encoding": "x"},
     {"Transfer_Encoding": "identity", "Content_Length": 3}, {"Content_Length": 99_999_999},
     {"Content_Length": "+5"}, {"Content_Length": "5, 5"}, {"Content_Length ": 5},
+    {"Content_Length": "0" * 30 + "99999999"},
     {"Content_Length": 0, "X": "y\r\n Folded: z"},
 ])  # fmt: skip
 def test_no_request_hides_in_the_body_of_a_refused_one(api, first):
@@ -180,10 +189,114 @@ def test_no_request_hides_in_the_body_of_a_refused_one(api, first):
     assert all(status[:1] in b"45" for status in statuses), statuses
 
 
+def test_zeros_before_a_length_say_nothing(api, text):
+    """Counted as digits they made a length of 0 out of any: the body was then taken for the next request."""
+    body = json.dumps({"text": text("sport")}).encode()
+    zeros = "0" * 18
+    with connect(api) as connection:
+        asked = head(
+            Content_Type="application/json", Content_Length=f"{zeros}{len(body)}", Connection="close"
+        )
+        connection.sendall(asked)
+        time.sleep(0.3)
+        connection.sendall(body)
+        answers = b""
+        while chunk := connection.recv(65536):
+            answers += chunk
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 200"), answers[:300]
+
+
+def test_lengths_of_zeros_and_no_body_keep_nobody_out(api):
+    attackers = []
+    try:
+        for _ in range(30):
+            attackers.append(connect(api))
+            attackers[-1].sendall(head(Content_Type="application/json", Content_Length="0" * 18 + "100"))
+        begun = time.monotonic()
+        assert api.get("/health/ready").status == 200
+        assert time.monotonic() - begun < 5, "they held the threads"
+    finally:
+        for attacker in attackers:
+            attacker.close()
+
+
+BUNDLE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+
+
+def test_clients_that_read_nothing_keep_nobody_out(api):
+    """More of them than threads, each asking for megabytes: what they do not take waits in no thread."""
+    attackers = []
+    try:
+        for _ in range(30):
+            attackers.append(connect(api))
+            attackers[-1].sendall(head("GET", BUNDLE) * 4)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        for _ in range(3):
+            assert api.get("/health/live").status == 200
+        assert time.monotonic() - begun < 5, "they held the threads"
+    finally:
+        for attacker in attackers:
+            attacker.close()
+
+
+def test_a_client_that_reads_slowly_gets_every_byte_in_order(api):
+    """A long answer and the next one on the same connection, which waits for it."""
+    whole = api.get(BUNDLE).raw
+    assert len(whole) > 1_000_000
+    with connect(api) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.sendall(head("GET", BUNDLE) + head("GET", "/health/live", Connection="close"))
+        time.sleep(1)
+        answers = b""
+        while chunk := connection.recv(30_000):
+            answers += chunk
+            time.sleep(0.001)
+    first, _, second = answers.partition(b"\r\n\r\n" + whole)
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert b'{"status": "live"}' in second
+
+
+def test_a_stop_sends_the_rest_of_an_answer(serve):
+    server = serve()
+    whole = server.get(BUNDLE).raw
+    with connect(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.sendall(head("GET", BUNDLE))
+        time.sleep(0.5)
+        os.kill(server.process.pid, signal.SIGTERM)
+        time.sleep(0.5)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.endswith(whole)
+
+
+def test_marks_without_end_freeze_nobody(api):
+    """NFC needs quadratic time for them, in one piece: eight seconds for these."""
+    texts = ["а" + "\u0301\u0323" * 49_000 + " слово", "а" + "\u0f73\u200b" * 45_000 + " слово"]
+    begun = time.monotonic()
+    for hostile in texts:
+        assert api.post("/api/v1/topic", {"text": hostile}).status in (200, 413)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_text_that_grows_when_it_is_read_is_too_long(api):
+    answer = api.post("/api/v1/analyze", {"text": "а " + "\ufdfa" * 20_000})
+    assert (answer.status, answer.json["error"]["code"]) == (413, "too_long")
+    assert api.post("/api/v1/topic", {"text": "слово " + "\ufdfa" * 20}).status == 200
+
+
 def test_a_slow_client_is_told_so_and_closed(api):
     with connect(api) as connection:
-        connection.sendall(b"POST /api/v1/topic HTTP/1.1\r\nHost: loc")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+        connection.sendall(b"POST /api/v1/topic HTTP/1.1\r\nAccept-Language: ru\r\nHost: loc")
+        answer = connection.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 408")
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert (error["code"], error["field"]) == ("body_not_received", None)
+        assert error["message"] == "Тело запроса не пришло целиком вовремя."
         assert connection.recv(1000) == b""
 
 
@@ -300,8 +413,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
     max_leaves=10,
 )
+# Half a surrogate pair, too: JSON can carry it.
+NAMES = st.text(st.characters(codec=None, categories=None), max_size=10)
 FIELDS = ["text", "title", "texts", "titles", "max_chars", "variants", "top_k", "explain"]
-bodies = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5) | st.builds(
+bodies = st.dictionaries(st.sampled_from(FIELDS) | NAMES, json_values, max_size=5) | st.builds(
     lambda text, options: {"text": text} | options,
     st.text(min_size=1, max_size=300),
     st.fixed_dictionaries(

@@ -1,6 +1,7 @@
 """The whole server, over HTTP, as a client meets it."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -89,6 +90,49 @@ def test_a_long_text_is_read_in_windows_and_nothing_is_cut(api, text):
     assert body["source"]["windows"] > 1
     assert body["source"]["cut"] is False
     assert body["summary"]
+
+
+def test_a_topic_says_how_much_of_the_text_decided_it(api, text):
+    """The tiny model reads 4,000 characters for the topic."""
+    short, long = text("sport"), text("sport", sentences=80)
+    for path in ("topic", "analyze"):
+        read = {
+            asked: api.post(f"/api/v1/{path}", {"text": asked}).json["topic_source"]
+            for asked in (short, long)
+        }
+        assert read[short] == {"chars": len(short), "read": len(short), "cut": False}
+        assert read[long] == {"chars": len(long), "read": 4000, "cut": True}
+
+
+def test_every_address_stands_under_the_version(api):
+    assert api.get("/api/v1/health/live", Host="10.1.2.3").json == {"status": "live"}
+    assert api.get("/api/v1/health/ready").json == {"status": "ready"}
+    assert api.get("/api/v1/schema").raw == api.get("/api/schema").raw
+    assert json.loads(api.get("/api/v1/schema", Accept="application/json").raw)["openapi"].startswith("3.")
+    docs = api.get("/api/v1/docs")
+    assert docs.status == 200
+    assert docs.headers["Content-Security-Policy"] == api.get("/api/docs").headers["Content-Security-Policy"]
+
+
+def test_what_is_in_the_cache_needs_no_place(in_process, text):
+    from topic_sum.serving import service
+
+    def ask(path, asked, **more):
+        return in_process.post(f"/api/v1/{path}", {"text": asked, **more}, content_type="application/json")
+
+    known = text("sport", seed=77)
+    assert ask("analyze", known).json()["cached"] is False
+    room = service().room
+    with ExitStack() as everybody:
+        for _ in range(room.places):
+            everybody.enter_context(room.place())
+        assert ask("summarize", text("culture", seed=77)).status_code == 503
+        assert ask("summarize", known, variants=2).status_code == 503
+        assert ask("analyze", known, explain=True).status_code == 503
+        for path in ("analyze", "summarize"):
+            answer = ask(path, known)
+            assert (answer.status_code, answer.json()["cached"]) == (200, True)
+    assert room.inside == 0
 
 
 def test_a_text_of_more_windows_than_allowed_says_that_it_was_cut(api, text):

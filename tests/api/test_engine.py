@@ -105,6 +105,25 @@ def test_variants_are_different_no_more_than_asked_and_begin_with_the_summary(lo
     assert all(each == " ".join(each.split()) for each in found.summaries)
 
 
+def test_a_request_out_of_time_ends_while_its_text_is_split(loaded, text):
+    """Splitting and counting pieces happens outside the room, which keeps the time of the rest."""
+
+    def check():
+        raise TimeLimit("out of time")
+
+    with pytest.raises(TimeLimit):
+        loaded.summarize(normalise(text("sport", 200)), "", 1, in_order, 8, check)
+
+
+def test_no_more_is_split_than_is_read(loaded, text):
+    looked = []
+    asked = normalise(text("sport", 400))
+    generation = loaded.summarize(asked, "", 1, in_order, 2, lambda: looked.append(1))
+    assert generation.source.windows == 2
+    assert generation.source.cut
+    assert len(looked) < 60, "of 400 sentences"
+
+
 def test_the_calls_of_one_request_can_run_at_the_same_time(loaded, text):
     """The same variants, whether its calls are made one after the other or all at once."""
     from concurrent.futures import ThreadPoolExecutor

@@ -189,6 +189,8 @@ def test_a_text_whose_end_was_not_read_says_so(browser, serve, published, text):
     send(browser)
     browser.until("!document.getElementById('result').hidden && document.getElementById('status').hidden")
     assert re.match(r"Из [\d\s]+ знак(а|ов) прочитано только начало", browser.text("#facts .warn"))
+    # The topic's part of the reading is told apart: this text is longer than its 4,000 characters, too.
+    assert re.search(r"Тема определена по началу: 4\s000 знаков из \d", browser.text("#facts"))
     assert browser.text(".summary p")
     browser.picture("cut")
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_nginx_waits_longer_than_the_api_and_takes_bodies_as_large():
 def test_nginx_accepts_its_configuration():
     said = subprocess.run(["nginx", "-t", "-c", str(SCALE / "nginx.conf")], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize("damage", [None, "readinesProbe"])
+def test_kubernetes_takes_the_manifest(tmp_path, damage):
+    """By the schemas of Kubernetes itself, where an unknown field is an error."""
+    manifest = tmp_path / "api.yaml"
+    written = (ROOT / "docs" / "kubernetes" / "api.yaml").read_text()
+    manifest.write_text(written.replace("readinessProbe", damage) if damage else written)
+    command = [Path(sys.executable).with_name("kubernetes-validate"), "--strict", manifest]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert (said.returncode != 0) == bool(damage), said.stdout + said.stderr
+    assert said.stdout.count("INFO") + said.stderr.count("INFO") == (3 if damage else 4)
 
 
 def test_kubernetes_probes_stops_and_limits_fit_the_api():

@@ -8,6 +8,7 @@ import random
 import re
 from itertools import combinations
 
+import datasketch
 import numpy as np
 import pytest
 from gazeta import near, words
@@ -168,7 +169,6 @@ def test_the_index_misses_no_pair_that_is_similar_by_exact_jaccard(invented):
 
 def test_datasketch_finds_the_same_candidates(invented):
     """The library that was measured against (docs/decisions/0005): its index over the same signatures."""
-    datasketch = pytest.importorskip("datasketch", reason="pip install -r benchmarks/requirements.txt")
     rng = random.Random(6)
     texts = [row.text for row in invented(150)]
     signed = near.signatures(

@@ -19,6 +19,7 @@ import yaml
 from gazeta import hub as hub_module
 from gazeta import publish as publish_module
 from gazeta.hub import Hub
+from gazeta.rules import COLUMNS
 from gazeta.store import Store
 from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -99,7 +100,7 @@ def test_two_crawls_give_typed_splits_and_the_second_uploads_only_changed_shards
     assert f"{len([path for path in changed if path.endswith('.parquet')])} shards uploaded" in second.stdout
     assert len(commits(api)) == 3  # the Hub's own first one, and one for each crawl
 
-    columns = dict.fromkeys(("text", "summary", "title", "date", "url", "rubric"), "string")
+    columns = dict.fromkeys(COLUMNS, "string")
     expected = {"train": (216, columns), "validation": (12, columns), "test": (12, columns)}
     assert load(hub, tmp_path, f'"{REPO}"').strip() == str(expected)
     readme = Path(

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 from gazeta.assemble import Dataset, assemble
-from gazeta.rows import SPLITS, Duplicate, Entry, current_versions, one_row_a_story, splits_by_time
+from gazeta.rows import (
+    SPLITS,
+    Duplicate,
+    Entry,
+    current_versions,
+    one_row_a_story,
+    splits_by_time,
+    story_digest,
+)
 from gazeta.rules import Row
 from gazeta.shards import Revision
 from hypothesis import HealthCheck, given, settings
@@ -97,6 +105,26 @@ def test_exact_copies_are_one_story_without_being_looked_for():
     kept, duplicates = one_row_a_story(entries, [0, 1, 2], [])
     assert kept == [1, 2]
     assert duplicates == [Duplicate(0, "b", "exact copy")]
+
+
+def test_a_duplicate_is_told_as_exact_or_near_whichever_digest_is_greater():
+    told = "Музей открыли в коровнике, пишет «Вестник»."
+    exact, near = story_digest(told.upper()), story_digest(f"{told} Вход свободный.")
+    for stories in ([story_digest(told), exact, near], [near, bytes(bytearray(near)), story_digest(told)]):
+        days = ("2024-01-01 00:00:00", "2024-01-02 00:00:00", "2024-01-03 00:00:00")
+        entries = [
+            Entry(url, day, "", url.encode(), story)
+            for url, day, story in zip("abc", days, stories, strict=True)
+        ]
+        kept, duplicates = one_row_a_story(entries, [0, 1, 2], [(0, 2)])
+        assert kept == [0]
+        assert duplicates == [Duplicate(1, "a", "exact copy"), Duplicate(2, "a", "near copy")]
+
+
+def test_a_story_whose_text_nobody_has_is_remembered_and_not_kept():
+    entry = Entry("u", "2024-01-01 00:00:00", "", b"1", b"s")
+    known = replace_entry(entry, fetched_at="2024-01-05 00:00:00")
+    assert one_row_a_story([known], [0], []) == ([], [Duplicate(0, "", "near copy")])
 
 
 def test_three_rows_are_enough_for_three_splits_and_two_are_not():

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 from gazeta import rules
-from gazeta.rules import RULES, clean, parse_date, tidy, tidy_line
+from gazeta.items import Article
+from gazeta.rules import COLUMNS, RULES, clean, parse_date, tidy, tidy_line, tidy_row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,6 +165,12 @@ def test_spaces_breaks_and_invisible_characters_are_tidied():
     )
     assert tidy("и\u0306ога") == "йога"  # composed: one letter, not a letter and a sign
     assert tidy_line("Мост\nоткрыт\r\n\r\nснова") == "Мост открыт снова"
+
+
+def test_every_column_is_filled_from_the_article():
+    """Row's fields have defaults: a column that `tidy_row` forgets would be published empty everywhere."""
+    row = tidy_row(Article(**{name: f"{name} x" for name in Article.__dataclass_fields__}))
+    assert {name: getattr(row, name) for name in COLUMNS} == {name: f"{name} x" for name in COLUMNS}
 
 
 def test_boilerplate_paragraphs_are_taken_out_and_the_story_stays(good):

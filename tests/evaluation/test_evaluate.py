@@ -48,9 +48,10 @@ def test_rows_are_newest_first(evaluation):
 def test_intervals_hold_their_means_and_differences_name_a_verdict(evaluation):
     for system in evaluation.systems.values():
         assert set(system.intervals) == set(METRICS)
+        for metric, interval in system.intervals.items():
+            assert interval.low - 1e-9 <= interval.mean <= interval.high + 1e-9, metric
         for metric in BY_ARTICLE:
             interval = system.intervals[metric]
-            assert interval.low - 1e-9 <= interval.mean <= interval.high + 1e-9
             assert interval.high - interval.low > 1e-9 or system.per_article[metric].std() < 1e-9
     assert evaluation.differences["lead-1"]["rougeL"].verdict == "worse"
     assert "model" not in evaluation.differences

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from t5sum.bootstrap import compare, resampled_means, weights
-from t5sum.gate import GateConfig, decide
+from t5sum.gate import TIES, GateConfig, decide
 
 
 def system(scores, empty: int = 0):
@@ -100,6 +100,16 @@ def test_a_better_candidate_is_promoted():
     assert decision.against_production.verdict == "better"
 
 
+@pytest.mark.parametrize("tie", TIES)
+def test_what_can_be_told_is_no_tie_whatever_the_setting(tie):
+    settings = dataclasses.replace(SETTINGS, tie=tie)
+    production = system(noisy(30))
+    for shift, verdict in ((1, "better"), (-1, "worse")):
+        decision = decide(system(production.per_article["rougeL"] + shift), production, LEAD, settings)
+        assert decision.promoted is (verdict == "better")
+        assert f"test articles: {verdict}, " in decision.reason and "tie" not in decision.reason
+
+
 @pytest.mark.parametrize(
     ("tie", "of_lower", "of_higher"),
     [("higher", False, True), ("production", False, False), ("candidate", True, True)],
@@ -130,6 +140,13 @@ def test_only_the_newest_articles_count():
     newest = dataclasses.replace(SETTINGS, newest=100)
     assert not decide(fell_behind, production, lead, newest).promoted
     assert decide(fell_behind, production, lead, SETTINGS).promoted
+
+
+def test_a_thousand_count_unless_another_number_is_set():
+    flat = system(np.full(1100, 20.0))
+    decision = decide(flat, None, flat, SETTINGS)
+    assert decision.articles == 1000
+    assert "on the newest 1000 test articles" in decision.reason
 
 
 def test_empty_summaries_are_refused_whatever_the_score():

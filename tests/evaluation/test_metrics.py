@@ -8,7 +8,8 @@ import math
 import random
 
 import pytest
-from t5sum.metrics import bleu_of, chrf_of, meteor, score
+from t5sum import card, metrics, report, scoring
+from t5sum.metrics import BY_ARTICLE, METRICS, OF_COUNTS, bleu_of, chrf_of, meteor, score
 from t5sum.published import published_scores, rouge_l, rouge_n, split_sentences
 
 # Invented pairs: prediction, reference, and ROUGE-1, -2, -L (F, percent) as `rouge` 0.3.2 printed them for
@@ -61,9 +62,7 @@ def test_identical_russian_texts_score_100(text):
 def test_unrelated_texts_score_0():
     # No word and no letter in common, and a full stop on both sides.
     assert score(["Мы ели суп."], ["Холод прогнал ворон в край поз"[:13]])["rouge1"] == 0
-    assert score(["ааа ббб ввв ггг."], ["ддд еее жжж ззз!"]) == dict.fromkeys(
-        ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "meteor"), 0.0
-    )
+    assert score(["ааа ббб ввв ггг."], ["ддд еее жжж ззз!"]) == dict.fromkeys(METRICS, 0.0)
 
 
 def test_a_shared_full_stop_is_no_shared_word():
@@ -191,6 +190,36 @@ def test_scores_equal_the_packages_on_200_real_pairs(shared):
     found = score(predictions, references)
     for name, expected in packages(predictions, references).items():
         assert found[name] == pytest.approx(expected, abs=1e-6), name
+
+
+def test_every_metric_has_one_way_to_be_computed_and_a_column_everywhere():
+    assert METRICS.keys() == {*BY_ARTICLE, *OF_COUNTS} and not OF_COUNTS.keys() & set(BY_ARTICLE)
+    assert report.METRICS.keys() == card.COLUMNS.keys() == METRICS.keys()
+
+
+def test_a_metric_of_counts_takes_its_counts_and_its_formula(monkeypatch):
+    """CONTRIBUTING.md: nothing else names the metrics; its interval is made of resampled counts too."""
+    pair_statistics = metrics.pair_statistics
+
+    def and_shared(prediction, reference, predicted):
+        both = [len(set(predicted) & set(reference.words)), len(set(predicted) | set(reference.words))]
+        return pair_statistics(prediction, reference, predicted) | {"shared": both}
+
+    monkeypatch.setattr(metrics, "pair_statistics", and_shared)
+    monkeypatch.setitem(METRICS, "shared", "Shared words")
+    monkeypatch.setitem(OF_COUNTS, "shared", lambda counts: 100 * counts[..., 0] / counts[..., 1])
+    assert score(["а б в", "а б"], ["а б г", "а б"])["shared"] == pytest.approx(100 * 4 / 6)
+    articles = [
+        scoring.Article("Текст.", reference, {"model": prediction})
+        for prediction, reference in zip(PREDICTIONS * 5, REFERENCES * 5, strict=True)
+    ]
+    systems = scoring.score_systems(articles, with_baselines=False, processes=1)
+    scoring.compare_all(systems, "model", samples=200, confidence=0.95, seed=1)
+    interval = systems["model"].intervals["shared"]
+    assert 0 < interval.low < interval.mean < interval.high < 100
+    monkeypatch.delitem(OF_COUNTS, "shared")
+    with pytest.raises(KeyError):
+        score(PREDICTIONS, REFERENCES)
 
 
 def test_nothing_matched_is_0_and_not_nan():

@@ -109,9 +109,12 @@ class Crawl:
 
 @pytest.fixture
 def crawl(tmp_path: Path) -> Callable[..., Crawl]:
-    """Runs the crawl of a site into this test's own folder: crawl(url, "limit=5", ACCEPT_AI_OPT_OUT="1")."""
+    """Runs the crawl of a site into this test's own folder: crawl(url, "limit=5", ACCEPT_AI_OPT_OUT="1").
 
-    def run(url: str, *arguments: str, **environment: str) -> Crawl:
+    stage: the folder of the code, where a test changes a copy of it.
+    """
+
+    def run(url: str, *arguments: str, stage: Path = ROOT / "dataset_parser", **environment: str) -> Crawl:
         given = {
             "SITE_URL": url,
             "CRAWL_DELAY": "0",
@@ -123,7 +126,7 @@ def crawl(tmp_path: Path) -> Callable[..., Crawl]:
         with words[0].open("wb") as out, words[1].open("wb") as err:
             process = subprocess.Popen(
                 [sys.executable, "-m", "scrapy", "crawl", "gazeta", *options],
-                cwd=ROOT / "dataset_parser", env={**os.environ, **given}, stdout=out, stderr=err,
+                cwd=stage, env={**os.environ, **given}, stdout=out, stderr=err,
             )  # fmt: skip
             deadline = threading.Timer(300, process.kill)
             deadline.start()

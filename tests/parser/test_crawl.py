@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from gazeta.store import Store
 
 FIELDS = ("title", "subtitle", "summary", "summary_origin", "text", "date", "rubric")
 DONE = {
@@ -249,6 +252,80 @@ def test_leads_that_disappear_are_an_alarm_with_selectors(serve: Callable, crawl
     assert done.code == 3 and "lead: found on 0.0% of pages, 100.0% in the crawl before" in done.err
     assert "lead was looked for in the layout of 2021 (30 pages miss it) at: " in done.err
     assert ".b_article-intro" in done.err
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["reparsed", "and crawled"])
+def test_a_half_done_markup_fix_publishes_nothing_and_a_whole_one_needs_no_crawl(
+    serve: Callable, crawl: Callable, repo_root: Path, tmp_path: Path, between: bool
+) -> None:
+    """The recipe of CONTRIBUTING, "The site changed its markup", done to a copy of the code."""
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000061)]
+    pages = {path: article(number) for number, path in enumerate(paths)}
+    site = with_host(serve(site_of(dict(list(pages.items())[:30]))))
+    assert crawl(site.url).code == 0
+    renamed = {
+        path: body.replace(b'itemprop="articleBody"', b'class="z9-text"').replace(
+            b"b_article-intro", b"z9-lead"
+        )
+        for path, body in list(pages.items())[30:]
+    }
+    site.pages.update(with_host(serve(site_of({**pages, **renamed}))).pages)
+    rows = "".join(f"<url><loc>{site.url}{path}</loc></url>" for path in paths)
+    site.pages["/sitemap.xml"] = (200, {}, f"<urlset>{rows}</urlset>".encode())
+    alarmed = crawl(site.url)
+    assert alarmed.code == 3 and "text: found on 0.0% of 30 pages" in alarmed.err
+    assert "lead: " not in alarmed.err  # a page without a text was not asked for it
+
+    stage = tmp_path / "stage"
+    shutil.copytree(repo_root / "dataset_parser", stage, ignore=shutil.ignore_patterns("__pycache__"))
+    parser = stage / "gazeta" / "pages.py"
+
+    def add(table: str, selector: str) -> None:
+        text = parser.read_text(encoding="utf-8")
+        assert text.count(f"{table} = [\n") == 1
+        parser.write_text(
+            text.replace(f"{table} = [\n", f'{table} = [\n    ("2021", "{selector}"),\n'), "utf-8"
+        )
+
+    def reparse() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gazeta.reparse"], cwd=stage, capture_output=True, text=True,
+            env={**os.environ, "ARTIFACTS_DIR": str(alarmed.folder)},
+        )  # fmt: skip
+
+    add("BODIES", ".z9-text")
+    half = reparse()
+    assert half.returncode == 3 and "lead: found on 0.0% of pages, 100.0% in the crawl before" in half.stderr
+    assert set(alarmed.rows()) == set(paths[:30])
+    if between:
+        again = crawl(site.url, stage=stage)
+        assert again.code == 3 and set(again.rows()) == set(paths[:30])
+    add("LEADS", ".z9-lead")
+    whole = reparse()
+    assert whole.returncode == 0, whole.stderr
+    assert between or "30 became articles" in whole.stdout
+    site.asked.clear()
+    done = crawl(site.url, stage=stage)
+    assert done.code == 0 and set(done.rows()) == set(paths)
+    assert between or not set(site.asked) & set(paths)
+
+
+def test_articles_that_nobody_judged_are_an_alarm_though_nothing_new_is_fetched(
+    serve: Callable, crawl: Callable
+) -> None:
+    paths = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]
+    site = with_host(serve(site_of({path: article(number) for number, path in enumerate(paths)})))
+    done = crawl(site.url)
+    assert done.code == 0 and len(done.rows()) == 30
+    with Store(done.folder / "crawl" / "crawl.sqlite3") as store:  # as a crawl does that is killed at its end
+        killed = store.start_crawl("gazeta", {})
+        for told in list(store.articles()):
+            url = told.url.replace("/18", "/19")
+            store.keep(url, replace(told, url=url, summary_origin="first_paragraph"), killed)
+    again = crawl(site.url)
+    assert again.report["fetched"] == 0 and again.code == 3
+    assert "lead: found on 0.0% of pages, 100.0% in the crawl before" in again.err
+    assert set(again.rows()) == set(paths)  # the others are held back
 
 
 def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(

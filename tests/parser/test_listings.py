@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from gazeta.pages import MAX_LISTED, RUBRICS, listing_urls, parse_listing
+from gazeta.pages import MAX_LISTED, RUBRICS, Listing, listing_urls, parse_listing
 
 FIRST = "https://www.gazeta.ru/social/"
 NOON = int(datetime(2022, 4, 28, 9, 0, tzinfo=UTC).timestamp())  # in Moscow
@@ -82,6 +82,15 @@ def test_no_page_leads_to_before_the_newspaper_opened() -> None:
 def test_times_that_cannot_be_are_not_times() -> None:
     found = parse_listing(stamped("вчера", "-5", 0, 5_000_000_000, "9" * 400, NOON - 60), asking(NOON))
     assert found.older == asking(NOON - 60)
+
+    first = parse_listing(stamped("9" * 400, 5_000_000_000, NOON - 60), FIRST)
+    assert first.older == asking(NOON - 60)
+    before_it_opened = parse_listing(stamped(915_148_800, NOON - 60), asking(NOON))
+    assert before_it_opened.older == asking(NOON - 60)
+
+
+def test_what_is_no_page_lists_nothing() -> None:
+    assert parse_listing(b"just words", FIRST) == Listing([], "", "")
 
 
 @pytest.mark.parametrize("asked", ["99.99.2022_10:00", "28.04.0000_10:00", "1"])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from gazeta import pages
 from gazeta.items import NotAnArticle, PageChanged
 from gazeta.pages import (
+    BODIES,
     canonical_url,
     is_article_url,
     parse_article,
@@ -34,19 +39,35 @@ def page(text: str, *, title: str = "Заголовок", head: str = "", before
 @pytest.mark.parametrize("name", CASES)
 def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
     expected = json.loads((PAGES / f"{name}.json").read_text(encoding="utf-8"))
+    parse_article = import_module(f"gazeta.{expected.get('parser', 'pages')}").parse_article
+    content_type = expected.get("content_type", "")
     body = (PAGES / f"{name}.html").read_bytes()
     if expected.get("raises") == "PageChanged":
         with pytest.raises(PageChanged) as changed:
-            parse_article(body, expected["url"], expected["content_type"])
+            parse_article(body, expected["url"], content_type)
         assert changed.value.fields == expected["fields"]
         assert expected["url"] in str(changed.value)
         return
     if expected.get("raises") == "NotAnArticle":
         with pytest.raises(NotAnArticle, match=expected["reason"]):
-            parse_article(body, expected["url"], expected["content_type"])
+            parse_article(body, expected["url"], content_type)
         return
-    article = parse_article(body, expected["url"], expected["content_type"])
+    article = parse_article(body, expected["url"], content_type)
     assert {name: getattr(article, name) for name in expected["article"]} == expected["article"]
+
+
+def test_a_case_may_be_another_outlets_whose_parser_it_names(tmp_path: Path, monkeypatch) -> None:
+    second = PAGES.with_name("second")
+    monkeypatch.syspath_prepend(str(second))
+    # A real outlet's module lies in gazeta/.
+    monkeypatch.setitem(sys.modules, "gazeta.vestnik", import_module("vestnik"))
+    monkeypatch.setattr(sys.modules[__name__], "PAGES", tmp_path)
+    for path in (second / "pages").glob("*.json"):
+        shutil.copy(path.with_suffix(".html"), tmp_path)
+        expected = json.loads(path.read_text(encoding="utf-8")) | {"parser": "vestnik"}
+        (tmp_path / path.name).write_text(json.dumps(expected), encoding="utf-8")
+        test_a_page_gives_what_is_written_beside_it(path.stem)
+    assert list(tmp_path.iterdir())
 
 
 def test_every_page_has_its_expected_answer_and_every_answer_its_page() -> None:
@@ -195,6 +216,104 @@ def test_selectors_of_a_layout_are_those_that_it_could_have() -> None:
     assert changed.value.era == "2021" and changed.value.selectors == selectors("2021")
 
 
+def test_only_the_layout_of_2021_with_its_headline_in_an_h2_is_that_of_2024() -> None:
+    html = page("<p>Раз.</p>").decode().replace("h1", "h2")
+    assert parse_article(html.encode(), URL).era == "2024"
+    of_2015 = html.replace('class="b_article"', 'class="article-text"')
+    assert parse_article(of_2015.encode(), URL).era == "2015"
+    assert ".b_article-text" not in selectors("json-ld")["text"]
+
+
+def test_a_headline_beside_the_text_or_in_another_box_is_another_articles() -> None:
+    other = (
+        '<aside><h1 class="headline">Чужой</h1></aside><div class="related"><p class="headline">Он</p></div>'
+    )
+    assert parse_article(page("<p>Раз.</p>", before=other), URL).title == "Заголовок"
+
+
+@pytest.mark.parametrize(
+    ("root", "body", "layout"),
+    [("b_article", "b_article-text", "2021"), ("article-text", "article_text", "2015")],
+)
+def test_an_article_without_a_headline_is_known_by_the_place_of_its_text(
+    root: str, body: str, layout: str
+) -> None:
+    html = f'<html><body><article class="{root}"><p class="{body}">Раз.</p></article></body></html>'
+    with pytest.raises(PageChanged) as changed:
+        parse_article(html.encode(), URL)
+    assert (changed.value.fields, changed.value.era) == (["title"], layout)
+
+
+def test_a_card_with_any_text_is_not_taken_for_the_article() -> None:
+    card = '<article><div class="text">Чужой анонс.</div></article>'
+    html = page("<p>Раз.</p>").decode().replace(' class="b_article"', "").replace("<body>", f"<body>{card}")
+    assert parse_article(html.encode(), URL).text == "Раз."
+
+
+def test_the_text_may_be_in_any_element() -> None:
+    html = page("<p>Раз.</p>").decode()
+    at = html.index('<div itemprop="articleBody">')
+    html = html[:at] + '<meta itemprop="articleBody" content="Два.">' + html[at:].replace("div", "section")
+    assert parse_article(html.encode(), URL).text == "Раз."
+
+
+@pytest.mark.parametrize(("length", "text"), [(59, "Раз."), (60, "Раз.\n{}\nДва."), (90, "Раз.\n{}\nДва.")])
+def test_a_whole_sentence_about_the_news_on_a_topic_closes_no_article(length: int, text: str) -> None:
+    said = "Новости по теме: " + "а" * (length - 18) + "."
+    assert parse_article(page(f"<p>Раз.</p><p>{said}</p><p>Два.</p>"), URL).text == text.format(said)
+
+
+# JSON-LD
+
+
+def linked(**fields: object) -> bytes:
+    """A page with nothing but JSON-LD."""
+    told = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
+    script = f'<script type="application/ld+json">{json.dumps(told)}</script>'
+    return f"<html><head>{script}</head><body></body></html>".encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Раз.\n Два&nbsp;три.", "Раз.\nДва&nbsp;три."),
+        ("<p>Раз.</p><p>Два <b>три</b>.</p>", "Раз.\nДва три."),
+        ("<b>Раз.</b> Два.", "Раз. Два."),
+        ("Раз.<br><br>Два.", "Раз.\nДва."),
+        ("Мороз < 30 градусов.\nДва.", "Мороз < 30 градусов.\nДва."),
+        ("Доход > 5 < 9 млн </ год.", "Доход > 5 < 9 млн </ год."),
+    ],
+)
+def test_a_text_of_json_ld_is_read_with_markup_and_without(written: str, text: str) -> None:
+    assert parse_article(linked(articleBody=written), URL).text == text
+
+
+def test_values_of_json_ld_are_one_clean_line_and_of_a_list_the_first() -> None:
+    body = linked(headline=["Первый\u00a0 заголовок", "Второй"], alternativeHeadline=" Под\n заголовок ")
+    article = parse_article(body, URL)
+    assert (article.title, article.subtitle) == ("Первый заголовок", "Под заголовок")
+
+
+def test_a_page_that_was_cut_off_after_its_head_is_read_as_far_as_it_goes() -> None:
+    head = linked(headline="").decode().partition("</head>")[0]
+    body = f'{head}<meta itemprop="headline" content="Заголовок"></head></html>'.encode()
+    article = parse_article(body, URL)
+    assert (article.title, article.text, article.date) == ("Заголовок", "Раз.", "2022-04-28 00:00:00")
+
+
+def test_a_row_with_the_name_of_the_newest_layout_is_read_and_told_beside_those_of_2021(monkeypatch) -> None:
+    monkeypatch.setattr(pages, "BODIES", [*BODIES, ("2024", ".z9-text")])
+    html = (PAGES / "2024-feature.html").read_text(encoding="utf-8")
+    html = html.replace('class="b_article-text" itemprop="articleBody"', 'class="z9-text"')
+    url = "https://www.gazeta.ru/style/2024/02/29/18335999.shtml"
+    assert parse_article(html.encode(), url).text.startswith("С чего началось")
+    with pytest.raises(PageChanged) as changed:
+        parse_article(html.replace("z9-text", "z10-text").encode(), url)
+    assert changed.value.era == "2024"  # as the alarm names it
+    assert ".b_article-text" in changed.value.selectors["text"]
+    assert ".z9-text" in changed.value.selectors["text"] and ".z9-text" not in selectors("2021")["text"]
+
+
 # Summaries
 
 
@@ -216,6 +335,32 @@ def test_the_lead_that_names_itself_wins_over_an_intro_before_it() -> None:
 def test_a_lead_of_a_read_also_card_is_not_this_articles_lead() -> None:
     card = '<a href="/x.shtml"><p class="intro">Лид чужой статьи</p></a>'
     assert parse_article(page(f"{card}<p>Первый абзац.</p><p>Второй.</p>"), URL).summary == "Первый абзац."
+
+
+def test_an_empty_lead_and_one_of_a_card_hide_no_lead_after_them() -> None:
+    before = (
+        '<div class="b_article-intro"> </div><a href="/x.shtml"><p class="b_article-intro">Чужой лид.</p></a>'
+        '<div class="b_article-intro">Лид статьи.</div>'
+    )
+    article = parse_article(page("<p>Первый абзац.</p>", before=before), URL)
+    assert (article.summary, article.summary_origin) == ("Лид статьи.", "lead")
+
+
+@pytest.mark.parametrize("body", ['itemprop="articleBody"', 'class="b_article-text"', 'class="text"'])
+def test_a_lead_in_one_scope_with_the_text_is_this_articles_and_one_in_a_scope_of_its_own_is_not(
+    body: str,
+) -> None:
+    lead = '<div class="b_article-intro">Лид статьи.</div>'
+    html = page("<p>Первый абзац.</p>").decode().replace('itemprop="articleBody"', body)
+    at = html.index(f"<div {body}")
+    together = f"{html[:at]}<section itemscope>{lead}{html[at:]}".replace(
+        "</article>", "</section></article>"
+    )
+    assert parse_article(together.encode(), URL).summary == "Лид статьи."
+    apart = f"{html[:at]}<section itemscope>{lead}</section>{html[at:]}"
+    assert parse_article(apart.encode(), URL).summary == "Первый абзац."
+    itself = f"{html[:at]}{lead.replace('>', ' itemscope>', 1)}{html[at:]}"
+    assert parse_article(itself.encode(), URL).summary == "Лид статьи."
 
 
 def test_a_description_of_its_own_is_a_summary_and_a_cut_one_is_not() -> None:
@@ -251,6 +396,36 @@ def test_a_description_that_says_nothing_of_its_own_is_no_summary(
     body = page(f"<p>{OPENING}</p><p>Второй.</p>", head=head, title=title or description)
     article = parse_article(body, URL)
     assert (article.summary, article.summary_origin) == (OPENING, "first_paragraph")
+
+
+SQUEEZED = "Первыйабзацрассказываетособытииподробнои"  # the first forty letters of OPENING
+
+
+@pytest.mark.parametrize(("shared", "origin"), [(40, "first_paragraph"), (39, "description")])
+def test_a_description_that_begins_as_the_text_does_for_forty_letters_repeats_it(
+    shared: int, origin: str
+) -> None:
+    assert len(SQUEEZED) == 40 and "".join(filter(str.isalpha, OPENING)).startswith(SQUEEZED)
+    own = SQUEEZED[:shared] + "ъ, а дальше сказано совсем другое, чего в тексте нет."
+    body = page(f"<p>{OPENING}</p>", head=f'<meta name="description" content="{own}">')
+    assert parse_article(body, URL).summary_origin == origin
+
+
+@pytest.mark.parametrize("before", [0, 50], ids=["at its beginning", "in its middle"])
+def test_a_description_may_speak_of_the_newspaper_before_its_end(before: int) -> None:
+    own = (
+        f"{'Слово ' * 9}"[:before]
+        + "«Газета.Ru» узнала, чем закончилась история, которой в тексте нет ни слова."
+    )
+    article = parse_article(page(f"<p>{OPENING}</p>", head=f'<meta name="description" content="{own}">'), URL)
+    assert (article.summary, article.summary_origin) == (own, "description")
+
+
+def test_a_description_of_few_letters_that_open_the_text_repeats_it() -> None:
+    own = "Итог: 12 : 5 , 7 : 3 , 4 : 4 , 9 : 1 , 6 : 2 , 8 : 0 , 3 : 3 ."
+    text = f"<p>{own} Так закончился тур.</p><p>Два.</p>"
+    article = parse_article(page(text, head=f'<meta name="description" content="{own}">'), URL)
+    assert len(own) >= 60 and article.summary_origin == "first_paragraph"
 
 
 def test_a_description_of_sixty_characters_is_long_enough() -> None:
@@ -335,15 +510,81 @@ def test_a_page_that_calls_itself_an_article_and_has_none_is_a_changed_one(head:
         parse_article(body.replace(head.encode(), b""), "https://www.gazeta.ru/special/x/")
 
 
+def test_a_page_with_a_place_for_text_and_none_in_it_has_no_text() -> None:
+    with pytest.raises(NotAnArticle, match="no text"):
+        parse_article(page(""), URL)
+
+
+def test_a_page_that_only_lacks_its_date_is_a_changed_one() -> None:
+    body = page("<p>Раз.</p>").replace(b"<time itemprop", b"<i title")
+    with pytest.raises(PageChanged) as changed:
+        parse_article(body, "https://www.gazeta.ru/comments/column/bovt/17870000.shtml")
+    assert changed.value.fields == ["date"]
+
+
+@pytest.mark.parametrize("where", ["title", "subtitle"])
+def test_a_live_report_says_so_in_its_headline_or_in_the_one_below(where: str) -> None:
+    said = "Выборы в Озёрске. Онлайн-трансляция"
+    title, before = (said, "") if where == "title" else ("Выборы", f'<h2 class="subheader">{said}</h2>')
+    with pytest.raises(NotAnArticle, match="live report"):
+        parse_article(page("<p>Раз.</p>", title=title, before=before), URL)
+
+
 def test_a_page_of_pictures_is_a_gallery_by_its_address() -> None:
     with pytest.raises(NotAnArticle, match="gallery"):
         parse_article(page(""), "https://www.gazeta.ru/social/photo/krasota.shtml")
+
+
+@pytest.mark.parametrize("body", ['itemprop="articleBody"', 'class="b_article-text"', 'class="text"'])
+@pytest.mark.parametrize("row", [None, 0, 1, 2], ids=["as it is", "first", "second", "third"])
+def test_a_widget_or_a_word_in_an_article_makes_it_no_quiz_and_no_error_page(
+    body: str, row: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if row is not None:  # wherever a new layout's row stands in the table
+        monkeypatch.setattr(pages, "BODIES", [*BODIES[:row], ("2031", ".z9-text"), *BODIES[row:]])
+    text = '<p>Раз.</p><div class="b_test"><p>Вопрос</p></div>'
+    html = page(text, head="<title>Ошибка 404 стала мемом</title>", title="Ошибка 404 стала мемом").decode()
+    article = parse_article(html.replace('itemprop="articleBody"', body).encode(), URL)
+    assert article.text.startswith("Раз.")
+
+
+@pytest.mark.parametrize(
+    ("inside", "reason"),
+    [('<div class="b_quiz">Вопрос</div>', "quiz"), ('<form class="sso"></form>', "login page"),
+     ('<div class="b_error">404</div>', "error page"), ("<title>Страница не найдена</title>", "error page")],
+    ids=["quiz", "login", "error", "title"],
+)  # fmt: skip
+def test_a_page_that_says_it_is_no_article_is_none_whatever_else_stands_on_it(
+    inside: str, reason: str
+) -> None:
+    head = '<meta property="og:title" content="Газета"><meta property="og:type" content="article">'
+    body = f"<html><head>{head}</head><body>{inside}<div class='text'><p>Слово.</p></div></body></html>"
+    with pytest.raises(NotAnArticle, match=reason):
+        parse_article(body.encode(), URL)
 
 
 def test_the_canonical_link_is_the_articles_address_and_other_links_are_not() -> None:
     url = "https://www.gazeta.ru/social/news/2022/04/28/17654000.shtml"
     links = f'<link rel="amphtml" href="{url[:-10]}4001.shtml"><link rel="canonical" href="{url}">'
     assert parse_article(page("<p>Раз.</p>", head=links), URL).url == url
+
+
+def test_the_address_of_opengraph_is_the_next_best_and_the_first_that_is_an_articles_is_taken() -> None:
+    url = "https://www.gazeta.ru/social/news/2022/04/28/17654000.shtml"
+    other = '<meta property="og:see_also" content="https://www.gazeta.ru/tech/2022/04/28/17654009.shtml">'
+    graph = f'{other}<meta property="og:url" content="{url}">'
+    assert parse_article(page("<p>Раз.</p>", head=graph), URL).url == url
+    links = f'<link rel="canonical" href="https://www.gazeta.ru/"><link rel="canonical" href="{url}">'
+    assert parse_article(page("<p>Раз.</p>", head=links), URL).url == url
+
+
+def test_an_address_without_a_section_takes_the_one_that_the_page_links_on_this_site() -> None:
+    links = "".join(
+        f'<a href="{address}">x</a>'
+        for address in ("https://evil.invalid/tech/", "/news/", "/tech/2022/1.shtml", "/culture/", "/sport/")
+    )
+    body = page("<p>Раз.</p>", before=f'<div class="breadcrumb">{links}</div>')
+    assert parse_article(body, "https://www.gazeta.ru/2003/02/27/kto.shtml").rubric == "culture"
 
 
 def test_a_page_cannot_take_the_address_of_another_site() -> None:
@@ -364,6 +605,7 @@ def test_a_page_cannot_take_the_address_of_another_site() -> None:
         ("https://www.gazeta.ru/2003/02/27/kto.shtml", "2003-02-27", ""),
         ("https://www.gazeta.ru/auto/2005/06/09_a_298154.shtml", "2005-06-09", "auto"),
         ("https://www.gazeta.ru/comments/column/bovt/17870000.shtml", "", "comments"),
+        ("https://www.gazeta.ru/social/17870000.shtml", "", "social"),
     ],
 )
 def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) -> None:
@@ -389,6 +631,8 @@ def test_one_page_has_one_address() -> None:
         assert canonical_url(other) == url
     assert same_site(url, "https://m.gazeta.ru/x") and not same_site(url, "https://gazeta.ru.evil.invalid/")
     assert not same_site("http://127.0.0.1:8802/", "http://127.0.0.1:22/")
+    plain, tls = "http://stand.invalid/", "https://stand.invalid/"
+    assert not same_site(plain, tls) and not same_site(tls, plain) and same_site(plain, plain)
     assert canonical_url("http://stand.invalid:80/x") == "http://stand.invalid/x"
     assert canonical_url("https://stand.invalid:443/x") == "https://stand.invalid/x"
     assert canonical_url("https://stand.invalid:80/x") == "https://stand.invalid:80/x"

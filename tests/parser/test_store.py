@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gazeta import pages, reparse
+from gazeta import pages, reparse, settings
 from gazeta.items import Article
 from gazeta.store import Link, Scope, Store, StoreBusy
 
@@ -174,7 +174,7 @@ def test_reparse_as_a_command_says_what_came_of_it(tmp_path: Path, repo_root: Pa
         [sys.executable, "-m", "gazeta.reparse"],
         cwd=repo_root / "dataset_parser", env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0 and "nothing to read again" in done.stdout
+    assert done.returncode == 2 and "nothing to read again" in done.stderr and str(tmp_path) in done.stderr
     with Store(tmp_path / "crawl" / "crawl.sqlite3") as store:
         store.end(
             URL,
@@ -189,3 +189,84 @@ def test_reparse_as_a_command_says_what_came_of_it(tmp_path: Path, repo_root: Pa
         cwd=repo_root / "dataset_parser", env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 3 and "1 still cannot be read" in done.stdout
+
+
+LEAD = '<div class="b_article-intro">Лид новости: что случилось и почему об этом пишут.</div>'
+
+
+def saved(store: Store, lead: str, site: str = "gazeta") -> list[str]:
+    """Thirty failing pages that today's parser reads, after a good crawl whose pages all had leads."""
+    fields = {"lead": {"pages": 30, "coverage": 1.0}}
+    store.finish_crawl(store.start_crawl(site, {}), "done", {"fields": fields})
+    crawl = store.start_crawl(site, {})
+    urls = [f"https://www.gazeta.ru/social/2024/02/03/{number}.shtml" for number in range(14490001, 14490031)]
+    text = "<p>Абзац о том, что случилось, и о том, что было дальше.</p>" * 12
+    for url in urls:
+        body = (
+            f'<html><body><article class="b_article"><h1 class="headline">Новость с адресом {url[-14:]}</h1>'
+            f'{lead}<div class="b_article-text">{text}</div></article></body></html>'
+        )
+        store.end(url, site, "failed", crawl, reason="changed", body=body.encode(), content_type="text/html")
+    store.hold([crawl])
+    store.finish_crawl(crawl, "alarm", {})
+    return urls
+
+
+def test_a_fix_that_finds_the_text_and_not_the_lead_changes_nothing(store: Store, monkeypatch) -> None:
+    urls = saved(store, lead="")
+    before = list(store.db.iterdump())
+    with pytest.raises(reparse.Unfit, match=r"lead: found on 0\.0% of pages, 100\.0% in the crawl") as unfit:
+        reparse.reparse(store, {"gazeta": pages})
+    assert ".b_article-intro" in unfit.value.looked_for["lead"]
+    assert "in the layout of 2021 (30 pages miss it)" in unfit.value.looked_for["lead"]
+    assert list(store.db.iterdump()) == before
+    store.set("parser", "of yesterday")
+    assert "left as they were: gazeta does not look yet" in reparse.after_a_fix(store, {"gazeta": pages})
+    assert store.count() == 0
+    monkeypatch.setattr(settings, "CRAWL_ALARM", False)
+    assert reparse.reparse(store, {"gazeta": pages})["kept"] == len(urls) == store.count()
+
+
+def test_a_whole_fix_makes_articles_of_the_saved_pages(store: Store) -> None:
+    urls = saved(store, LEAD)
+    assert reparse.reparse(store, {"gazeta": pages}) == {"kept": 30, "dropped": 0, "failed": 0}
+    assert [article.url for article in store.articles()] == urls
+
+
+def test_the_reparse_command_ends_with_3_where_a_crawl_would(tmp_path: Path, repo_root: Path) -> None:
+    import os
+
+    with Store(tmp_path / "crawl" / "crawl.sqlite3") as store:
+        saved(store, lead="")
+    for alarm, code in (("1", 3), ("0", 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "gazeta.reparse"],
+            cwd=repo_root / "dataset_parser",
+            env={**os.environ, "ARTIFACTS_DIR": str(tmp_path), "CRAWL_ALARM": alarm},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        assert ("  lead was looked for in the layout of 2021" in done.stderr) == bool(code)
+
+
+def test_saved_pages_that_turn_out_to_be_no_articles_are_no_alarm(store: Store) -> None:
+    crawl = store.start_crawl("gazeta", {})
+    for number in range(8):
+        quiz = b'<html><body><div class="b_quiz"></div></body></html>'
+        store.end(f"{URL}?{number}", "gazeta", "failed", crawl, reason="changed", body=quiz)
+    store.finish_crawl(crawl, "done", {})
+    assert reparse.reparse(store, {"gazeta": pages}) == {"kept": 0, "dropped": 8, "failed": 0}
+    now = store.start_crawl("gazeta", {})
+    assert len(crawls := store.unchecked(now)) == 2 and store.figures(crawls) == {}
+
+
+def test_each_site_answers_for_its_own_saved_pages(store: Store) -> None:
+    saved(store, LEAD)
+    other = store.start_crawl("vestnik", {})
+    page = (Path(__file__).parent / "pages" / "2024-feature.html").read_bytes()
+    url = "https://www.gazeta.ru/style/2024/02/29/18335999.shtml"
+    store.end(url, "vestnik", "failed", other, reason="changed", body=page, content_type="text/html")
+    assert reparse.reparse(store, {"gazeta": pages, "vestnik": pages})["kept"] == 31
+    sites = store.db.execute("SELECT site, outcome FROM crawl ORDER BY id DESC LIMIT 2").fetchall()
+    assert sorted(sites) == [("gazeta", "reparsed"), ("vestnik", "reparsed")]

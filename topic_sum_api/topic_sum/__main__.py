@@ -21,6 +21,8 @@ def main() -> int:
     os.chdir(Path(__file__).resolve().parent.parent)
     try:
         from topic_sum import settings
+
+        settings.check_folder()
     except ImproperlyConfigured as error:
         return fail(2, str(error))
     if settings.SERVER == "gunicorn":

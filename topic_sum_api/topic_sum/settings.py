@@ -5,7 +5,9 @@ There is no database, no session and no admin here: a process holds a model and 
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import warnings
 from pathlib import Path
@@ -62,6 +64,31 @@ def env_url(name: str, schemes: tuple[str, ...]) -> str | None:
     return raw
 
 
+def env_keys(name: str) -> list[str]:
+    keys = env_list(name)
+    for key in keys:
+        if key.startswith("sha256:") and not re.fullmatch(r"sha256:[0-9a-f]{64}", key):
+            raise ImproperlyConfigured(
+                f"{name} holds sha256: followed by something else than 64 hexadecimal digits; "
+                "make a key and its hash: python manage.py api_key"
+            )
+    return keys
+
+
+def env_origins(name: str) -> list[str]:
+    """Origins as browsers send them: scheme://host[:port], nothing after it."""
+    origins = env_list(name)
+    for origin in origins:
+        parts = urlsplit(origin)
+        if (
+            parts.scheme not in ("http", "https")
+            or origin != f"{parts.scheme}://{parts.netloc}"
+            or "*" in origin
+        ):
+            raise ImproperlyConfigured(f"{name} holds {origin!r}, which is not like https://news.example.org")
+    return origins
+
+
 def env_rate(name: str, default: str = "") -> tuple[int, int] | None:
     """«60/minute» as (60, 60): requests and seconds. None when unset or «off»."""
     raw = env_str(name, default)
@@ -103,6 +130,28 @@ if HF_ENDPOINT is None:
 elif urlsplit(HF_ENDPOINT).hostname not in ("huggingface.co", "hf.co"):
     os.environ["HF_HUB_DISABLE_XET"] = "1"
 MODELS_DIR = Path(env_str("ARTIFACTS_DIR") or BASE_DIR.parent / "artifacts").expanduser().absolute() / "api"
+
+
+def check_folder() -> None:
+    """Raises ImproperlyConfigured where models can never be kept: a model could not be fetched, ever.
+
+    A full disk is no wrong setting: it is met, told and met again until there is room.
+    """
+    try:
+        MODELS_DIR.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return
+        reason = error.strerror
+    else:
+        if os.access(MODELS_DIR, os.W_OK):
+            return
+        reason = "Permission denied"
+    raise ImproperlyConfigured(
+        f"cannot write in {MODELS_DIR} ({reason}): set ARTIFACTS_DIR to a folder of yours"
+    )
+
+
 # Seconds between two questions to the Hub whether MODEL_REVISION moved. 0 would ask without a pause.
 MODEL_CHECK_SECONDS = env_int("MODEL_CHECK_SECONDS", 300, least=1)
 
@@ -136,12 +185,12 @@ MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 12 * MAX_TOTAL_CHARS + 10_000, least=
 # Who may ask
 
 # Keys, or their hashes as «sha256:<hex>»; `python manage.py api_key` makes one. Empty: everybody may ask.
-API_KEYS = env_list("API_KEYS")
+API_KEYS = env_keys("API_KEYS")
 RATE_LIMIT = env_rate("RATE_LIMIT")
 REDIS_URL = env_url("REDIS_URL", ("redis", "rediss", "unix"))
 # How many proxies of ours stand in front: so many last entries of X-Forwarded-For are believed.
 NUM_PROXIES = env_int("NUM_PROXIES", 0, most=10)
-CORS_ORIGINS = env_list("CORS_ORIGINS")
+CORS_ORIGINS = env_origins("CORS_ORIGINS")
 
 # Logs
 
@@ -173,12 +222,13 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "topic_sum.api.middleware.RequestLog",
+    # What these add is on refusals, too: a page of another origin could not read why it was refused.
+    "topic_sum.api.middleware.ContentSecurityPolicy",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "topic_sum.api.middleware.Cors",
     "topic_sum.api.middleware.Gate",
     "django.middleware.security.SecurityMiddleware",
-    "topic_sum.api.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "topic_sum.api.middleware.Cors",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -201,7 +251,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # Behind a proxy that ends TLS, set HTTPS=1: redirects, HSTS, and the proxy's word on the scheme.
 HTTPS = env_bool("HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health/", r"^api/v1/metrics$"]  # probes come from inside, over plain HTTP
+SECURE_REDIRECT_EXEMPT = [
+    r"^(api/v1/)?health/",
+    r"^api/v1/metrics$",
+]  # probes come from inside, over plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -223,6 +276,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
     "UNICODE_JSON": True,
+    "URL_FORMAT_OVERRIDE": None,  # ?format= means nothing here
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Topics and summaries of Russian news",

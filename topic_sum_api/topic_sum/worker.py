@@ -1,24 +1,29 @@
-"""gunicorn's threaded worker, in which slow and silent clients hold no thread.
+"""gunicorn's threaded worker, in which clients that are slow to send or to read hold no thread.
 
 gthread gives a new connection to a thread, which waits for the request to arrive. As many clients as there
 are threads, each sending a byte a second, then keep everybody else out. Here the worker's own event loop
-collects a request, head and body, and hands it to a thread when it is whole. What gunicorn's parser makes of
-it is unchanged; this only decides when it begins to read.
+collects a request, head and body, and hands it to a thread when it is whole; and it sends what of an answer
+the connection does not take at once. What gunicorn's parser makes of a request is unchanged; this only
+decides when it begins to read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import re
 import selectors
 import socket
 import struct
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from topic_sum.api.messages import language, words
 
 # A head longer than this is handed over as it is: the parser refuses it.
 MOST_HEAD_BYTES = 64 * 1024
@@ -26,12 +31,64 @@ _CHUNK = 64 * 1024
 # After the last answer on a connection the client has this long to close it: a reset could cut the answer.
 LINGER_SECONDS = 2
 MOST_LINGER_BYTES = 1_000_000
-# A client that does not read its answer holds a thread for this long at most.
-SEND_SECONDS = 20
+# A client has this long to read its answer, from when the connection took no more of it. All that is unsent
+# may take so much memory; beyond it those who wait longest are given up.
+SEND_SECONDS = 60
+MOST_UNSENT_BYTES = 64_000_000
+# Should a thread ever read from a client, this is its patience.
+READ_SECONDS = 20
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_LANGUAGE = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
+# What gunicorn's own refusals are called here.
+_REFUSALS = {
+    408: "body_not_received", 414: "address_too_long", 417: "expectation_failed", 431: "headers_too_large",
+    500: "server_error", 501: "length_required",
+}  # fmt: skip
+
+
+def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
+    """An answer in the API's one shape to what no view has seen, in the language that `head` asks for."""
+    asked = _LANGUAGE.search(head)
+    lang = language(asked.group(1).decode("latin-1") if asked else "")
+    code = _REFUSALS.get(status, "bad_request")
+    body = json.dumps(
+        {"error": {"code": code, "message": words(code, lang, request_id=uuid.uuid4().hex), "field": None}},
+        ensure_ascii=False,
+    ).encode()
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Language: {lang}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+class ClientSocket(socket.socket):
+    """A client's socket that makes no thread wait: what it does not take at once, the event loop sends."""
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        self.unsent = bytearray()
+
+    def sendall(self, data: bytes | bytearray | memoryview, flags: int = 0) -> None:
+        left = memoryview(data)
+        if not self.unsent:
+            with contextlib.suppress(BlockingIOError):
+                left = left[self.send(left, flags | socket.MSG_DONTWAIT) :]
+        self.unsent += left
+
+
+class _Written:
+    """Stands in for a client: gunicorn's error page is written to it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self.data += data
 
 
 class Connection(TConn):
@@ -58,7 +115,8 @@ class Connection(TConn):
                 return len(self.received) if len(self.received) > MOST_HEAD_BYTES else 0
             head = bytes(self.received[: end + 2])
             length = _LENGTH.search(head)
-            body = int(length.group(1)[:18]) if length else 0
+            # Leading zeros are allowed and say nothing; more than 18 digits say «too large» like 18.
+            body = int(length.group(1).lstrip(b"0")[:18] or 0) if length else 0
             self.rest_unread = body > most_body or bool(_CHUNKED.search(head))
             if expect := _EXPECT.search(head):
                 # The client waits for leave to send its body: given here or never, so not by the parser.
@@ -100,6 +158,7 @@ class Worker(ThreadWorker):
         # In the order of their deadlines: everybody gets the same time.
         self.receiving: dict[Connection, None] = {}
         self.lingering: dict[Connection, float] = {}
+        self.sending: dict[Connection, tuple[float, object]] = {}  # until when, and how its request ended
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -111,9 +170,8 @@ class Worker(ThreadWorker):
                 raise
             return
         self.nr_conns += 1
-        limit = struct.pack("ll", SEND_SECONDS, 0)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        client = ClientSocket(fileno=client.detach())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
         conn = Connection(self.cfg, client, address, listener.getsockname())
         conn.linger = self._linger
         self._collect(conn)
@@ -125,6 +183,10 @@ class Worker(ThreadWorker):
         self._collect(conn)
 
     def finish_request(self, conn: Connection, fs: object) -> None:
+        if conn.sock.unsent:
+            # The next request on this connection waits until the answer to this one is on its way.
+            self._send_later(conn, fs)
+            return
         super().finish_request(conn, fs)
         # A client may send its next request before it has this answer: those bytes are here already.
         if conn.received and self.keepalived_conns and self.keepalived_conns[-1] is conn:
@@ -133,6 +195,13 @@ class Worker(ThreadWorker):
     def handle(self, conn: Connection) -> bool:
         conn.initialized = False  # so that init() feeds the parser this request
         return super().handle(conn)
+
+    def handle_error(self, req: object, client: object, addr: object, exc: Exception) -> None:
+        page = _Written()
+        super().handle_error(req, page, addr, exc)
+        status, _, reason = page.data.partition(b"\r\n")[0].decode("latin-1").partition(" ")[2].partition(" ")
+        with contextlib.suppress(OSError):
+            client.sendall(refusal(int(status or 400), reason or "Bad Request"))
 
     def handle_request(self, req: object, conn: Connection) -> bool:
         if conn.rest_unread:
@@ -152,7 +221,9 @@ class Worker(ThreadWorker):
                 continue
             if conn.received:
                 with contextlib.suppress(OSError):
-                    conn.sock.send(_TOO_SLOW)
+                    conn.sock.send(refusal(408, "Request Timeout", bytes(conn.received[:MOST_HEAD_BYTES])))
+            self._drop(conn)
+        for conn in [conn for conn, (until, _) in self.sending.items() if until <= now]:
             self._drop(conn)
         for conn in [conn for conn, until in self.lingering.items() if until <= now]:
             self._end(conn)
@@ -182,6 +253,30 @@ class Worker(ThreadWorker):
             self.poller.unregister(client)
             conn.data_ready = True
             self.enqueue_req(conn)
+
+    def _send_later(self, conn: Connection, fs: object) -> None:
+        try:
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
+        except (OSError, ValueError, KeyError):
+            self._drop(conn)
+            return
+        self.sending[conn] = (time.monotonic() + SEND_SECONDS, fs)
+        while sum(len(other.sock.unsent) for other in self.sending) > MOST_UNSENT_BYTES:
+            self._drop(next(iter(self.sending)))
+
+    def _send(self, conn: Connection, client: ClientSocket) -> None:
+        try:
+            del client.unsent[: client.send(client.unsent[:_CHUNK])]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(conn)
+            return
+        if not client.unsent:
+            _, fs = self.sending.pop(conn)
+            self.poller.unregister(client)
+            self.finish_request(conn, fs)
 
     def _linger(self, conn: Connection) -> None:
         try:
@@ -213,6 +308,7 @@ class Worker(ThreadWorker):
 
     def _drop(self, conn: Connection) -> None:
         self.receiving.pop(conn, None)
+        self.sending.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1

@@ -120,7 +120,8 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
             spider.opt_out_line(f"{spider.opt_out} ({spider.opt_outs} pages of {spider.opt_outs})"),
         )
         outcome, code = "given up", 2
-    if not code and spider.counts["fetched"]:
+    # A crawl that fetches nothing answers for those before it that nobody judged.
+    if not code and (spider.counts["fetched"] or len(crawls) > 1):
         lines = alarm.alarms(store.figures(crawls), store.previous_report(spider.name).get("fields", {}))
     if not code:
         code, line = without_links(spider)
@@ -137,7 +138,7 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
             {"missing": missing, "pages": pages, "example": url}
             for missing, _, pages, url in store.changed_pages(crawls)
         ]
-        told["looked_for"] = looked_for(spider, crawls, [line.partition(":")[0] for line in lines])
+        told["looked_for"] = report.looked_for(store, spider.selectors, crawls, lines)
     if outcome == "alarm":
         store.hold(crawls)
     elif outcome == "done":
@@ -148,17 +149,6 @@ def finish(spider: NewsSpider, reason: str, seconds: float) -> int:
     report.write_json(settings.CRAWL_DIR / "reports" / f"{spider.crawl:05}.json", told)
     show(told, spider)
     return code
-
-
-def looked_for(spider: NewsSpider, crawls: list[int], fields: list[str]) -> dict[str, str]:
-    """Where the fields of an alarm were looked for: in the layout that lacks them most, else in all."""
-    told = {}
-    for field in fields:
-        layout, pages = spider.store.missing_in_layout(crawls, field)
-        if field in (tried := spider.selectors(layout)):
-            where = f"in the layout of {layout} ({pages} pages miss it) " if layout else ""
-            told[field] = f"{where}at: {tried[field]}"
-    return told
 
 
 def without_links(spider: NewsSpider) -> tuple[int, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
@@ -51,7 +53,7 @@ def translate(error: Exception) -> ApiError | None:
         case ClientGone():
             return ApiError("client_gone")
         case drf.ParseError():
-            return ApiError("bad_json", detail=error.detail)
+            return ApiError("bad_request")
         case drf.MethodNotAllowed():
             return ApiError("method_not_allowed", method=error.args[0] if error.args else "")
         case drf.NotAcceptable():
@@ -63,10 +65,12 @@ def translate(error: Exception) -> ApiError | None:
         case drf.NotAuthenticated():
             return ApiError("no_key", headers={"WWW-Authenticate": "Bearer"})
         case drf.Throttled():
-            wait = int(error.wait or 1)
+            wait = math.ceil(error.wait or 1)
             return ApiError("rate_limited", headers={"Retry-After": str(wait)}, wait=wait)
-        case drf.NotFound():
+        case drf.NotFound() | Http404():
             return ApiError("not_found")
+        case PermissionDenied():
+            return ApiError("forbidden")
     return None
 
 
@@ -75,8 +79,9 @@ def handle(error: Exception, context: dict) -> Response:
     request = context["request"]
     known = translate(error)
     if known is None:
-        log.exception("error: a bug in answering %s", request.path)
-        known = ApiError("server_error", request_id=getattr(request, "id", ""))
+        request_id = getattr(request, "id", "")
+        log.exception("error: a bug in answering %s", request.path, extra={"request_id": request_id})
+        known = ApiError("server_error", request_id=request_id)
     request._request.error_code = known.code
     lang = language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
     headers = dict(known.headers)
@@ -116,5 +121,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    log.exception("error: a bug in answering %s", request.path)
-    return answer(request, "server_error", request_id=getattr(request, "id", ""))
+    request_id = getattr(request, "id", "")
+    log.exception("error: a bug in answering %s", request.path, extra={"request_id": request_id})
+    return answer(request, "server_error", request_id=request_id)

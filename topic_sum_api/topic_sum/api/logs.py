@@ -27,6 +27,10 @@ class TextFormatter(logging.Formatter):
         line = record.getMessage()
         if not line.startswith("error:"):
             line = f"{datetime.now():%H:%M:%S} {line}"
+        if (request_id := getattr(record, "request_id", None)) and (
+            record.exc_info or record.levelno >= logging.ERROR
+        ):
+            line += f" (request {request_id})"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

@@ -14,7 +14,18 @@ class Message:
 
 MESSAGES = {
     # The body
-    "bad_json": Message(400, "Тело запроса — не JSON: {detail}", "The body is not JSON: {detail}"),
+    "bad_json": Message(
+        400, "Тело запроса — не JSON (строка {line}, столбец {column}).",
+        "The body is not JSON (line {line}, column {column}).",
+    ),
+    "not_utf8": Message(
+        400, "Тело запроса — не UTF-8 (байт {byte}).", "The body is not UTF-8 (byte {byte})."
+    ),
+    "json_too_deep": Message(400, "JSON вложен слишком глубоко.", "The JSON is nested too deeply."),
+    "bad_number": Message(
+        400, "В теле запроса есть число, которого не бывает в JSON или которое слишком длинно.",
+        "The body has a number that JSON does not know or that is too long.",
+    ),
     "not_an_object": Message(400, "Тело должно быть объектом JSON.", "The body must be a JSON object."),
     "required": Message(400, "Поле обязательно.", "This field is required."),
     "empty": Message(400, "Поле пусто.", "This field is empty."),
@@ -50,12 +61,18 @@ MESSAGES = {
         "The server does not answer to this host name (setting ALLOWED_HOSTS).",
     ),
     "bad_request": Message(400, "Неверный запрос.", "Bad request."),
+    "expectation_failed": Message(
+        417, "Из Expect годится только 100-continue.", "Of Expect only 100-continue is known."
+    ),
+    "address_too_long": Message(414, "Адрес слишком длинный.", "The address is too long."),
+    "headers_too_large": Message(431, "Заголовки слишком велики.", "The headers are too large."),
     # The address and the headers
     "not_found": Message(404, "Такого адреса нет.", "There is nothing at this address."),
     "method_not_allowed": Message(405, "Метод {method} не годится.", "Method {method} is not allowed here."),
     "not_acceptable": Message(406, "Ответ бывает только в JSON.", "Answers are JSON only."),
     "unsupported_media_type": Message(
-        415, "Нужен Content-Type: application/json.", "Content-Type must be application/json."
+        415, "Нужен Content-Type: application/json в UTF-8, без сжатия.",
+        "Content-Type must be application/json in UTF-8, not compressed.",
     ),
     "no_key": Message(
         401, "Нужен ключ: Authorization: Bearer КЛЮЧ.", "A key is needed: Authorization: Bearer KEY."

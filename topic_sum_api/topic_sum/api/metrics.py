@@ -30,7 +30,7 @@ PLACES = Gauge("topic_sum_places", "Requests that may run or wait", multiprocess
 READY = Gauge("topic_sum_ready", "1 when a model serves", multiprocess_mode="livemin")
 MODEL = Gauge(
     "topic_sum_model_loaded_timestamp_seconds",
-    "When the served revision was loaded",
+    "When the served revision was loaded; with several processes 0 for one that is served no more",
     ["repo", "revision", "dataset_revision"],
     multiprocess_mode="livemostrecent",
 )
@@ -64,8 +64,11 @@ def refresh_gauges() -> None:
         return
     model = service.model
     labels = (model.repo, model.revision, model.dataset_revision)
-    if _state["labels"] not in (None, labels) and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        MODEL.remove(*_state["labels"])
+    if _state["labels"] not in (None, labels):
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MODEL.labels(*_state["labels"]).set(0)  # the files of several processes forget nothing
+        else:
+            MODEL.remove(*_state["labels"])
     _state["labels"] = labels
     MODEL.labels(*labels).set(model.loaded_at.timestamp())
 

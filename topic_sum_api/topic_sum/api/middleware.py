@@ -11,6 +11,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 
 from topic_sum.api import metrics
 from topic_sum.api.access import client_address
@@ -36,6 +37,9 @@ class RequestLog:
         response = self.get_response(request)
         took = time.monotonic() - begun
         response["X-Request-ID"] = request.id
+        if not response.streaming:
+            # Else gunicorn sends it in chunks, which clients of HTTP/1.0 cannot keep a connection for.
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         self._count(request, response, took)
         return response
 
@@ -76,7 +80,7 @@ class Gate:
     """Refuses foreign host names, and a body by its announced length before a byte of it is read."""
 
     # A probe calls by address, whatever that is today.
-    ANY_HOST = ("/health/", "/api/v1/metrics")
+    ANY_HOST = ("/health/", "/api/v1/health/", "/api/v1/metrics")
 
     def __init__(self, get_response: Next):
         self.get_response = get_response
@@ -109,12 +113,16 @@ class ContentSecurityPolicy:
         "img-src 'self'", "img-src 'self' data:"
     )
 
+    DOCS_PAGES = ("/api/docs", "/api/v1/docs")
+
     def __init__(self, get_response: Next):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response["Content-Security-Policy"] = self.DOCS if request.path == "/api/docs" else self.STRICT
+        response["Content-Security-Policy"] = self.DOCS if request.path in self.DOCS_PAGES else self.STRICT
+        # Django's own middleware stands behind Gate, whose refusals would go without it.
+        response["X-Content-Type-Options"] = "nosniff"
         response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
         if request.path.startswith("/api/v1/"):
             response["Cache-Control"] = "no-store"
@@ -140,7 +148,7 @@ class Cors:
         else:
             response = self.get_response(request)
         if settings.CORS_ORIGINS:
-            response["Vary"] = "Origin"
+            patch_vary_headers(response, ["Origin"])
         if allowed:
             response["Access-Control-Allow-Origin"] = origin
             response["Access-Control-Expose-Headers"] = "retry-after, x-request-id"

@@ -19,6 +19,11 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: dict | None = None
     ) -> object:
+        request = (parser_context or {}).get("request")
+        if request is not None:
+            encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+            if encoding not in ("", "identity") or not _is_utf8(request.content_type):
+                raise ApiError("unsupported_media_type")
         try:
             raw = stream.read()
         except (UnreadablePostError, OSError):
@@ -26,15 +31,20 @@ class StrictJSONParser(BaseParser):
         try:
             return json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
         except UnicodeDecodeError as error:
-            raise ApiError("bad_json", detail=f"not UTF-8 at byte {error.start}") from None
+            raise ApiError("not_utf8", byte=error.start + 1) from None
         except json.JSONDecodeError as error:
-            raise ApiError(
-                "bad_json", detail=f"{error.msg} (line {error.lineno}, column {error.colno})"
-            ) from None
+            raise ApiError("bad_json", line=error.lineno, column=error.colno) from None
         except RecursionError:
-            raise ApiError("bad_json", detail="nested too deeply") from None
-        except ValueError as error:  # NaN, or a number of more digits than Python converts
-            raise ApiError("bad_json", detail=str(error)[:100]) from None
+            raise ApiError("json_too_deep") from None
+        except ValueError:  # NaN, or a number of more digits than Python converts
+            raise ApiError("bad_number") from None
+
+
+def _is_utf8(content_type: str) -> bool:
+    """Whether a Content-Type names no charset or one that is UTF-8 (ASCII is)."""
+    parameters = [part.strip().lower().partition("=") for part in content_type.split(";")[1:]]
+    named = [value.strip('"') for name, _, value in parameters if name == "charset"]
+    return all(charset in ("utf-8", "utf8", "us-ascii", "ascii") for charset in named)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -49,7 +50,8 @@ def read_question(body: object, options: frozenset[str]) -> Question:
     known = {"text", "title", "texts", "titles"} | options
     for name in body:
         if name not in known:
-            raise ApiError("unknown_field", field=name[:100])
+            # Half a surrogate pair can be asked for and cannot be answered.
+            raise ApiError("unknown_field", field=name[:100].encode("utf-8", "replace").decode())
     single = "text" in body
     if single == ("texts" in body):
         raise ApiError("text_or_texts" if single else "required", field="text")
@@ -122,7 +124,11 @@ def _string(value: object, field: str, most: int) -> str:
         raise ApiError("too_long", field=field, most=most)
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise ApiError("bad_characters", field=field)  # half a surrogate pair: no UTF-8 can carry it
-    return normalise(value)
+    text = normalise(value)
+    # The tokenizer reads NFKC, in which one character can be eighteen.
+    if len(unicodedata.normalize("NFKC", text)) > most:
+        raise ApiError("too_long", field=field, most=most)
+    return text
 
 
 def _integer(body: dict, name: str, least: int, most: int) -> int | None:
@@ -257,6 +263,12 @@ class SourceRead(serializers.Serializer):
     cut = serializers.BooleanField(help_text="Whether the end of the text was not read.")
 
 
+class TopicSourceRead(serializers.Serializer):
+    chars = serializers.IntegerField(help_text="Characters of the text after normalisation.")
+    read = serializers.IntegerField(help_text="How many of them, from the beginning, decided the topic.")
+    cut = serializers.BooleanField(help_text="Whether the rest was not looked at for the topic.")
+
+
 _TOPIC_FIELDS = {
     "topic": serializers.CharField(
         allow_null=True, help_text="Null when the text is too short or no topic is clear."
@@ -266,6 +278,7 @@ _TOPIC_FIELDS = {
         choices=["too_short", "unsure"], allow_null=True, help_text="Why the topic is null."
     ),
     "scores": Score(many=True, help_text="All topics, or the best top_k, best first."),
+    "topic_source": TopicSourceRead(),
     "explain": ExplainedWord(many=True, required=False),
 }
 _SUMMARY_FIELDS = {

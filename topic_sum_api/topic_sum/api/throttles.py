@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +29,9 @@ class Counter(Protocol):
     def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
         """Count one in `window`; the counts of that window and of the one before it."""
 
+    def take_back(self, name: str, window: int, seconds: int) -> None:
+        """Count one less in `window`."""
+
 
 class LocalCounter:
     """Counts of this process."""
@@ -42,6 +47,11 @@ class LocalCounter:
             while len(self._counts) > MOST_COUNTED:
                 self._counts.popitem(last=False)
             return count, self._counts.get((name, window - 1), 0)
+
+    def take_back(self, name: str, window: int, seconds: int) -> None:
+        with self._lock:
+            if (name, window) in self._counts:
+                self._counts[name, window] -= 1
 
 
 class RedisCounter:
@@ -60,6 +70,9 @@ class RedisCounter:
             count, _, before = pipe.execute()
         return int(count), int(before or 0)
 
+    def take_back(self, name: str, window: int, seconds: int) -> None:
+        self._redis.decr(f"topic_sum:rate:{name}:{seconds}:{window}")
+
 
 class Counters:
     """Redis where REDIS_URL is set and answers, this process otherwise."""
@@ -69,7 +82,25 @@ class Counters:
         self._shared = RedisCounter(url) if url else None
         self._again_at = 0.0
 
-    def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
+    @property
+    def shared(self) -> bool:
+        """Whether all processes count together now."""
+        return self._shared is not None and not self._again_at
+
+    def admit(self, name: str, most: int, seconds: int, now: float) -> float:
+        """Count a request of `name`: 0.0 where it is within `most` in `seconds`, else the seconds to wait.
+
+        A request that is refused does not count, so a caller who asks too often still gets `most`.
+        """
+        window, into = divmod(now, seconds)
+        counter, (count, before) = self._add(name, int(window), seconds)
+        if count + before * (1 - into / seconds) <= most:
+            return 0.0
+        with contextlib.suppress(redis.RedisError):
+            counter.take_back(name, int(window), seconds)
+        return until_admitted(count - 1, before, most, seconds, into)
+
+    def _add(self, name: str, window: int, seconds: int) -> tuple[Counter, tuple[int, int]]:
         if self._shared and time.monotonic() >= self._again_at:
             try:
                 counted = self._shared.add(name, window, seconds)
@@ -87,8 +118,20 @@ class Counters:
                 if self._again_at:
                     log.info("Redis is back: rate limits are shared again")
                     self._again_at = 0.0
-                return counted
-        return self._local.add(name, window, seconds)
+                return self._shared, counted
+        return self._local, self._local.add(name, window, seconds)
+
+
+def until_admitted(count: int, before: int, most: int, seconds: int, into: float) -> float:
+    """Seconds until a request would be admitted, `into` seconds after this window began.
+
+    `count` requests were admitted in it and `before` in the last one, which weighs less and less.
+    """
+    if count + 1 <= most and before:
+        return max(0.0, seconds * (1 - (most - count - 1) / before) - into)
+    # In the next window this one is the last.
+    wait = seconds - into
+    return wait + (max(0.0, seconds * (1 - (most - 1) / count)) if count else 0.0)
 
 
 @functools.cache
@@ -112,13 +155,10 @@ class RateLimit(BaseThrottle):
         caller = (
             f"key-{request.user.id}" if isinstance(request.user, Key) else f"at-{client_address(request)}"
         )
-        now = time.time()
-        window, into = divmod(now, seconds)
-        count, before = counters(settings.REDIS_URL).add(caller, int(window), seconds)
-        if count + before * (1 - into / seconds) <= most:
-            return True
-        self._wait = max(1.0, seconds - into)
-        return False
+        wait = counters(settings.REDIS_URL).admit(caller, most, seconds, time.time())
+        # Whole seconds are all that Retry-After can say, and it must not say too few.
+        self._wait = max(1, math.ceil(wait))
+        return not wait
 
     def wait(self) -> float:
         return self._wait

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
@@ -20,9 +22,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from topic_sum.api import metrics, serializers
-from topic_sum.api.exceptions import translate
+from topic_sum.api.exceptions import answer, translate
 from topic_sum.api.messages import language
 from topic_sum.api.serializers import Item, Question, read_question
+from topic_sum.api.throttles import counters
 from topic_sum.inference.model import Model
 from topic_sum.inference.service import Service
 from topic_sum.inference.topics import TopicAnswer
@@ -120,6 +123,15 @@ class Answering(LimitedView):
             return list(pool.map(answer, question.items))
 
 
+def place(served: Service, model: Model, question: Question) -> AbstractContextManager:
+    """A place in the room, which what lies in the cache does not need."""
+    known = not question.explain and all(
+        item.error or served.knows(model, item.text, item.title, question.variants or 1)
+        for item in question.items
+    )
+    return nullcontext() if known else served.room.place()
+
+
 class Topic(Answering):
     options_known = serializers.TOPIC_OPTIONS
 
@@ -158,7 +170,7 @@ class Summarize(Answering):
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
         deadline = served.deadline()
         gone = client_gone(request)
-        with served.room.place():
+        with place(served, model, question):
             return self.one_by_one(
                 question, request, lambda item: summary_of(served, model, item, question, deadline, gone)
             )
@@ -186,7 +198,7 @@ class Analyze(Answering):
                 served, model, item, question, deadline, gone
             )
 
-        with served.room.place():
+        with place(served, model, question):
             return self.one_by_one(question, request, both)
 
 
@@ -223,7 +235,7 @@ class ModelView(LimitedView):
                     "max_variants": serializers.MOST_VARIANTS,
                     "request_seconds": settings.REQUEST_SECONDS,
                     "rate_limit": "/".join(map(str, settings.RATE_LIMIT)) if settings.RATE_LIMIT else None,
-                    "rate_limit_shared": bool(settings.RATE_LIMIT and settings.REDIS_URL),
+                    "rate_limit_shared": bool(settings.RATE_LIMIT) and counters(settings.REDIS_URL).shared,
                 },
             }
         )
@@ -232,29 +244,34 @@ class ModelView(LimitedView):
 def topic_of(
     served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
 ) -> dict:
-    answer: TopicAnswer = (
+    found: TopicAnswer = (
         served.explain(model, item.text, item.title, deadline, gone)
         if question.explain
         else served.detect(model, item.text, item.title)
     )
     metrics.TEXTS.labels("topic").inc()
-    if answer.reason:
-        metrics.UNSURE.labels(answer.reason).inc()
+    if found.reason:
+        metrics.UNSURE.labels(found.reason).inc()
     body = {
-        "topic": answer.topic,
-        "name": answer.name,
-        "reason": answer.reason,
-        "scores": [asdict(score) for score in answer.scores[: question.top_k]],
+        "topic": found.topic,
+        "name": found.name,
+        "reason": found.reason,
+        "scores": [asdict(score) for score in found.scores[: question.top_k]],
+        "topic_source": {
+            "chars": len(item.text),
+            "read": found.read,
+            "cut": found.read < len(item.text),
+        },
     }
-    if answer.explain is not None:
-        body["explain"] = [asdict(word) for word in answer.explain]
+    if found.explain is not None:
+        body["explain"] = [asdict(word) for word in found.explain]
     return body
 
 
 def summary_of(
     served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
 ) -> dict:
-    answer = served.summarize(
+    found = served.summarize(
         model,
         item.text,
         item.title,
@@ -264,19 +281,19 @@ def summary_of(
         gone=gone,
     )
     metrics.TEXTS.labels("summarize").inc()
-    metrics.TOKENS.inc(0 if answer.cached else answer.source.tokens)
-    metrics.CACHE_HITS.inc(answer.cached)
-    metrics.WINDOWED.inc(answer.source.windows > 1)
-    metrics.CUT.inc(answer.source.cut)
+    metrics.TOKENS.inc(0 if found.cached else found.source.tokens)
+    metrics.CACHE_HITS.inc(found.cached)
+    metrics.WINDOWED.inc(found.source.windows > 1)
+    metrics.CUT.inc(found.source.cut)
     drafts = [
         {"summary": draft.summary, "unsupported": [asdict(part) for part in draft.unsupported]}
-        for draft in answer.drafts
+        for draft in found.drafts
     ] or [{"summary": "", "unsupported": []}]
     metrics.UNSUPPORTED.inc(len(drafts[0]["unsupported"]))
     body = dict(drafts[0])
     if question.variants is not None:
         body["variants"] = drafts
-    return body | {"source": {"chars": len(item.text)} | asdict(answer.source), "cached": answer.cached}
+    return body | {"source": {"chars": len(item.text)} | asdict(found.source), "cached": found.cached}
 
 
 def model_named(model: Model) -> dict:
@@ -307,13 +324,26 @@ def client_gone(request: Request) -> Callable[[], bool]:
     return hung_up
 
 
-@require_safe
+def only_get(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Django's require_safe with the API's own error."""
+
+    @functools.wraps(view)
+    def answered(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            allowed = {"Allow": "GET, HEAD"}
+            return answer(request, "method_not_allowed", allowed, method=str(request.method)[:20])
+        return view(request)
+
+    return answered
+
+
+@only_get
 def live(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers."""
     return JsonResponse({"status": "live"})
 
 
-@require_safe
+@only_get
 def ready(request: HttpRequest) -> HttpResponse:
     """200 once a model answered its trial, 503 with the reason before."""
     served = service()
@@ -327,7 +357,21 @@ def ready(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_safe
+@only_get
 def prometheus(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format. Open without a key: keep it inside, see README.md."""
     return HttpResponse(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@functools.cache
+def _schema(renderer: type) -> bytes:
+    """Made once: it takes 50 ms, and everybody may ask for it."""
+    return renderer().render(SchemaGenerator().get_schema(request=None, public=True), renderer_context={})
+
+
+@only_get
+def schema(request: HttpRequest) -> HttpResponse:
+    """OpenAPI 3: JSON for those who accept it, else YAML."""
+    accepted = request.META.get("HTTP_ACCEPT", "")
+    renderer = OpenApiJsonRenderer if "json" in accepted else OpenApiYamlRenderer
+    return HttpResponse(_schema(renderer), content_type=renderer.media_type, headers={"Vary": "Accept"})

@@ -83,18 +83,27 @@ class Summarizer:
         except (RuntimeError, ValueError, MemoryError) as error:
             raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
 
-    def summarize(self, text: str, title: str, count: int, run: Run, max_windows: int) -> Generation:
+    def summarize(
+        self,
+        text: str,
+        title: str,
+        count: int,
+        run: Run,
+        max_windows: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Generation:
         """Up to `count` different summaries of `text` (normalised, not empty).
 
         A text longer than the model reads is split at sentences into windows of about equal size, each
         is summarized, and the summaries of the parts, put together, are summarized again. More than
-        `max_windows` windows are not read: then `source.cut` is true.
+        `max_windows` windows are not read: then `source.cut` is true. `check` is called between the steps
+        that `run` does not do, and raises to end them.
         """
         lead = self._lead(title)
         tokens = self._pieces(lead + text)
         if len(tokens) < self._source_max:
             return Generation(self._generate(tokens, count, run), Source(len(tokens) + 1, 1, False))
-        windows, cut = self._windows(text, lead, max_windows)
+        windows, cut = self._windows(text, lead, max_windows, check)
         read = sum(len(window) + 1 for window in windows)
         parts = run([lambda window=window: self._translate([self._ended(window)]) for window in windows])
         merged = " ".join(text for part in parts for text in part if text)
@@ -102,7 +111,7 @@ class Summarizer:
         # reads, the parts' summaries are the answer.
         if not merged or len(self._pieces(merged)) >= len(tokens) * 0.8:
             return Generation([merged] if merged else [], Source(read, len(windows), cut))
-        again = self.summarize(merged, title, count, run, max_windows)
+        again = self.summarize(merged, title, count, run, max_windows, check)
         return Generation(again.summaries, Source(read, len(windows), cut or again.source.cut))
 
     def attempt(self, text: str) -> str:
@@ -121,20 +130,28 @@ class Summarizer:
     def _pieces(self, text: str) -> list[str]:
         return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens
 
-    def _windows(self, text: str, lead: str, max_windows: int) -> tuple[list[list[str]], bool]:
+    def _windows(
+        self, text: str, lead: str, max_windows: int, check: Callable[[], None] = lambda: None
+    ) -> tuple[list[list[str]], bool]:
         """Sources of at most source_max_tokens - 1 pieces, each made of whole sentences where they fit."""
         budget = self._source_max - 1 - len(self._pieces(lead))
         if budget < 16:  # a title longer than the window: summarize without it
             lead, budget = self._prefix, self._source_max - 1 - len(self._pieces(self._prefix))
-        units = []
+        units: list[tuple[str, int]] = []
+        collected = 0
         for sentence in sentences(text):
-            units += self._fitting(sentence, budget)
+            fitting = self._fitting(sentence, budget, check)
+            units += fitting
+            collected += sum(size for _, size in fitting)
+            if collected > (max_windows + 1) * budget:  # the rest will not be read
+                break
         groups = _even_groups(units, budget)
         windows = [self._pieces(lead + " ".join(group))[: self._source_max - 1] for group in groups]
         return windows[:max_windows], len(windows) > max_windows
 
-    def _fitting(self, sentence: str, budget: int) -> list[tuple[str, int]]:
+    def _fitting(self, sentence: str, budget: int, check: Callable[[], None]) -> list[tuple[str, int]]:
         """`sentence` with its size in pieces; one longer than `budget` is split at words."""
+        check()
         size = len(self._pieces(sentence)) + 1  # joining may cost one more piece
         if size <= budget:
             return [(sentence, size)]
@@ -145,7 +162,7 @@ class Summarizer:
         else:
             middle = len(words) // 2
             halves = [" ".join(words[:middle]), " ".join(words[middle:])]
-        return [unit for half in halves for unit in self._fitting(half, budget)]
+        return [unit for half in halves for unit in self._fitting(half, budget, check)]
 
     def _generate(self, tokens: list[str], count: int, run: Run) -> list[str]:
         """Up to `count` different outputs for one source (without its end piece), best first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,8 +71,16 @@ class Model:
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     trial_seconds: float = 0.0  # what the first words about the trial text took here
 
-    def summarize(self, text: str, title: str, count: int, run: Run, max_windows: int) -> Generation:
-        return self.summarizer.summarize(text, title, count, run, max_windows)
+    def summarize(
+        self,
+        text: str,
+        title: str,
+        count: int,
+        run: Run,
+        max_windows: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Generation:
+        return self.summarizer.summarize(text, title, count, run, max_windows, check)
 
     def detect(self, text: str, title: str = "", explain: bool = False) -> TopicAnswer:
         return self.topics.detect(text, title, explain)

@@ -17,7 +17,7 @@ from . import revision
 from .cache import Cache
 from .engine import Generation, different
 from .engine import Source as ReadSource
-from .errors import HubUnavailable, ModelRefused, NotReady
+from .errors import ClientGone, HubUnavailable, ModelRefused, NotReady, TimeLimit
 from .model import Model, load_model
 from .room import Room
 from .text import normalise, shorten
@@ -231,6 +231,13 @@ class Service:
 
         Raises TimeLimit, ClientGone.
         """
+
+        def check() -> None:
+            if time.monotonic() >= deadline:
+                raise TimeLimit("no answer in time")
+            if gone():
+                raise ClientGone("the client closed its connection")
+
         key = _key(model.revision, title, text, variants)
         kept = self.cache.get(key)
         if kept is None:
@@ -240,6 +247,7 @@ class Service:
                 variants,
                 lambda calls: self.room.run(calls, deadline, gone),
                 self.limits.max_windows,
+                check,
             )
             self.cache.put(key, generation)
         else:
@@ -252,6 +260,10 @@ class Service:
             summaries = different([shorten(summary, max_chars) for summary in summaries], len(summaries))
         drafts = [Draft(summary, find_unsupported(summary, evidence)) for summary in summaries]
         return SummaryAnswer(drafts, generation.source, cached=kept is not None)
+
+    def knows(self, model: Model, text: str, title: str, variants: int) -> bool:
+        """Whether the summaries of a text lie in the cache, so that asking for them computes nothing."""
+        return self.cache.get(_key(model.revision, title, text, variants)) is not None
 
     def detect(self, model: Model, text: str, title: str = "") -> TopicAnswer:
         """The topic of a normalised text. Takes a few milliseconds and waits in no line."""

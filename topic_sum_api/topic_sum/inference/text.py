@@ -14,6 +14,14 @@ _INVISIBLE = re.compile(
     r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 _SPACES = re.compile(r"\s+")
+# Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a
+# few: Unicode's Stream-Safe Text Format allows 30.
+_MARKS = "".join(
+    mark
+    for mark in map(chr, range(0x300, 0x20000))
+    if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
+)
+_STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
 # What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
 _BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
@@ -21,7 +29,9 @@ _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
 
 def normalise(text: str) -> str:
     """NFC, invisible characters removed, every run of white space one space: as in training."""
-    return _SPACES.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFC", text))).strip()
+    text = unicodedata.normalize("NFC", _STACKED.sub(r"\1", text))
+    # Without the invisible between them, marks can stand in a row again.
+    return _SPACES.sub(" ", _STACKED.sub(r"\1", _INVISIBLE.sub("", text))).strip()
 
 
 def literal(text: str) -> str:

@@ -61,13 +61,17 @@ class Word:
 
 @dataclass(frozen=True)
 class TopicAnswer:
-    """`topic` is None for a text too short (`reason` "too_short") or without a clear topic ("unsure")."""
+    """`topic` is None for a text too short (`reason` "too_short") or without a clear topic ("unsure").
+
+    `read` is how many characters of the text decided: what comes after them was not looked at.
+    """
 
     topic: str | None
     name: str | None
     scores: list[Score]
     reason: str | None
     explain: list[Word] | None
+    read: int
 
 
 class TopicClassifier:
@@ -118,6 +122,7 @@ class TopicClassifier:
             scores=scores,
             reason=reason,
             explain=self._explain(source, int(order[0])) if explain else None,
+            read=min(len(normalise(text)), self._max_chars),
         )
 
     def source(self, text: str, title: str = "") -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from .text import sentences
 
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_NUMBER = re.compile(r"\d+(?:[ \u00a0\u202f]\d{3})*(?:[.,:]\d+)*")
+# Groups of three digits are one number («1 000 000»), other neighbours are two («14 1945»): as in training.
+_NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?:,\d+)?(?!\d)|\d+(?:[.,:]\d+)*")
 # Endings of Russian nouns, adjectives and surnames. Crude next to a real morphology, but a name in another
 # case must count as the same name, and two names that differ only so are rarely two people.
 _ENDINGS = re.compile(

@@ -3,10 +3,11 @@
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+
+from topic_sum.api.views import only_get
 
 
-@require_safe
+@only_get
 def page(request: HttpRequest) -> HttpResponse:
     return render(
         request, "web/page.html", {"max_chars": settings.MAX_TEXT_CHARS, "keys": bool(settings.API_KEYS)}

@@ -300,7 +300,7 @@ async function copyText(text, button, card) {
 }
 
 function showFacts(answer, drafts) {
-  const { source, model, milliseconds, cached } = answer;
+  const { source, topic_source: decided, model, milliseconds, cached } = answer;
   const facts = [];
   const tokens = count(source.tokens, "токен", "токена", "токенов");
   const read = source.cut
@@ -308,6 +308,7 @@ function showFacts(answer, drafts) {
     : `Прочитано ${chars(source.chars)} (${tokens})`;
   const parts = source.windows > 1 ? ` по частям: ${source.windows}; изложения частей сведены в одно` : "";
   facts.push([`${read}${parts}.`, source.cut ? "warn" : ""]);
+  if (decided.cut) facts.push([`Тема определена по началу: ${chars(decided.read)} из ${decided.chars.toLocaleString("ru-RU")}.`]);
   const asked = Number($("variants").value);
   if (drafts < asked) facts.push([`Разных вариантов нашлось: ${drafts} из ${asked}.`]);
   const seconds = (milliseconds / 1000).toLocaleString("ru-RU", { maximumFractionDigits: 2 });

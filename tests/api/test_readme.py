@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent.parent / "topic_sum_api" / "README.md"
+ROOT = Path(__file__).resolve().parent.parent.parent
+README = ROOT / "topic_sum_api" / "README.md"
 HERE = "http://127.0.0.1:8000"
 
 
@@ -35,8 +36,12 @@ def test_the_curl_example_is_answered(api):
     ended = subprocess.run(
         ["bash", "-c", command], cwd=README.parent, capture_output=True, text=True, timeout=60
     )
-    asked = json.loads((README.parent.parent / "demo" / "question.json").read_text(encoding="utf-8"))
-    assert json.loads(ended.stdout)["source"]["chars"] == len(asked["text"]), ended
+    asked = json.loads((ROOT / "demo" / "question.json").read_text(encoding="utf-8"))
+    answer = json.loads(ended.stdout)
+    assert answer["source"]["chars"] == len(asked["text"]), ended
+    for name in ("README.md", "README.ru.md"):  # the same question there, with its answer
+        shown = re.search(r'^    \{"topic".*(?:\n     .*)+', (ROOT / name).read_text(encoding="utf-8"), re.M)
+        assert fields(json.loads(shown[0].replace(", …]", "]"))) == fields(answer | {"unsupported": []})
 
 
 def test_the_python_example_is_answered(api, text):

@@ -341,7 +341,7 @@ def against_peers(rows: int, rounds: int) -> dict:
 
     work["LSH, all candidate pairs"] = compare(rounds, {"ours": sorted_bands, "datasketch": tables})
 
-    sample = list(range(1000))
+    sample = range(min(1000, count))
     sets = [set(hashed[at].tolist()) for at in sample]
     found: dict[str, int] = {}
 
@@ -359,7 +359,7 @@ def against_peers(rows: int, rounds: int) -> dict:
             for other in sets[at + 1 :]
         )
 
-    work["duplicates among 1,000 texts"] = compare(
+    work[f"duplicates among {len(sample):,} texts"] = compare(
         rounds, {"ours": by_index, "pandas + all pairs": by_all_pairs}
     )
     counts = {name: len(some) for name, some in pairs.items()}

@@ -95,6 +95,7 @@ _MARKS = "".join(
     for mark in map(chr, range(0x300, 0x20000))
     if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
 )
+_MARK = re.compile(f"[{_MARKS}]")
 _STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
 _AROUND_LINES = re.compile(r" ?\n[ \n]*")
 
@@ -173,14 +174,20 @@ NOT_ARTICLES = {
 }
 
 
+def unstacked(value: str) -> str:
+    """`value` with at most 30 marks in a row."""
+    # A longer row holds every 31st character at least once, and looking at those costs next to nothing.
+    return _STACKED.sub(r"\1", value) if _MARK.search(value[::31]) else value
+
+
 def tidy(value: str) -> str:
     """NFC, no invisible characters, single spaces, one line feed between paragraphs, nothing at the ends."""
-    value = unicodedata.normalize("NFC", _STACKED.sub(r"\1", value))
+    value = unicodedata.normalize("NFC", unstacked(value))
     # Printable text has no control, no format character and no space but U+0020: most articles come so.
     if not value.replace("\n", " ").isprintable():
         value = _INVISIBLE.sub("", value.translate(_BREAKS))
         # Taking an invisible character out can bring a letter and its accent together.
-        value = _SPACES.sub(" ", unicodedata.normalize("NFC", _STACKED.sub(r"\1", value)))
+        value = _SPACES.sub(" ", unicodedata.normalize("NFC", unstacked(value)))
     if "  " in value:
         value = _SPACES.sub(" ", value)
     if "\n\n" in value or " \n" in value or "\n " in value:

@@ -26,6 +26,14 @@ def test_a_row_of_marks_keeps_thirty(row):
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize("before", range(33))
+def test_a_row_of_marks_is_found_wherever_it_stands(before):
+    for marks in (29, 30, 31, 45):
+        kept = normalise("б" * before + "\u0323" * marks + "б")  # no letter of its own has this mark
+        assert kept.count("\u0323") == min(marks, 30)
+        assert len(kept) == before + min(marks, 30) + 1
+
+
 def test_normalise_removes_what_nobody_sees_and_keeps_what_everybody_does():
     assert normalise(" а\u200b\u00adб\u202e\x00 \n\t в\u00a0г ") == "аб в г"
     assert normalise("и\u0306") == "й"

@@ -21,17 +21,24 @@ _MARKS = "".join(
     for mark in map(chr, range(0x300, 0x20000))
     if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
 )
+_MARK = re.compile(f"[{_MARKS}]")
 _STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
 # What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
 _BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
 
 
+def unstacked(text: str) -> str:
+    """`text` with at most 30 marks in a row."""
+    # A longer row holds every 31st character at least once, and looking at those costs next to nothing.
+    return _STACKED.sub(r"\1", text) if _MARK.search(text[::31]) else text
+
+
 def normalise(text: str) -> str:
     """NFC, invisible characters removed, every run of white space one space: as in training."""
-    text = unicodedata.normalize("NFC", _STACKED.sub(r"\1", text))
+    text = unicodedata.normalize("NFC", unstacked(text))
     # Without the invisible between them, marks can stand in a row again.
-    return _SPACES.sub(" ", _STACKED.sub(r"\1", _INVISIBLE.sub("", text))).strip()
+    return _SPACES.sub(" ", unstacked(_INVISIBLE.sub("", text))).strip()
 
 
 def literal(text: str) -> str:

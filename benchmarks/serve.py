@@ -596,7 +596,7 @@ def keep_alive(url: str) -> Iterator:
 
 
 def memory(folder: Path, texts: list[str], count: int) -> dict:
-    """Megabytes after a tenth of `count` requests of every kind (the caches are full then) and after all."""
+    """Megabytes after a fifth of `count` requests of every kind (all caches are full then) and after all."""
     numbers = itertools.count()
     seen: Counter[int] = Counter()
 
@@ -621,7 +621,7 @@ def memory(folder: Path, texts: list[str], count: int) -> dict:
 
     with our_server(folder) as (url, process, _):
         found = {}
-        for until in (count // 10, count // 2, count):
+        for until in (count // 5, count // 2, count):
             threads = [threading.Thread(target=client, args=(url, until)) for _ in range(4)]
             for thread in threads:
                 thread.start()

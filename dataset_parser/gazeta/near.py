@@ -108,7 +108,7 @@ def signatures(shingle_sets: Sequence[np.ndarray]) -> np.ndarray:
     """MinHash signatures, shape (texts, PERMUTATIONS), uint32.
 
     A permutation is factor · hash + summand modulo 2³² with an odd factor, datasketch's scheme "affine32".
-    Its code was measured at 2.5 times the time of these lines (benchmarks/dataset.py compares the two), and
+    Its code was measured at 2.2 times the time of these lines (benchmarks/dataset.py compares the two), and
     importing it takes two seconds.
     """
     signed = np.empty((len(shingle_sets), PERMUTATIONS), np.uint32)

@@ -4,12 +4,15 @@ import contextlib
 import hashlib
 import itertools
 import json
+import logging
 import math
 import socket
 import socketserver
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,6 +145,44 @@ def test_log_lines_are_json_with_ids_and_without_texts(guarded, text):
     assert (entry["path"], entry["status"], entry["chars"]) == ("/api/v1/analyze", 200, len(secret))
     assert secret[:30] not in guarded.log
     assert KEY not in guarded.log
+
+
+@pytest.mark.parametrize("name", ["TextFormatter", "JsonFormatter"])
+def test_a_traceback_names_its_request(name):
+    """The client is told this number to quote."""
+    from topic_sum.api import logs
+
+    record = logging.LogRecord("topic_sum", logging.ERROR, "", 0, "error: a bug in answering /x", (), None)
+    record.request_id = "look-for-this-one"
+    assert "look-for-this-one" in getattr(logs, name)().format(record)
+
+
+def test_with_several_processes_a_model_that_is_served_no_more_is_told_as_0(monkeypatch):
+    from topic_sum.api import metrics
+
+    def serve(revision):
+        model = SimpleNamespace(
+            repo="a/b", revision=revision, dataset_revision="d", loaded_at=datetime.now(UTC)
+        )
+        room = SimpleNamespace(inside=0, places=1)
+        monkeypatch.setitem(metrics._state, "service", SimpleNamespace(room=room, ready=True, model=model))
+        metrics.refresh_gauges()
+
+    monkeypatch.setitem(metrics._state, "labels", None)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "anywhere")
+    serve("old")
+    serve("new")
+    told = {
+        sample.labels["revision"]: sample.value
+        for family in metrics.MODEL.collect()
+        for sample in family.samples
+        if sample.labels["repo"] == "a/b"
+    }
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    metrics.MODEL.remove("a/b", "old", "d")
+    metrics.MODEL.remove("a/b", "new", "d")
+    assert told["old"] == 0
+    assert told["new"] > 1_000_000_000
 
 
 def test_a_control_character_in_a_path_forges_no_log_line(guarded):

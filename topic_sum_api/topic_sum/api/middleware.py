@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -105,7 +106,7 @@ class Gate:
 class OneShape:
     """Errors that a library answers in words of its own, or without any, get the shape of all others."""
 
-    CODES = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
+    CODES: ClassVar = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
     KEPT = ("Allow", "Content-Range")
 
     def __init__(self, get_response: Next):

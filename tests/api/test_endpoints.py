@@ -1,7 +1,10 @@
 """The whole server, over HTTP, as a client meets it."""
 
+import copy
+import dataclasses
 import json
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +192,32 @@ def test_the_same_question_again_is_answered_from_the_cache(api, text):
     assert api.post("/api/v1/summarize", asked).json["cached"] is False
     assert api.post("/api/v1/summarize", asked).json["cached"] is True
     assert api.post("/api/v1/summarize", asked | {"variants": 2}).json["cached"] is False
+
+
+def test_a_title_that_the_summary_does_not_read_computes_nothing_again(api, text):
+    """The tiny model was trained without titles."""
+    asked = {"text": text("economy", seed=78)}
+    first = api.post("/api/v1/summarize", asked | {"title": "Прибыль банка"}).json
+    second = api.post("/api/v1/summarize", asked | {"title": "Рынок в Приозёрске"}).json
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["source"] == second["source"]
+
+
+def test_a_title_that_the_summary_reads_is_another_question(loaded, text):
+    from topic_sum.inference.revision import Source
+    from topic_sum.inference.service import Limits, Service
+
+    summarizer = copy.copy(loaded.summarizer)
+    summarizer.with_title = True
+    model = dataclasses.replace(loaded, summarizer=summarizer)
+    served = Service(Source("a/b", "production", Path(), None, None), Limits(1, 4, 60, 16, 10, 300))
+    answers = [
+        served.summarize(model, text("sport"), title, deadline=served.deadline())
+        for title in ("Матч", "Гол", "Матч")
+    ]
+    served.stop()
+    assert [answer.cached for answer in answers] == [False, False, True]
+    assert answers[0] == dataclasses.replace(answers[2], cached=False)
 
 
 def test_invisible_characters_and_spaces_do_not_change_the_answer(api, text):

@@ -176,7 +176,8 @@ def _request(name: str, *options: str) -> type[serializers.Serializer]:
         ),
         "title": serializers.CharField(
             required=False, allow_null=True, allow_blank=True, max_length=settings.MAX_TITLE_CHARS,
-            help_text="Its headline, when there is one: it helps the topic.",
+            help_text="Its headline, when there is one: it helps the topic. The summary reads it only "
+            "where the model was trained so (summarize.with_title).",
         ),
         "texts": serializers.ListField(
             child=serializers.CharField(), required=False, min_length=1, max_length=settings.MAX_TEXTS,

@@ -238,7 +238,7 @@ class Service:
             if gone():
                 raise ClientGone("the client closed its connection")
 
-        key = _key(model.revision, title, text, variants)
+        key = _summary_key(model, text, title, variants)
         kept = self.cache.get(key)
         if kept is None:
             generation = model.summarize(
@@ -263,7 +263,7 @@ class Service:
 
     def knows(self, model: Model, text: str, title: str, variants: int) -> bool:
         """Whether the summaries of a text lie in the cache, so that asking for them computes nothing."""
-        return self.cache.get(_key(model.revision, title, text, variants)) is not None
+        return self.cache.get(_summary_key(model, text, title, variants)) is not None
 
     def detect(self, model: Model, text: str, title: str = "") -> TopicAnswer:
         """The topic of a normalised text. Takes a few milliseconds and waits in no line."""
@@ -280,6 +280,11 @@ class Service:
 def clean(text: str) -> str:
     """A text as everything here expects it."""
     return normalise(text)
+
+
+def _summary_key(model: Model, text: str, title: str, variants: int) -> str:
+    # A title that the model does not read must not compute the same summary again.
+    return _key(model.revision, title if model.summarizer.with_title else "", text, variants)
 
 
 def _key(*parts: object) -> str:

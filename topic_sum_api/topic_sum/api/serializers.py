@@ -267,9 +267,18 @@ class SourceRead(serializers.Serializer):
 class TopicSourceRead(serializers.Serializer):
     chars = serializers.IntegerField(help_text="Characters of the text after normalisation.")
     read = serializers.IntegerField(help_text="How many of them, from the beginning, decided the topic.")
+    words = serializers.IntegerField(
+        help_text="Words (of two characters and more) in what was read. The topic is decided by words and "
+        "letter sequences: there are no tokens."
+    )
     cut = serializers.BooleanField(help_text="Whether the rest was not looked at for the topic.")
 
 
+_CACHED = {
+    "cached": serializers.BooleanField(
+        help_text="Whether all of the answer had been computed before: topic and summary, where it has both."
+    )
+}
 _TOPIC_FIELDS = {
     "topic": serializers.CharField(
         allow_null=True, help_text="Null when the text is too short or no topic is clear."
@@ -285,13 +294,12 @@ _TOPIC_FIELDS = {
 _SUMMARY_FIELDS = {
     "summary": serializers.CharField(),
     "unsupported": UnsupportedPart(
-        many=True, help_text="Names and numbers of the summary that the text does not contain."
+        many=True, help_text="Names and numbers of the summary that neither text nor title contains."
     ),
     "variants": Variant(
         many=True, required=False, help_text="When asked for: all of them, the summary first."
     ),
     "source": SourceRead(),
-    "cached": serializers.BooleanField(help_text="Whether the answer had been computed before."),
 }
 _END_FIELDS = {"milliseconds": serializers.FloatField(), "model": ModelNamed()}
 
@@ -311,9 +319,9 @@ def _answers(name: str, fields: dict) -> tuple[type[serializers.Serializer], typ
     return one, many
 
 
-TopicAnswer, TopicAnswers = _answers("Topic", dict(_TOPIC_FIELDS))
-SummaryAnswer, SummaryAnswers = _answers("Summary", dict(_SUMMARY_FIELDS))
-AnalyzeAnswer, AnalyzeAnswers = _answers("Analyze", _TOPIC_FIELDS | _SUMMARY_FIELDS)
+TopicAnswer, TopicAnswers = _answers("Topic", _TOPIC_FIELDS | _CACHED)
+SummaryAnswer, SummaryAnswers = _answers("Summary", _SUMMARY_FIELDS | _CACHED)
+AnalyzeAnswer, AnalyzeAnswers = _answers("Analyze", _TOPIC_FIELDS | _SUMMARY_FIELDS | _CACHED)
 
 
 class ModelAnswer(ModelNamed):

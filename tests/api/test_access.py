@@ -147,6 +147,28 @@ def test_log_lines_are_json_with_ids_and_without_texts(guarded, text):
     assert KEY not in guarded.log
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_texts_are_in_the_log_and_the_page_says_so_where_log_texts_asks_for_it(serve, text, form):
+    server = serve(LOG_TEXTS="1", LOG_FORMAT=form)
+    one, two = text("culture", seed=4243), text("sport", seed=4243)
+    assert server.post("/api/v1/topic", {"texts": [one, two.replace(" ", "\n", 1)]}).status == 200
+    [line] = [line for line in server.log.splitlines() if "POST /api/v1/topic 200" in line]
+    assert f"{one} | {two}" in line
+    page = server.get("/").raw.decode()
+    assert "записываются в журнал" in page
+    assert "не сохраняется" not in page
+
+
+def test_texts_are_nowhere_and_the_page_says_so_where_nothing_asks_for_them(api, text):
+    sent = text("culture", seed=4244)
+    assert api.post("/api/v1/topic", {"text": sent}).status == 200
+    assert "POST /api/v1/topic 200" in api.log
+    assert sent[:30] not in api.log
+    page = api.get("/").raw.decode()
+    assert "Текст нигде не сохраняется." in page
+    assert "записываются" not in page
+
+
 @pytest.mark.parametrize("name", ["TextFormatter", "JsonFormatter"])
 def test_a_traceback_names_its_request(name):
     """The client is told this number to quote."""

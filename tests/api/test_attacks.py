@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -390,6 +391,27 @@ def test_a_killed_worker_comes_back_and_others_answer_meanwhile(serve, text, unt
         'topic_sum_requests_total{endpoint="summarize",status="200"}'
         in server.get("/api/v1/metrics").raw.decode()
     )
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_gunicorn_says_of_a_killed_worker_is_written_like_every_other_line(serve, until, form):
+    server = serve(LOG_FORMAT=form)
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    if not children.exists():
+        pytest.skip(f"{children} is not readable here")
+    [victim] = map(int, children.read_text().split())
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: server.log.count("API ready at") == 2, "a new worker is ready")
+    assert server.stop() == 0
+    lines = server.log.splitlines()
+    [told] = [line for line in lines if "SIGKILL" in line]
+    assert str(victim) in told
+    if form == "json":
+        entries = [json.loads(line) for line in lines]
+        assert all({"time", "level", "message"} <= entry.keys() for entry in entries)
+        assert {entry["level"] for entry in entries if "SIGKILL" in entry["message"]} == {"error"}
+    else:
+        assert all(re.match(r"\d\d:\d\d:\d\d \S", line) for line in lines), server.log
 
 
 def test_a_client_that_hung_up_is_seen_and_one_that_sent_its_next_request_is_no_such():

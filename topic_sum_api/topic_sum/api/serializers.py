@@ -190,7 +190,8 @@ def _request(name: str, *options: str) -> type[serializers.Serializer]:
         ),
         "max_chars": serializers.IntegerField(
             required=False, allow_null=True, min_value=LEAST_MAX_CHARS, max_value=MOST_MAX_CHARS,
-            help_text="The longest summary wanted. Cut at a sentence or a clause, never in a word.",
+            help_text="The longest summary wanted. Cut at a sentence, a clause or a word; inside a word only "
+            "where not even the first one fits.",
         ),
         "variants": _NumberOrBoolean(
             required=False, allow_null=True,

@@ -53,6 +53,7 @@ def _describe(name: str, summary: str, asked: type, one: type, many: type) -> Ca
     return extend_schema(
         operation_id=name,
         summary=summary,
+        description="One `text`, or `texts` for a list with a result or an error of its own for each.",
         request=asked,
         responses={
             200: PolymorphicProxySerializer(

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import math
+import re
 import socket
 import socketserver
 import subprocess
@@ -311,6 +312,10 @@ def test_check_deploy_is_clean_behind_https_with_keys(repo_root):
     folder = repo_root / "topic_sum_api"
     checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
+    # README.md names these two.
+    plain = environment | {"HTTPS": ""}
+    checked = subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True, timeout=60)
+    assert set(re.findall(r"\((\w+\.W\d+)\)", checked.stderr)) == {"security.W004", "security.W008"}
     environment |= {"API_KEYS": "", "ALLOWED_HOSTS": "*"}
     checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert checked.returncode != 0

@@ -200,7 +200,8 @@ class Analyze(Answering):
         def both(item: Item) -> dict:
             topic = topic_of(served, model, item, question, deadline, gone)
             summary = summary_of(served, model, item, question, deadline, gone)
-            return topic | summary | {"cached": topic["cached"] and summary["cached"]}
+            cached = topic.pop("cached") and summary.pop("cached")
+            return topic | summary | {"cached": cached}
 
         with place(served, model, question, summary=True):
             return self.one_by_one(question, request, both)

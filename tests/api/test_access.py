@@ -220,7 +220,8 @@ def test_over_the_limit_is_a_429_with_retry_after_and_others_go_on(guarded):
     answers = [ask("203.0.113.7") for _ in range(25)]
     assert answers[-1].status == 429
     assert answers[-1].json["error"]["code"] == "rate_limited"
-    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600
+    # At the beginning of an hour it is longer than an hour: this hour's 20 weigh upon the next one, too.
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600 + 3600 / 20
     other = guarded.get("/api/v1/model", Authorization="Bearer another-key-known-by-its-hash-only")
     assert other.status == 200
 

@@ -15,6 +15,7 @@ from topic_sum import worker
 from topic_sum.worker import ClientSocket, Connection, Worker
 
 MORE_THAN_A_SOCKET_HOLDS = 16_000_000
+pytestmark = pytest.mark.timeout(60)  # a thread that waits for its client would wait without end
 
 
 @pytest.fixture

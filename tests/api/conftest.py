@@ -206,8 +206,8 @@ class Server:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return fetch(self.url + path, body, headers=named)
 
-    def options(self, path: str, **headers: str) -> Answer:
-        return fetch(self.url + path, headers=headers, method="OPTIONS")
+    def ask(self, method: str, path: str, **headers: str) -> Answer:
+        return fetch(self.url + path, headers=headers, method=method)
 
     @property
     def log(self) -> str:

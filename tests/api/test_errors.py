@@ -138,8 +138,44 @@ def test_an_unknown_address_is_a_404_in_the_same_shape(api):
         assert (answer.status, answer.json["error"]["code"]) == (404, "not_found"), path
 
 
-def test_an_accept_header_without_json_is_a_406(api):
-    assert api.get("/api/v1/model", Accept="image/png").status == 406
+@pytest.mark.parametrize("path", ["/api/v1/model", "/api/docs", "/api/v1/docs"])
+def test_an_accept_header_without_json_is_a_406(api, path):
+    answer = api.get(path, Accept="image/png")
+    assert (answer.status, answer.json["error"]["code"]) == (406, "not_acceptable")
+
+
+def test_a_file_of_the_page_refuses_in_the_same_shape(api):
+    answer = api.post("/static/web/page.js", {})
+    assert (answer.status, answer.json["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.json["error"]["message"] == "Method POST is not allowed here."
+    assert answer.headers["Allow"] == "GET, HEAD"
+    answer = api.get("/static/web/page.js", Range="bytes=10000000-")
+    assert (answer.status, answer.json["error"]["code"]) == (416, "bad_range")
+    assert answer.headers["Content-Range"].startswith("bytes */")
+
+
+ADDRESSES = [
+    *("/", "/static/web/page.js", "/static/", "/nothing", "/health/live", "/health/ready"),
+    *("/api/schema", "/api/docs", "/api/v1/schema", "/api/v1/docs", "/api/v1/metrics", "/api/v1/model"),
+    *("/api/v1/analyze", "/api/v1/summarize", "/api/v1/topic", "/api/v1/health/ready"),
+]
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ODD"]
+)
+def test_whatever_is_asked_of_any_address_errors_have_one_shape(api, method):
+    refused = 0
+    for path in ADDRESSES:
+        for accept in ("*/*", "text/html", "image/png", "application/json;q=0", "/"):
+            answer = api.ask(method, path, Accept=accept)
+            if answer.status < 400:
+                continue
+            refused += 1
+            assert answer.headers["Content-Type"].startswith("application/json"), (path, accept, answer.raw)
+            if method != "HEAD":
+                assert set(answer.json["error"]) == {"code", "message", "field"}, (path, accept)
+    assert refused > 10
 
 
 def test_errors_are_russian_for_russians_and_english_otherwise(api):

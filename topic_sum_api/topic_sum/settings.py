@@ -179,7 +179,7 @@ MAX_TEXTS = env_int("MAX_TEXTS", 16, least=1, most=1000)
 MAX_TOTAL_CHARS = env_int("MAX_TOTAL_CHARS", 2 * MAX_TEXT_CHARS, least=100)
 MAX_TITLE_CHARS = 500
 MAX_WINDOWS = env_int("MAX_WINDOWS", 16, least=1, most=1000)
-# A character is at most 12 bytes of JSON (two \\uXXXX escapes); the rest is for the options.
+# A character is at most 12 bytes of JSON (a pair of \\u escapes); the rest is for the options.
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 12 * MAX_TOTAL_CHARS + 10_000, least=1000)
 
 # Who may ask
@@ -227,6 +227,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "topic_sum.api.middleware.Cors",
     "topic_sum.api.middleware.Gate",
+    "topic_sum.api.middleware.OneShape",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]

@@ -72,6 +72,7 @@ MESSAGES = {
     "not_found": Message(404, "Такого адреса нет.", "There is nothing at this address."),
     "method_not_allowed": Message(405, "Метод {method} не годится.", "Method {method} is not allowed here."),
     "not_acceptable": Message(406, "Ответ бывает только в JSON.", "Answers are JSON only."),
+    "bad_range": Message(416, "Такой части (Range) в файле нет.", "The file has no such part (Range)."),
     "unsupported_media_type": Message(
         415, "Нужен Content-Type: application/json в UTF-8, без сжатия.",
         "Content-Type must be application/json in UTF-8, not compressed.",

@@ -102,6 +102,27 @@ class Gate:
         return self.get_response(request)
 
 
+class OneShape:
+    """Errors that a library answers in words of its own, or without any, get the shape of all others."""
+
+    CODES = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
+    KEPT = ("Allow", "Content-Range")
+
+    def __init__(self, get_response: Next):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        kind = response.headers.get("Content-Type", "")
+        if response.status_code < 400 or kind.startswith("application/json"):
+            return response
+        headers = {name: response[name] for name in self.KEPT if name in response}
+        response.close()
+        unknown = "bad_request" if response.status_code < 500 else "server_error"
+        code = self.CODES.get(response.status_code, unknown)
+        return answer(request, code, headers, method=request.method, request_id=request.id)
+
+
 class ContentSecurityPolicy:
     """Nothing from elsewhere, nothing inline. Swagger UI alone needs inline styles and data: images."""
 

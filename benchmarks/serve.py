@@ -109,7 +109,6 @@ sys.path.insert(0, root)
 from topic_sum.processor import prepare
 prepare()
 from pathlib import Path
-import resource
 from topic_sum.inference.engine import Summarizer
 folder = Path(folder)
 engine = Summarizer(folder, json.loads((folder / "tasks.json").read_text())["summarize"], int(translators))
@@ -123,7 +122,7 @@ run(sources)
 print(json.dumps({
     "per_second": len(texts) / (time.monotonic() - begun),
     "processor": (time.process_time() - worked) / len(texts),
-    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_mb": int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024,
 }))
 """
 

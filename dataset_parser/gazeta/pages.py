@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -129,6 +131,7 @@ _NUMBERED = re.compile(r"/\d{5,}\.shtml$")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a lone "<" is a sign of less
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
+_OUTER_LINKS = etree.XPath("descendant::a[not(ancestor::a)]")  # links in links would cost their depth
 
 # ------------------------------------------------------------------ addresses
 
@@ -339,9 +342,9 @@ class _Page:
     def _bodies(self) -> list[etree._Element]:
         for _, css in BODIES:
             found = [node for node in self.find(self.root, css) if node.tag != "meta"]
-            outer = [node for node in found if not any(parent in found for parent in node.iterancestors())]
-            if outer:
-                return outer
+            if found:
+                known = set(found)
+                return [node for node in found if known.isdisjoint(node.iterancestors())]
         return []
 
     def _has_body(self) -> bool:
@@ -357,11 +360,14 @@ class _Page:
     def text(self) -> str:
         lines: list[str] = []
         for body in self._bodies():
-            for element, words in paragraphs(body, _is_silent):
-                if _CUT_OFF.match(words) and len(words) < 60:
-                    return "\n".join(lines)
-                if not _SILENT_PARAGRAPH.match(words) and not _only_a_link(element, words):
-                    lines.append(words)
+            for element, told in groupby(paragraphs(body, _is_silent), key=itemgetter(0)):
+                said = [words for _, words in told]
+                only_links = _only_links(element, said)
+                for words in said:
+                    if _CUT_OFF.match(words) and len(words) < 60:
+                        return "\n".join(lines)
+                    if not _SILENT_PARAGRAPH.match(words) and words not in only_links:
+                        lines.append(words)
         if not lines and not self._bodies():
             written = self._ld("articleBody")
             if _MARKED_UP.search(written):
@@ -398,9 +404,9 @@ class _Page:
 
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
-        bodies = self._bodies()
+        around = {parent for body in self._bodies() for parent in body.iterancestors()}
         for node in [node for _, css in LEADS for node in self.find(self.root, css)]:
-            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
+            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, around):
                 continue
             words = _words(node)
             if not words:
@@ -482,15 +488,15 @@ def _inside_silent(node: etree._Element, root: etree._Element) -> bool:
     return False
 
 
-def _inside_card(node: etree._Element, root: etree._Element, bodies: list[etree._Element]) -> bool:
-    """Inside a link or another item's own scope: a teaser of another article, an author, a picture."""
-    for parent in [node, *node.iterancestors()]:
-        if parent is root:
-            return False
+def _inside_card(node: etree._Element, root: etree._Element, around: set[etree._Element]) -> bool:
+    """Inside a link or another item's own scope: a teaser of another article, an author, a picture.
+
+    around: the elements that the article's text stands in; a scope of theirs is the article's own.
+    """
+    for parent in takewhile(lambda one: one is not root, [node, *node.iterancestors()]):
         if parent.tag == "a":
             return True
-        scope = parent is not node and parent.get("itemscope") is not None
-        if scope and not any(parent in body.iterancestors() for body in bodies):
+        if parent is not node and parent.get("itemscope") is not None and parent not in around:
             return True
     return False
 
@@ -501,12 +507,10 @@ def _is_subtitle(node: etree._Element) -> bool:
     return "headline" not in said and ("alternativeHeadline" in said or "subheader" in node.get("class", ""))
 
 
-def _only_a_link(element: etree._Element, words: str) -> bool:
-    """A paragraph that is one link and no sentence: "read also" without saying so."""
-    links = element.findall(".//a")
-    if len(links) != 1 or _SENTENCE_END.search(words):
-        return False
-    return clean(inline_text(links[0])) == words
+def _only_links(element: etree._Element, lines: list[str]) -> set[str]:
+    """The lines of an element that are one link and no sentence: "read also" without saying so."""
+    loose = {line for line in lines if not _SENTENCE_END.search(line)}
+    return loose & {clean(inline_text(link)) for link in _OUTER_LINKS(element)} if loose else loose
 
 
 # ------------------------------------------------------------------ listings

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -163,6 +165,7 @@ def test_controls_and_lone_surrogates_leave_no_trace() -> None:
         "<p>Что думаешь?</p>",
         "<p>Подписывайтесь на «Газету.Ru» в Дзен и Telegram.</p>",
         '<p><a href="/social/2022/01/01/1.shtml">Заголовок другой статьи</a></p>',
+        '<p><a href="/social/2022/01/01/1.shtml">Заголовок другой статьи</a><a name="next"></a></p>',
         "<script>var a = '<p>код</p>';</script>",
         "<aside><p>Врезка сбоку.</p></aside><figure><p>Подпись к снимку.</p></figure>",
         '<section class="b-article_read_also"><p class="intro">Чужой лид.</p></section>',
@@ -191,6 +194,28 @@ def test_a_heading_in_the_middle_is_dropped_alone_and_the_closing_one_with_what_
 )
 def test_news_about_broadcasts_are_articles(title: str) -> None:
     assert parse_article(page("<p>Раз.</p>", title=title), URL).title == title
+
+
+def test_a_line_of_bare_text_that_is_only_a_link_is_left_out_whatever_other_links_there_are() -> None:
+    link = '<a href="/social/2022/01/01/1.shtml">{}</a>'
+    text = f"{link.format('Раз')} и два.<br><br>{link.format('Другая статья')}<br><br>Три."
+    assert parse_article(page(text), URL).text == "Раз и два.\nТри."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['<a href="/x.shtml">Раз</a>.' + "Два<br><br>" * 20_000,
+     '<p><a href="/x.shtml">Раз</a>.' + "Два<br><br>" * 20_000,
+     "</div>" + '<div itemprop="articleBody"><p>Раз.</p></div>' * 20_000,
+     '</div><section itemscope><p class="intro">Лид.</p></section>' * 10_000
+     + '<div itemprop="articleBody"></div>' * 10_000],
+    ids=["bare lines", "lines of one paragraph", "bodies", "bodies and leads in scopes"],
+)  # fmt: skip
+def test_a_page_of_many_lines_or_bodies_takes_no_longer_for_each_of_them(text: str) -> None:
+    begun = time.process_time()
+    with suppress(NotAnArticle):
+        parse_article(page(text), URL)
+    assert time.process_time() - begun < 10  # a second or two; half a minute when each was compared with each
 
 
 def test_a_sentence_about_advertising_stays() -> None:

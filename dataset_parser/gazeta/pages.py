@@ -125,9 +125,9 @@ _CUT_OFF = re.compile(r"^новости по теме\s*:", re.I)
 _TITLE_TAIL = re.compile(r"\s*[-–—|]\s*Газета\.\s?[Rr][uU]\b.*$")
 _LIVE_TITLE = re.compile(r"(?:^|[.:—–-] )онлайн-(?:трансляция|репортаж)\b|[.:] онлайн$", re.I)
 _NOT_FOUND_TITLE = re.compile(r"страница не найдена|ошибка 404|^404\b", re.I)
-_DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml$")
+_DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml\Z")
 _DAY = re.compile(r"/((?:19|20)\d\d)/(\d\d?)/(\d\d?)(?:/|_)")
-_NUMBERED = re.compile(r"/\d{5,}\.shtml$")
+_NUMBERED = re.compile(r"/\d{5,}\.shtml\Z")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a lone "<" is a sign of less
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
@@ -165,13 +165,7 @@ def is_article_url(url: str) -> bool:
     """Whether an address can be an article's: /rubric/2024/02/29/1834.shtml, /comments/column/x/1.shtml…"""
     path = unquote(urlsplit(url).path)
     parts = [part for part in path.split("/") if part]
-    if (
-        not parts
-        or not path.endswith(".shtml")
-        or parts[0] in NO_ARTICLES
-        or "results" in parts
-        or "matches" in parts
-    ):
+    if not parts or parts[0] in NO_ARTICLES or "results" in parts or "matches" in parts:
         return False
     return bool(_DATED.search(path)) or (len(parts) > 1 and bool(_NUMBERED.search(path)))
 
@@ -480,12 +474,8 @@ def _is_silent(node: etree._Element) -> bool:
 
 
 def _inside_silent(node: etree._Element, root: etree._Element) -> bool:
-    for parent in node.iterancestors():
-        if parent is root:
-            return False
-        if _is_silent(parent) or parent.tag in {"aside", "nav", "figure", "footer"}:
-            return True
-    return False
+    above = takewhile(lambda one: one is not root, node.iterancestors())
+    return any(_is_silent(parent) or parent.tag in {"aside", "nav", "figure", "footer"} for parent in above)
 
 
 def _inside_card(node: etree._Element, root: etree._Element, around: set[etree._Element]) -> bool:

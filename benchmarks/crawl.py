@@ -1,6 +1,6 @@
 """How fast and how large is the crawl? Against a bare Scrapy spider on the same pages, in the same run.
 
-    python benchmarks/crawl.py [--articles 2000] [--rounds 3] [--peers] [--grow 5000,20000] [--json FILE]
+    python3.11 benchmarks/crawl.py [--articles 2000] [--rounds 3] [--peers] [--grow 5000,20000] [--json FILE]
 
 Both crawlers fetch the same pages of the stand-in site on loopback, with politeness off, in turns. The bare
 one is given the addresses, downloads each page and extracts its title; ours finds the pages, parses every
@@ -10,7 +10,8 @@ rounds with the least and the greatest, and the same for processor time. Ends wi
 --peers  parsing alone, one process, pages in memory: ours; fundus with the one parser it has for a Russian
          newspaper, and with selectors for the layouts since 2015 added in its own way (it has no Gazeta.ru,
          so Kommersant's parser finds little here: read its speed); and newspaper4k, which reads any site.
-         Pages per second and, by field, on how many pages a value was found and on how many it is right.
+         In turns: pages per processor second, ratios, and by field on how many pages a value was found and on
+         how many it is right.
          Each peer is installed into an environment of its own below artifacts/ (from the package index,
          once).
 --grow   our peak memory at growing sizes, memory by quarters of each crawl, and the rerun over known articles
@@ -22,6 +23,7 @@ The site runs on the same machine and takes its share of the processors: read th
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -35,7 +37,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from peers import Spread, in_turns, load, python_of, save, table
+from peers import Spread, at_home, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 # fundus 0.5.7 imports a name that curl_cffi 0.14 and later lack, and does not say so in its requirements.
@@ -259,7 +261,7 @@ def speed(articles: int, rounds: int, work: Path) -> dict:
 
 
 def peer_python(peer: str) -> Path:
-    return python_of(peer, PEERS[peer])
+    return python_of(peer, PEERS[peer], locks=())  # fundus wants an lxml and others older than ours
 
 
 def words(text: str) -> Counter[str]:
@@ -279,7 +281,7 @@ def right(name: str, found: str, story: dict[str, str]) -> bool:
     )
 
 
-def parsers(articles: int, work: Path) -> dict:
+def parsers(articles: int, rounds: int, work: Path) -> dict:
     pages, stories = [], []
     with Site("--articles", str(articles)) as site:
         stories = site.told("articles.json")
@@ -289,21 +291,31 @@ def parsers(articles: int, work: Path) -> dict:
                 html = answer.read().decode(charset)
             pages.append({"url": site.url + story["path"], "charset": charset, "html": html})
     (work / "pages.jsonl").write_text("".join(json.dumps(page, ensure_ascii=False) + "\n" for page in pages))
-    told: dict = {}
-    print(f"\n{len(pages)} pages, parsing alone; found and right, by field")
-    for name, imports in READERS.items():
+    found: dict[str, list[dict]] = {}
+
+    def read(name: str) -> float:
+        """Pages per processor second; what was found lies in `found`."""
         python = Path(sys.executable) if name == "this" else peer_python(name.partition(",")[0])
-        program = work / "reader.py"
-        program.write_text(READER.format(imports=imports))
+        program, out = work / "reader.py", work / "found.jsonl"
+        program.write_text(READER.format(imports=READERS[name]))
         done = subprocess.run(
-            [str(python), str(program), str(work / "pages.jsonl"), str(work / "found.jsonl")],
+            [str(python), str(program), str(work / "pages.jsonl"), str(out)],
             cwd=ROOT / "dataset_parser",
             env=os.environ | ({"PYTHONPATH": str(ROOT / "dataset_parser")} if name == "this" else {}),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"error: {name} ended with {done.returncode}: {done.stderr[-2000:]}")
-        rows = [json.loads(line) for line in (work / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+        found[name] = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        return len(pages) / float(done.stdout)
+
+    for name in READERS:
+        if name != "this":
+            peer_python(name.partition(",")[0])  # installed before anything is timed
+    speeds = in_turns(rounds, {name: functools.partial(read, name) for name in READERS})
+    told: dict = {}
+    lines = []
+    for name, rows in found.items():
         fields = {
             field: {
                 "found": sum(bool(row.get(field)) for row in rows) / len(rows),
@@ -312,19 +324,16 @@ def parsers(articles: int, work: Path) -> dict:
             }
             for field in FIELDS
         }  # fmt: skip
-        speed = len(pages) / float(done.stdout)
         told[name] = {
-            "pages_per_cpu_s": speed,
+            "pages_per_cpu_s": Spread.of(speeds[name]),
+            "ours_over_it": Spread.of_ratios(speeds["this"], speeds[name]),
             "fields": fields,
             "errors": sum("error" in row for row in rows),
         }
-        ratio = (
-            "" if name == "this" else f" (this: {told['this']['pages_per_cpu_s'] / speed:.1f} times as many)"
-        )
-        print(f"{name}: {speed:.0f} pages per CPU second{ratio}")
-        print(
-            "   " + ", ".join(f"{field} {of['found']:.0%}/{of['right']:.0%}" for field, of in fields.items())
-        )
+        shares = (f"{of['found']:.0%}/{of['right']:.0%}" for of in fields.values())
+        lines.append((name, told[name]["pages_per_cpu_s"], told[name]["ours_over_it"], *shares))
+    print(f"{len(pages)} pages, parsing alone, {rounds} rounds in turns; found/right, by field")
+    table(["", "pages a processor second", "ours / it", *FIELDS], lines)
     return told
 
 
@@ -374,7 +383,7 @@ def main() -> int:
         if chosen.rounds:
             told["speed"] = speed(chosen.articles, chosen.rounds, Path(work))
         if chosen.peers:
-            told["parsers"] = parsers(chosen.articles, Path(work))
+            told["parsers"] = parsers(chosen.articles, chosen.rounds or 1, Path(work))
         if chosen.grow:
             told["grow"] = grow([int(size) for size in chosen.grow.split(",")], Path(work))
     save(chosen.json, told)
@@ -382,4 +391,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    at_home("parser")
     sys.exit(main())

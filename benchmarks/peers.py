@@ -1,4 +1,4 @@
-"""What the benchmarks share: peers in environments of their own, rounds in turns, ratios and their spread."""
+"""What the benchmarks share: environments, rounds in turns, ratios and their spread."""
 
 from __future__ import annotations
 
@@ -23,13 +23,24 @@ TOLD = ("scrapy", "datasets", "pyarrow", "torch", "transformers", "ctranslate2",
 T = TypeVar("T")
 
 
-def python_of(name: str, packages: Sequence[str] = (), lock: Path | None = None) -> Path:
-    """Python of an environment with these packages, in our locks' versions where they name one.
+def at_home(*parts: str) -> None:
+    """Started by a Python outside of any environment, go on in .venv, with what these siblings need in it."""
+    if sys.prefix != sys.base_prefix:
+        return
+    subprocess.run([sys.executable, str(ROOT / "setup_venv.py"), *parts], check=True)
+    python = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    sys.exit(subprocess.run([str(python), *sys.argv], check=False).returncode)
+
+
+def python_of(
+    name: str, packages: Sequence[str] = (), lock: Path | None = None, locks: Sequence[Path] = tuple(LOCKS)
+) -> Path:
+    """Python of an environment with these packages, in the versions of `locks` where they name one.
 
     It lies below artifacts/peers/ and is made when it is not there, and again when the packages or locks
     change. A part that was stopped is made anew.
     """
-    pinned = [file.read_bytes() for file in LOCKS]
+    pinned = [file.read_bytes() for file in locks]
     asked = hashlib.sha256(repr([sorted(packages), str(lock and lock.parent.name), pinned]).encode())
     folder = ROOT / "artifacts" / "peers" / f"{name}-{asked.hexdigest()[:12]}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -40,7 +51,7 @@ def python_of(name: str, packages: Sequence[str] = (), lock: Path | None = None)
     print(f"installing {', '.join(packages) or lock} into {folder.relative_to(ROOT)} ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    for file in LOCKS:
+    for file in locks:
         command += ["-c", str(file)]
     if lock:
         command += ["-r", str(lock)]

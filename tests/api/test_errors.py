@@ -161,7 +161,9 @@ ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ODD"])
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ODD"]
+)
 def test_whatever_is_asked_of_any_address_errors_have_one_shape(api, method):
     refused = 0
     for path in ADDRESSES:

@@ -169,6 +169,16 @@ def test_topics_push_no_summary_out_of_the_cache(serve, text):
     assert server.post("/api/v1/summarize", asked).json["cached"] is True
 
 
+def test_the_schema_is_made_once(in_process, monkeypatch):
+    """It takes 50 ms, and everybody may ask for it."""
+    from topic_sum.api import views
+
+    kinds = ("application/json", "application/yaml")
+    made = [in_process.get("/api/schema", HTTP_ACCEPT=kind).content for kind in kinds]
+    monkeypatch.setattr(views, "SchemaGenerator", None)
+    assert [in_process.get("/api/v1/schema", HTTP_ACCEPT=kind).content for kind in kinds] == made
+
+
 def test_what_is_in_the_cache_needs_no_place(in_process, text):
     from topic_sum.serving import service
 

@@ -63,7 +63,6 @@ WALK = [
 # TWINS and RUN_SH run the script itself; programs in the place of pip, Python and Docker note their call.
 TWINS = "run_scripts/test_twins.py::test_scenario"
 RUN_SH = "test_run_sh.py::test_lines_of_the_documents_reach_pytest_as_they_were_meant"
-DEMO = "test_demo.py::test_demo_goes_from_the_site_to_an_answer"
 BY_HAND = "test_demo.py::test_the_lines_by_hand_go_from_the_site_to_an_answer"
 STAYS = "test_demo.py::test_demo_again_stays_and_ends_by_the_kill_line_of_the_operations_page"
 VENV = "run_scripts/test_setup_venv.py::test_the_command_makes_an_environment_and_installs_what_is_locked"
@@ -74,6 +73,7 @@ SECOND = "parser/test_second_outlet.py::test_two_outlets_share_one_store_one_sch
 AUDIT = "test_run_sh.py::test_audit_asks_for_every_lock"
 INSTALLED = "test_cycle.py::test_pip_finds_all_that_a_lock_names_installed"
 CRON = "run_scripts/test_posix.py::test_line_for_cron_logs_what_went_wrong"
+BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
 ELSEWHERE: dict[str, str] = {
     "./run_mlops.sh": TWINS,
     "run_mlops.bat": TWINS,
@@ -114,6 +114,10 @@ ELSEWHERE: dict[str, str] = {
     "docker compose -f docker-compose.parser.yml run --rm --build parser python -m gazeta.reparse": PAGES,
     "docker compose -f docker-compose.parser.yml run --rm -T parser "
     "cat /artifacts/crawl/pages/FILE > page.html": PAGES,
+    "docker compose -f docker-compose.parser.yml run --rm -T parser "
+    "tar --create --directory /artifacts crawl > crawl.tar": BACKUP,
+    "docker compose -f docker-compose.parser.yml run --rm -T parser "
+    "tar --extract --directory /artifacts < crawl.tar": BACKUP,
     "docker compose -f docker-compose.api.yml up --build --detach --wait": WHOLE_IN_CONTAINERS,
     "docker compose -f docker-compose.api.yml down":
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",
@@ -163,6 +167,7 @@ NOT_RUN = {
     "systemctl daemon-reload && systemctl enable --now gazeta.timer": SYSTEMD,
     "systemctl list-timers gazeta.timer": SYSTEMD,
     "systemctl stop gazeta.timer": SYSTEMD,
+    "systemctl restart gazeta-api": SYSTEMD,
     "systemctl is-failed gazeta": SYSTEMD,
     "journalctl -u gazeta": SYSTEMD,
     'schtasks /run /tn "Gazeta cycle"': "Wine's schtasks can only make tasks",

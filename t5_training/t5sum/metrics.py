@@ -22,13 +22,14 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+# Every score and its name in tables; what the star means is said below them.
 METRICS = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "bleu": "BLEU",
     "chrf": "chrF",
-    "meteor": "METEOR (exact + stem)",
+    "meteor": "METEOR*",
 }
 BY_ARTICLE = ("rouge1", "rouge2", "rougeL", "meteor")  # the others are in OF_COUNTS
 CHRF_ORDER = 6

@@ -5,11 +5,13 @@ Nothing here knows the inside of a stage: commands, exit codes, the Hub and HTTP
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -30,6 +33,7 @@ ARTICLE = {
 # What the walk runs, in its order, as it stands in the documents.
 WALK = [
     "scrapy crawl gazeta -a since=2024-01-01 -a until=2024-12-31 -a rubrics=science,sport -a limit=500",
+    "python -m gazeta.publish --tokenizer tokenizer.json",
     "cd dataset_parser && python -m gazeta limit=500",
     "python -m gazeta since=2024-01-01 limit=500",
     "scrapy crawl gazeta",
@@ -38,6 +42,8 @@ WALK = [
     "cd dataset_parser && ../.venv/bin/python -m gazeta.reparse",
     "python -m gazeta.publish",
     "python -m gazeta",
+    QUERY := "sqlite3 ../artifacts/crawl/crawl.sqlite3 "
+    "\"SELECT state, reason, detail FROM page WHERE url = 'https://…'\"",
     "python main.py train.lrr=1",
     "python main.py train",
     "python main.py train-topics",
@@ -53,45 +59,61 @@ WALK = [
     "python main.py promote REV",
     "python main.py upload RUN",
 ]
-# What it leaves out, and the test that runs that; the last ones are run by hand.
+# What it leaves out, and the test that runs that: the command itself, unless a comment says otherwise.
+# TWINS and RUN_SH run the script itself; programs in the place of pip, Python and Docker note their call.
 TWINS = "run_scripts/test_twins.py::test_scenario"
-VENV = (
-    "run_scripts/test_setup_venv.py::test_changed_lock_is_installed_once_together_with_the_others_asked_for"
-)
+RUN_SH = "test_run_sh.py::test_lines_of_the_documents_reach_pytest_as_they_were_meant"
+BY_HAND = "test_demo.py::test_the_lines_by_hand_go_from_the_site_to_an_answer"
+STAYS = "test_demo.py::test_demo_again_stays_and_ends_by_the_kill_line_of_the_operations_page"
+VENV = "run_scripts/test_setup_venv.py::test_the_command_makes_an_environment_and_installs_what_is_locked"
 WHOLE_IN_CONTAINERS = "containers/test_cycle.py::test_whole_cycle_ends_with_a_healthy_api_and_an_answer"
+PAGES = "containers/test_cycle.py::test_kept_pages_are_read_again_and_come_out_as_contributing_says"
+SECRETS = "containers/test_cycle.py::test_api_comes_up_with_a_secret_file_by_the_line_of_the_operations_page"
+SECOND = "parser/test_second_outlet.py::test_two_outlets_share_one_store_one_schema_and_one_dataset"
+AUDIT = "test_run_sh.py::test_audit_asks_for_every_lock"
+INSTALLED = "test_cycle.py::test_pip_finds_all_that_a_lock_names_installed"
+CRON = "run_scripts/test_posix.py::test_line_for_cron_logs_what_went_wrong"
 BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
-ELSEWHERE: dict[str, str | None] = {
+ELSEWHERE: dict[str, str] = {
     "./run_mlops.sh": TWINS,
-    "./run_mlops.sh --demo": TWINS,
-    "./run_mlops.sh --demo --news FILE.jsonl.gz":
-        "run_scripts/test_twins.py::test_news_file_may_have_any_name_and_is_found_from_where_the_script_was_called",
-    "./run_mlops.sh --only api": TWINS,
     "run_mlops.bat": TWINS,
     "run_mlops.sh": TWINS,
     "run_mlops.bat --demo": TWINS,
+    "run_mlops.sh --only STAGE": TWINS,
+    "./run_mlops.sh --only api": TWINS,
+    "run_mlops.sh --no-docker --only parser": TWINS,
+    "run_mlops.sh --no-docker --only training": TWINS,
+    'run_mlops.sh >/dev/null || logger -t gazeta "the nightly run ended with $?"': CRON,
+    "./run_mlops.sh --demo": STAYS,
+    "./run_mlops.sh --demo --news FILE.jsonl.gz": "test_demo.py::test_demo_takes_articles_of_ones_own",
+    "python demo/services.py start --root artifacts/hand": BY_HAND,
+    "python demo/services.py stop --root artifacts/hand": BY_HAND,
+    "python main.py config=../demo/train.yaml": BY_HAND,
+    "kill -TERM -- -$(ps -o pgid= -p PID | tr -d ' ')": STAYS,
     "python doctor.py": "run_scripts/test_doctor.py::test_all_well_is_0",
     "python setup_venv.py parser training api": VENV,
-    "python demo/services.py start --root artifacts/hand":
-        "run_scripts/test_services.py::test_both_answer_after_start_and_neither_after_stop",
-    "python demo/services.py stop --root artifacts/hand":
-        "run_scripts/test_services.py::test_both_answer_after_start_and_neither_after_stop",
-    "python main.py config=../demo/train.yaml": TWINS,
+    "pip install -r requirements.lock": INSTALLED,
     ".venv/bin/ruff check . && .venv/bin/ruff format --check .": "test_style.py::test_python_passes_ruff",
     "python demo/site.py --port 8803 --outlet second":
         "site/test_server.py::test_second_outlet_has_its_own_addresses_markup_sitemap_and_archive",
-    "scrapy crawl SITE":
-        "parser/test_second_outlet.py::test_two_outlets_share_one_store_one_schema_and_one_dataset",
+    "scrapy crawl SITE": SECOND,
     'python -m gazeta.publish --accept "text length"':
         "dataset/test_publish.py::test_drift_blocks_publishing_until_it_is_accepted",
-    "python -m gazeta.publish --tokenizer tokenizer.json":
-        "dataset/test_card.py::test_lengths_in_tokens_are_measured_when_a_tokenizer_is_at_hand",
+    "python main.py --smoke tracking=mlflow":
+        "training/test_stage.py::test_smoke_with_a_tracker_has_its_record_or_says_how_to_install_it",
     "torchrun --nproc_per_node=2 main.py":
         "training/test_ranks.py::test_two_processes_learn_what_one_learns_and_go_on_where_they_were",
+    "python manage.py api_key": "api/test_access.py::test_api_key_makes_a_key_and_its_hash",
+    'curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" '
+    "-d @../demo/question.json":
+        "api/test_readme.py::test_the_curl_example_is_answered",
+    # In containers, where a Docker engine is.
     "docker compose -f ../docker-compose.parser.yml run --rm --build parser":
         "containers/test_cycle.py::test_compose_run_gives_the_crawls_own_exit_code",
-    "docker compose -f docker-compose.parser.yml run --rm --build parser python -m gazeta.reparse": None,
+    "docker compose run": "containers/test_cycle.py::test_compose_run_gives_the_crawls_own_exit_code",
+    "docker compose -f docker-compose.parser.yml run --rm --build parser python -m gazeta.reparse": PAGES,
     "docker compose -f docker-compose.parser.yml run --rm -T parser "
-    "cat /artifacts/crawl/pages/FILE > page.html": None,
+    "cat /artifacts/crawl/pages/FILE > page.html": PAGES,
     "docker compose -f docker-compose.parser.yml run --rm -T parser "
     "tar --create --directory /artifacts crawl > crawl.tar": BACKUP,
     "docker compose -f docker-compose.parser.yml run --rm -T parser "
@@ -99,31 +121,74 @@ ELSEWHERE: dict[str, str | None] = {
     "docker compose -f docker-compose.api.yml up --build --detach --wait": WHOLE_IN_CONTAINERS,
     "docker compose -f docker-compose.api.yml down":
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",
-    "python manage.py api_key": "api/test_access.py::test_api_key_makes_a_key_and_its_hash",
-    'curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" '
-    "-d @../demo/question.json":
-        "api/test_readme.py::test_the_curl_example_is_answered",
-    "./tests/run.sh": None,  # this run is one
-    "./tests/run.sh tests/parser": None,
-    "./tests/run.sh tests/parser -k 2021": None,
-    "./tests/run.sh tests/faults": None,
-    "./tests/run.sh --coverage": None,
-    "WINE_DIR=DIR ./tests/run.sh tests/run_scripts": None,
-    "tests/run_scripts/make_wine.sh DIR": None,
-    ".ci/lock": None,
-    ".ci/audit": None,
+    "docker compose -f docker-compose.api.yml -f docker-compose.secrets.yml up "
+    "--build --detach --wait": SECRETS,
+    "docker image inspect gazeta-api --format '{{json .Config.Labels}}'":
+        "containers/test_images.py::test_image_says_what_it_is",
+    # The tests' own scripts.
+    "./tests/run.sh": RUN_SH,
+    "./tests/run.sh tests/parser": RUN_SH,
+    "./tests/run.sh tests/parser -k 2021": RUN_SH,
+    "./tests/run.sh tests/faults": RUN_SH,
+    "CRAWL_KILLS=20 CRAWL_OUTAGE=60 ../tests/run.sh tests/faults/test_crawl_kill.py": RUN_SH,
+    "DEMO_FULL=1 ./tests/run.sh tests/test_demo.py": RUN_SH,
+    "WINE_DIR=DIR ./tests/run.sh tests/run_scripts": RUN_SH,
+    "./tests/run.sh --coverage": "test_run_sh.py::test_coverage_asks_ninety_per_cent_of_each_sibling",
+    ".ci/run": "test_run_sh.py::test_ci_runs_the_tests_with_and_without_a_wine",
+    ".ci/audit": AUDIT,
+    ".ci/lock": "test_supply_chain.py::test_the_script_that_locks_begins_from_what_is_pinned",
+    ".venv/bin/python tests/licences.py":
+        "test_supply_chain.py::test_the_list_of_licences_is_that_of_the_locks",
     r'schtasks /create /tn "Gazeta cycle" /xml docs\windows\gazeta_cycle.xml':
         "run_scripts/test_twins.py::test_task_for_the_windows_scheduler_can_be_registered",
-    "run_mlops.sh --only STAGE": TWINS,
-    "docker compose run": "containers/test_cycle.py::test_compose_run_gives_the_crawls_own_exit_code",
-    "docker compose -f docker-compose.api.yml -f docker-compose.secrets.yml up --build --detach --wait":
-        "containers/test_cycle.py::test_token_may_come_as_a_secret_file_as_the_operations_page_says",
-    "python main.py --smoke tracking=mlflow":
-        "training/test_stage.py::test_smoke_does_everything_once_and_publishes_nothing",
-    ".ci/run": None,
-    "tests/run_scripts/make_wine.sh": None,
+}  # fmt: skip
+# What no test runs, and why. CONTRIBUTING says it in a sentence.
+INDEX = "packages that the tests do not need, from the index"
+THEIRS = "needs the full package of another maker, of which the tests install nothing"
+SYSTEMD = "needs systemd and root"
+BENCHMARK = (
+    "measures for minutes to hours; a benchmark is run by hand, its figures are in benchmarks/README.md"
+)
+OTHERS = "another maker's command, as its manual has it; it acts on what is the reader's"
+NOT_RUN = {
+    "pip install uv": INDEX,
+    "accelerate launch main.py": "starts the processes that torchrun does, and those are tested",
+    "uv pip compile requirements.lock --no-deps --generate-hashes --output-file hashed.lock": INDEX,
+    "docker buildx imagetools inspect python:3.11-slim-bookworm": "asks the image's registry",
+    "pip install pip-audit": INDEX,
+    "pip install mlflow-skinny sqlalchemy alembic": INDEX,
+    "pip install tensorboard": INDEX,
+    "pip install trackio": INDEX,
+    "python -m pip install torch==2.13.0+cu130 --index-url https://download.pytorch.org/whl/cu130":
+        "for a computer with an NVIDIA card; that training names it is in training/test_preflight.py",
+    "mlflow ui --backend-store-uri sqlite:///../artifacts/tracking/mlflow.db": THEIRS,
+    "tensorboard --logdir ../artifacts/tracking/tensorboard": THEIRS,
+    "TRACKIO_DIR=../artifacts/tracking/trackio trackio show": THEIRS,
+    "systemctl daemon-reload && systemctl enable --now gazeta.timer": SYSTEMD,
+    "systemctl list-timers gazeta.timer": SYSTEMD,
+    "systemctl stop gazeta.timer": SYSTEMD,
+    "systemctl restart gazeta-api": SYSTEMD,
+    "systemctl is-failed gazeta": SYSTEMD,
+    "journalctl -u gazeta": SYSTEMD,
+    'schtasks /run /tn "Gazeta cycle"': "Wine's schtasks can only make tasks",
+    'schtasks /query /tn "Gazeta cycle" /v /fo list': "Wine's schtasks can only make tasks",
+    "docker ps": OTHERS,
+    "docker stop": OTHERS,
+    "docker inspect": OTHERS,
+    "docker builder prune": OTHERS,
+    "docker image prune": OTHERS,
+    "git pull": OTHERS,
+    "git checkout VERSION": OTHERS,
+    "chmod 600 .env": OTHERS,
+    "kill -9": "a signal's name; tests/faults sends it",
+    "benchmarks/run.sh": BENCHMARK,
+    "python ../benchmarks/crawl.py --peers --grow 5000,60000": BENCHMARK,
+    "python ../benchmarks/dataset.py --rows 60000": BENCHMARK,
     "docker compose -f docker-compose.api.yml -f docs/scale/compose.yml up "
-    "--build --detach --wait --scale api=2": None,
+    "--build --detach --wait --scale api=2":
+        "needs the images of nginx and Redis; api/test_scale.py reads its files, runs their settings",
+    "tests/run_scripts/make_wine.sh": "needs root and a Debian mirror; .ci/run calls it where it can",
+    "tests/run_scripts/make_wine.sh DIR": "needs root and a Debian mirror; .ci/run calls it where it can",
 }  # fmt: skip
 
 
@@ -195,6 +260,20 @@ class Prompt:
         refs = ask(f"{self.environment['HF_ENDPOINT']}/api/models/demo/model/refs")
         return next(each["targetCommit"] for each in refs["tags"] if each["name"] == "production")
 
+    def card(self) -> str:
+        url = f"{self.environment['HF_ENDPOINT']}/datasets/demo/news/raw/main/README.md"
+        return urllib.request.urlopen(url, timeout=60).read().decode()
+
+    def query(self, line: str) -> list[tuple]:
+        """What sqlite3 would answer: this library is in Python, that program is not everywhere."""
+        self.done.append(line)
+        program, file, words = shlex.split(line)
+        assert program == "sqlite3"
+        place = self.folder / Path(file).relative_to("..")
+        with contextlib.closing(sqlite3.connect(place)) as base:
+            (known,) = base.execute("SELECT url FROM article LIMIT 1").fetchone()
+            return base.execute(words.replace("https://…", known)).fetchall()
+
     def head(self, kind: str, name: str) -> str:
         refs = ask(f"{self.environment['HF_ENDPOINT']}/api/{kind}s/{name}/refs")
         return refs["branches"][0]["targetCommit"]
@@ -217,8 +296,15 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
     parser, training = "dataset_parser", "t5_training"
 
     # ---- stage 1
+    words = prompt.folder / "tokenizer.json"
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    made.save(str(words))
     bounded = "-a since=2024-01-01 -a until=2024-12-31 -a rubrics=science,sport -a limit=500"
     prompt.run(f"scrapy crawl gazeta {bounded}", parser)
+    prompt.run(
+        "python -m gazeta.publish --tokenizer tokenizer.json", parser, **{"tokenizer.json": str(words)}
+    )
+    assert "In tokens of" in prompt.card()
     prompt.run("cd dataset_parser && python -m gazeta limit=500", ".")
     prompt.run("python -m gazeta since=2024-01-01 limit=500", parser)
     prompt.run("scrapy crawl gazeta", parser, more="-a since=2013-01-01")
@@ -231,6 +317,7 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
     dataset = prompt.head("dataset", "demo/news")
     assert dataset[:8] in published.stdout
     prompt.nothing_to_do("python -m gazeta", parser)
+    assert prompt.query(QUERY) == [("kept", "", "")]
 
     # ---- stage 2
     wrong = prompt.run("python main.py train.lrr=1", training, code=2)
@@ -303,12 +390,18 @@ def ask(url: str, body: dict[str, str] | None = None) -> dict:
 
 
 # ---- the documents
-# What starts something of ours; git, pip or systemctl are their makers' to test.
-BEGINNINGS = (
-    r"(?:\./|\.\\)?run_mlops\.(?:sh|bat)|\./tests/run\.sh|\.ci/\w+|(?:\.\./)*\.venv/bin/\S+|python3?(?:\.11)?|"
-    r"scrapy|docker compose|curl|schtasks /create|torchrun|tests/\S+\.sh"
+# What starts a program; without one of these a line is text, and `systemctl` alone is its name.
+PROGRAMS = (
+    r"(?:\./|\.\\|\S*/)?run_mlops\.(?:sh|bat)|(?:\.\./)*\./?tests/run\.sh|(?:\.\./)*tests/\S+\.sh|benchmarks/run\.sh|"
+    r"\.ci/\w+|(?:\.\.[/\\])*\.venv[/\\]\S+|python3?(?:\.11)?|pip|uv|scrapy|torchrun|docker|curl|sqlite3|git|kill|"
+    r"mlflow|tensorboard|trackio|accelerate|schtasks|systemctl|journalctl|chmod|crontab|kubectl|nginx|hf"
 )
-COMMAND = re.compile(rf"(?:\$ )?((?:[A-Z_]+=\S+ )*(?:cd \S+ && )?(?:{BEGINNINGS})(?: \S.*)?)$")
+COMMAND = re.compile(
+    rf"(?:\$ )?((?:[\d*]+ ){{0,5}}(?:[A-Z_]+=\S+ )*(?:cd \S+ && )?(?:{PROGRAMS})(?=$| \S)(?: \S.*)?)$"
+)
+ALONE = re.compile(
+    r"(?:docker|git|pip|uv|python[\d.]*|scrapy|systemctl|nginx|mlflow|tensorboard|trackio|curl|sqlite3)$"
+)
 
 
 def documents() -> list[str]:
@@ -323,33 +416,56 @@ def documents() -> list[str]:
 def commands(name: str) -> Iterator[str]:
     """The command lines of a document: those of its blocks and those between backquotes."""
     text = re.sub(r" *\\\n\s*", " ", (ROOT / name).read_text(encoding="utf-8"))
-    for line in text.splitlines():
-        for text in [line.strip(), *re.findall(r"`([^`]+)`", line)]:
-            bare = re.sub(r"^\((.*)\)$", r"\1", re.sub(r"\s+#.*$", "", text))
-            if (found := COMMAND.match(bare)) and "benchmarks/" not in bare:
+    for paragraph in text.split("\n\n"):
+        text = re.sub(r"```.*?(?:```|$)", "", paragraph, flags=re.DOTALL)
+        quoted = [" ".join(words.split()) for words in re.findall(r"`([^`]+)`", text)]
+        for words in [*(line.strip() for line in paragraph.splitlines()), *quoted]:
+            bare = re.sub(r"^\((.*)\)$", r"\1", re.sub(r"\s+#.*$", "", words))
+            if (found := COMMAND.match(bare)) and not ALONE.match(found[1]):
                 yield found[1]
 
 
 def plain(line: str) -> str:
     """What a command does, wherever it is called from and whichever way Python is named."""
-    line = re.sub(r"^cd \S+ && |^MODEL_REPO=\S+ ", "", line).replace("REVISION", "REV")
-    return re.sub(r"^(?:(?:\.\./)*\.venv/bin/)?python(?:3\.11)? ", "python ", line)
+    line = re.sub(r"^cd \S+ && |^MODEL_REPO=\S+ |^ExecStart=|^(?:[\d*]+ ){5}", "", line)
+    line = re.sub(r"^/srv/gazeta/", "", line.replace("REVISION", "REV"))
+    return re.sub(r"^(?:[./\\]*\.venv[/\\]\w+[/\\])?python(?:3\.11|\.exe)? ", "python ", line)
 
 
 def test_the_reader_of_commands_finds_them() -> None:
     found = list(commands("README.md"))
     assert "./run_mlops.sh --demo" in found and "./tests/run.sh" in found
     assert "cd t5_training && python main.py train.epochs=3" in found
+    every = {plain(line) for name in documents() for line in commands(name)}
+    begun = {re.sub(r"^(?:[A-Z_]+=\S+ )*", "", line).split()[0] for line in every}
+    assert {"docker", "kill", "sqlite3", "schtasks", "systemctl", "pip", "mlflow", "../tests/run.sh"} <= begun
+    # Of the blocks that are shell no line is missed, but for those that only set something.
+    for name in documents():
+        for block in re.findall(r"```(?:sh|bat)\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S):
+            for line in block.splitlines():
+                bare = re.sub(r"\s+#.*$", "", line)
+                assert bare in list(commands(name)) or bare.startswith("cd "), f"{name}: {line}"
 
 
 def test_every_command_of_the_documentation_is_run() -> None:
     written = {plain(line): name for name in documents() for line in commands(name)}
-    known = {plain(line) for line in (*WALK, *ELSEWHERE)}
+    known = {plain(line) for line in (*WALK, *ELSEWHERE, *NOT_RUN)}
     assert {line: name for line, name in written.items() if line not in known} == {}
     assert known - written.keys() == set(), "no document has these any more"
+    assert not ELSEWHERE.keys() & NOT_RUN.keys() and all(NOT_RUN.values())
 
 
-@pytest.mark.parametrize("test", sorted({test for test in ELSEWHERE.values() if test}))
+@pytest.mark.parametrize("folder", ["dataset_parser", "t5_training", "topic_sum_api"])
+def test_pip_finds_all_that_a_lock_names_installed(folder: str) -> None:
+    """The line of the READMEs without the index: the tests' environment has every version that is pinned."""
+    done = subprocess.run(
+        [PYTHON, "-m", "pip", "install", "--dry-run", "--no-index", "-r", "requirements.lock"],
+        cwd=ROOT / folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Would install" not in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
 def test_the_tests_named_above_are_there(test: str) -> None:
     file, _, name = test.partition("::")
     assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.M)
@@ -407,3 +523,20 @@ def test_the_answer_shown_is_to_the_question_that_is_asked() -> None:
 
 def test_both_readmes_show_the_same_commands() -> None:
     assert list(commands("README.md")) == list(commands("README.ru.md"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ru.md"])
+def test_readme_has_every_option_exit_code_and_name_at_the_top(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    usage = subprocess.run(
+        [ROOT / "run_mlops.sh", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    told = set(re.findall(r"`(--[a-z-]+)[^`]*`", "".join(re.findall(r"^\| `--.*$", text, re.M))))
+    assert told == set(re.findall(r"^  (--[a-z-]+)", usage, re.M))
+    assert re.findall(r"^\| (\d[\d, ]*) \|", text, re.M) == [*"0123456", "130, 143"]
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tree = text[text.index("    run_mlops.sh  run_mlops.bat") :]
+    tops = {line.partition("/")[0] for line in names.splitlines()} - {".gitignore", ".gitattributes"}
+    assert {top for top in tops if top not in tree and not top.startswith("README")} == set()
+    docs = {line.split("/")[1] for line in names.splitlines() if line.startswith("docs/")} - {"cycle.svg"}
+    assert {each for each in docs if each not in tree} == set()

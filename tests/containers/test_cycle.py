@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,57 @@ def test_token_is_in_no_log_and_in_no_layer(cycle: Cycle) -> None:
         seen += cycle.docker.said("history", "--no-trunc", f"gazeta-{stage}")
     assert "exit code 0 after" in seen  # the logs are really there
     assert token not in seen
+
+
+def test_kept_pages_are_read_again_and_come_out_as_contributing_says(cycle: Cycle) -> None:
+    """One page of the stand-in site has a layout that nobody knows: it is kept, and stays unread."""
+    text = " ".join((cycle.checkout / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    again, out = (
+        next(line for line in re.findall(r"`(docker compose [^`]+)`", text) if words in line)
+        for words in ("gazeta.reparse", "page.html")
+    )
+    environment = cycle.docker.environment(**cycle.settings)
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", line], cwd=cycle.checkout, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    done = run(again)
+    assert done.returncode == 3, done.stderr
+    # An alarm writes pages there; here a file takes the place of one.
+    write = "mkdir -p /artifacts/crawl/pages && printf '<html>\\r\\n\\377' > /artifacts/crawl/pages/a.html"
+    assert cycle.compose("parser", "run", "--rm", "-T", "parser", "sh", "-c", write).returncode == 0
+    assert run(out.replace("FILE", "a.html")).returncode == 0
+    assert (cycle.checkout / "page.html").read_bytes() == b"<html>\r\n\xff"
+
+
+def test_api_comes_up_with_a_secret_file_by_the_line_of_the_operations_page(
+    cycle: Cycle, free_port: Callable[[], int]
+) -> None:
+    page = (cycle.checkout / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`(docker compose [^`]+secrets\.yml up [^`]+)`", page)
+    (overlay,) = re.findall(r"```yaml\n(services:\n  api:.*?)```", page, re.DOTALL)
+    (cycle.checkout / "docker-compose.secrets.yml").write_text(overlay)
+    (cycle.checkout / "hf_token").write_text(cycle.settings["HF_TOKEN"] + "\n")
+    (cycle.checkout / "hf_token").chmod(0o644)
+    settings = {**cycle.settings, "HF_TOKEN": "", "PORT": str(free_port()),
+                "COMPOSE_PROJECT_NAME": f"mlops-test-up-{os.getpid()}"}  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=cycle.checkout, env=cycle.docker.environment(**settings),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        container = cycle.compose("api", "ps", "--quiet", "api", **settings).stdout.strip()
+        assert cycle.settings["HF_TOKEN"] not in cycle.docker.said("inspect", container)
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{settings['PORT']}/api/v1/model", timeout=60
+        ) as answer:
+            assert json.load(answer)["revision"] == cycle.ask("/api/v1/model")["revision"]
+    finally:
+        cycle.compose("api", "down", "--volumes", **settings)
 
 
 @pytest.mark.parametrize("stage", ["parser", "api"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +22,13 @@ def inspect(docker, stage: str) -> dict:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_image_says_what_it_is(stage: str, images) -> None:
+def test_image_says_what_it_is(stage: str, images, repo_root: Path) -> None:
     # The cycle's tests build from a copy that is no git checkout, under the same name.
     done = images.compose(stage, "build", seconds=900, REVISION="0123abc")
     assert done.returncode == 0, done.stderr[-3000:]
-    labels = inspect(images, stage)["Config"]["Labels"]
+    page = (repo_root / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`docker (image inspect gazeta-api [^`]+)`", page)
+    labels = json.loads(images.said(*shlex.split(line.replace("gazeta-api", f"gazeta-{stage}"))))
     name = "org.opencontainers.image."
     assert re.fullmatch(r"\d+\.\d+\.\d+", labels[f"{name}version"])
     assert labels[f"{name}revision"] == "0123abc"
@@ -37,6 +42,27 @@ def test_no_secret_is_in_the_image(stage: str, images) -> None:
     assert token not in history + json.dumps(inspect(images, stage))
     seen = images.said("run", "--rm", "--network", "none", f"gazeta-{stage}", "env")
     assert "HF_TOKEN" not in seen and token not in seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_file_of_any_layer_holds_the_token(stage: str, images, tmp_path: Path) -> None:
+    """Saved as `docker save` does, every layer unpacked: what a later layer deletes is looked at too."""
+    token = b"write-token-that-nobody-may-see"
+    saved = tmp_path / "image.tar"
+    images.said("save", "--output", str(saved), f"gazeta-{stage}")
+    looked_at = 0
+    with tarfile.open(saved) as image:
+        for blob in filter(None, map(image.extractfile, image)):
+            if not tarfile.is_tarfile(blob):  # a manifest or a configuration
+                blob.seek(0)
+                assert token not in blob.read(), blob.name
+                continue
+            blob.seek(0)
+            with tarfile.open(fileobj=blob) as layer:
+                for file in filter(tarfile.TarInfo.isreg, layer):
+                    looked_at += 1
+                    assert token not in layer.extractfile(file).read(), file.name
+    assert looked_at > 1000
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -70,7 +96,8 @@ def test_changed_code_does_not_install_the_dependencies_again(
     context = tmp_path / "context"
     shutil.copytree(repo_root / FOLDERS[stage], context, ignore=shutil.ignore_patterns("__pycache__"))
     package = context / {"parser": "gazeta", "api": "topic_sum"}[stage] / "__init__.py"
-    package.write_text(package.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    change = f"\n# changed {time.time_ns()}\n"  # as no build before: the engine keeps its cache
+    package.write_text(package.read_text(encoding="utf-8") + change, encoding="utf-8")
     done = images.run(
         "build", "--progress", "plain", "--tag", f"mlops-test-{stage}", str(context), seconds=300
     )

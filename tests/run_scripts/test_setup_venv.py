@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +60,34 @@ def test_broken_environment_is_made_again_and_a_second_call_does_nothing(
 
     assert setup.main(["parser", "api"]) == 0
     assert capfd.readouterr().out == ""
+
+
+def test_the_command_makes_an_environment_and_installs_what_is_locked(tmp_path: Path) -> None:
+    """The README's line in a copy whose locks name three packages made here."""
+    line = next(
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        if "setup_venv.py parser training api" in line
+    )  # fmt: skip
+    shutil.copy(ROOT / "setup_venv.py", tmp_path)
+    for folder in ("dataset_parser", "t5_training", "topic_sum_api"):
+        note = f"{folder}-1.0.dist-info"
+        with zipfile.ZipFile(tmp_path / f"{folder}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{folder}_package.py", "")
+            wheel.writestr(f"{note}/METADATA", f"Metadata-Version: 2.1\nName: {folder}\nVersion: 1.0\n")
+            wheel.writestr(f"{note}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{note}/RECORD", "")
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "requirements.lock").write_text(f"{folder}==1.0\n")
+    command = line.partition("#")[0].replace("python3.11", shlex.quote(sys.executable))
+    environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    for expected in ("making .venv\n", ""):
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(expected) and bool(done.stdout) == bool(expected)
+    look = "import dataset_parser_package, t5_training_package, topic_sum_api_package"
+    subprocess.run([tmp_path / ".venv/bin/python", "-c", look], check=True)
 
 
 def test_changed_lock_is_installed_once_together_with_the_others_asked_for(made) -> None:

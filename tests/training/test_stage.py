@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -288,6 +289,18 @@ def test_help_names_every_command(stage) -> None:
         "Exit codes",
     ):
         assert word in done.stdout
+
+
+def test_smoke_with_a_tracker_has_its_record_or_says_how_to_install_it(stage, rows, publish) -> None:
+    articles = rows(150)
+    publish({"train": articles[:110], "validation": articles[110:130], "test": articles[130:]})
+    done = stage("--smoke", "tracking=mlflow")
+    if importlib.util.find_spec("mlflow"):
+        assert done.returncode == 0, done.stderr
+        assert "tracking: mlflow has the run, mlflow ui --backend-store-uri sqlite:///" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert "-m pip install mlflow-skinny sqlalchemy alembic" in done.stderr
 
 
 def test_smoke_does_everything_once_and_publishes_nothing(stage, rows, publish, hub) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub import HfApi
 from safetensors.numpy import load_file
@@ -128,9 +130,59 @@ def test_killed_at_five_random_steps_the_weights_are_those_of_an_undisturbed_run
     assert losses(stage) == pytest.approx(losses(undisturbed), abs=1e-6)
 
 
+def test_a_disk_that_fills_up_in_training_loses_no_step_that_was_saved(
+    stage, own_hub, tiny, small_disk, tmp_path: Path
+) -> None:
+    words = ["train", *tiny, *SLOW, "model.scratch.d_ff=2048"]
+    disk = small_disk(96_000_000)
+    stage.environment["ARTIFACTS_DIR"] = str(disk.folder)
+    stage.artifacts = disk.seen
+    command = disk.command(stage.command(*words), training.HOME)
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, env=stage.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    process = start()
+    while process.poll() is None and not list(disk.seen.glob("runs/*/checkpoints/*/complete")):
+        time.sleep(0.002)
+    while process.poll() is None:  # a checkpoint takes 5 MB; what it frees by removing an old one is filled
+        disk.leave(2_000_000)
+        time.sleep(0.01)
+    _, err = process.communicate()
+    assert process.returncode == 1, err
+    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in err
+    # What is said in between is torch's: the system's own words do not come through it.
+    said = re.search(
+        r"the checkpoint of step \d+ could not be written to .*; 0\.0 GB are free there\. "
+        r"Make room, then the same command goes on from step (\d+)$",
+        line,
+    )
+    assert said, line
+    step = int(said[1])
+    assert step in (5, 10)
+    [whole] = disk.seen.glob("runs/*/checkpoints/*/complete")
+    assert whole.parent.name == f"checkpoint-{step}", "nothing half-written stays"
+
+    disk.make_room()
+    process = start()
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"going on from step {step}" in out
+
+    undisturbed = training.Stage(own_hub, tmp_path / "undisturbed")
+    done = undisturbed(*words)
+    assert done.returncode == 0, done.stderr
+    assert losses(stage) == losses(undisturbed)
+    expected, found = weights(undisturbed), weights(stage)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of a file")
-def test_a_disk_that_fills_during_a_checkpoint_loses_nothing(stage, tiny, tmp_path: Path) -> None:
-    """A limit on file sizes meets the writer of a checkpoint as a full disk does: in the middle of a file."""
+def test_a_checkpoint_that_may_not_grow_is_one_line_and_leaves_nothing_half_written(stage, tiny) -> None:
+    """The limit on a file's size, which every POSIX system has, stops a writer in the middle of a file."""
     import resource
 
     words = ["train", *tiny, "model.scratch.d_ff=2048"]

@@ -1,10 +1,13 @@
-"""A small disk that really fills up, for the stages that a test starts on it."""
+"""A small disk that really fills up, and a line to the Hub that breaks when it is told to."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,3 +82,52 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Disk]]:
     yield make
     for disk in made:
         disk.close()
+
+
+class Cut:
+    """Stands between the client and the Hub, and breaks every connection that asks for `path` while `on`."""
+
+    def __init__(self, target: int, path: bytes) -> None:
+        self.target, self.path, self.on = target, path, True
+        self.broken = 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.server.accept()
+                threading.Thread(target=self.relay, args=(client,), daemon=True).start()
+
+    def relay(self, client: socket.socket) -> None:
+        hub = socket.create_connection(("127.0.0.1", self.target))
+        threading.Thread(target=self.copy, args=(hub, client), daemon=True).start()
+        self.copy(client, hub, watch=True)
+
+    def copy(self, source: socket.socket, target: socket.socket, watch: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while block := source.recv(65536):
+                if watch and self.on and self.path in block:
+                    self.broken += 1
+                    break
+                target.sendall(block)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            if watch:
+                end.close()
+
+
+@pytest.fixture
+def cut_at() -> Iterator[Callable[[int, bytes], Cut]]:
+    """cut_at(port, path): such a line to the Hub at this port."""
+    made: list[Cut] = []
+
+    def make(port: int, path: bytes) -> Cut:
+        made.append(Cut(port, path))
+        return made[-1]
+
+    yield make
+    for cut in made:
+        cut.server.close()

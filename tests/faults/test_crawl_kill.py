@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,20 @@ def test_a_store_that_may_not_grow_ends_in_one_line_and_the_next_run_goes_on(
     done = run(url, folder)
     assert done.returncode == 0, done.stderr
     assert {(row[0], row[1], row[3]) for row in kept(folder)} == expected(url)
+
+
+@pytest.mark.parametrize("moment", [b"PUT /", b"/commit/main HTTP"], ids=["upload", "commit"])
+def test_a_hub_that_breaks_off_in_an_upload_costs_no_second_crawl(
+    site: Callable, hub, cut_at: Callable, tmp_path: Path, moment: bytes
+) -> None:
+    url = site("--articles", "60", "--no-awkward")
+    folder = tmp_path / "artifacts"
+    assert run(url, folder).returncode == 0
+    cut = cut_at(int(hub.url.rpartition(":")[2]), moment)
+    broken = publish(replace(hub, url=cut.url), folder, "demo/cut")
+    assert cut.broken, "the upload was meant to break"
+    assert broken.returncode == 5, broken.stderr
+    [line] = [line for line in broken.stderr.splitlines() if line.startswith("error: ")]
+    assert "the next run publishes it" in line and "Traceback" not in broken.stderr
+    (folder / "crawl" / "crawl.sqlite3").unlink()  # what waits is the dataset itself
+    published(hub, folder, "demo/cut")

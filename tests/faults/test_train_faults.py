@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -10,10 +9,8 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -201,41 +198,6 @@ def test_a_checkpoint_that_may_not_grow_is_one_line_and_leaves_nothing_half_writ
     assert again.returncode == 0, again.stderr
 
 
-class Cut:
-    """Stands between the client and the Hub, and breaks every connection that asks for `path` while `on`."""
-
-    def __init__(self, target: int, path: bytes) -> None:
-        self.target, self.path, self.on = target, path, True
-        self.broken = 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.server.accept()
-                threading.Thread(target=self.relay, args=(client,), daemon=True).start()
-
-    def relay(self, client: socket.socket) -> None:
-        hub = socket.create_connection(("127.0.0.1", self.target))
-        threading.Thread(target=self.copy, args=(hub, client), daemon=True).start()
-        self.copy(client, hub, watch=True)
-
-    def copy(self, source: socket.socket, target: socket.socket, watch: bool = False) -> None:
-        with contextlib.suppress(OSError):
-            while block := source.recv(65536):
-                if watch and self.on and self.path in block:
-                    self.broken += 1
-                    break
-                target.sendall(block)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            if watch:
-                end.close()
-
-
 @pytest.fixture
 def finished(cycle, own_hub, tmp_path: Path) -> Any:
     """A run that is ready to be published into a repository that is not there yet."""
@@ -249,8 +211,8 @@ def finished(cycle, own_hub, tmp_path: Path) -> Any:
     return stage
 
 
-def test_an_upload_that_fails_is_done_again_without_training(finished, own_hub, tiny) -> None:
-    cut = Cut(own_hub.port, b"/commit/main HTTP")
+def test_an_upload_that_fails_is_done_again_without_training(finished, own_hub, tiny, cut_at) -> None:
+    cut = cut_at(own_hub.port, b"/commit/main HTTP")
     failed = finished(*tiny, HF_ENDPOINT=cut.url)
     assert cut.broken, "the commit was meant to break"
     assert failed.returncode == 5, failed.stdout + failed.stderr
@@ -266,8 +228,8 @@ def test_an_upload_that_fails_is_done_again_without_training(finished, own_hub, 
     assert "is in production now" in again.stdout
 
 
-def test_a_tag_that_could_not_be_moved_is_moved_by_the_next_run(finished, own_hub, tiny) -> None:
-    cut = Cut(own_hub.port, b"/tag/")
+def test_a_tag_that_could_not_be_moved_is_moved_by_the_next_run(finished, own_hub, tiny, cut_at) -> None:
+    cut = cut_at(own_hub.port, b"/tag/")
     failed = finished(*tiny, HF_ENDPOINT=cut.url)
     assert cut.broken
     assert failed.returncode == 5, failed.stdout + failed.stderr
@@ -277,6 +239,34 @@ def test_a_tag_that_could_not_be_moved_is_moved_by_the_next_run(finished, own_hu
     assert "upload:" not in again.stdout
     refs = HfApi(endpoint=own_hub.url).list_repo_refs("demo/other")
     assert [tag.target_commit for tag in refs.tags] == [refs.branches[0].target_commit]
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ((), "doesn't contain any data files"),
+        (("train", "validation", "test"), "no rows in test-2020.parquet, "),
+    ],
+)
+def test_an_empty_dataset_is_code_3_in_one_line(own_hub, rows, tiny, tmp_path: Path, splits, said) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    api = HfApi(endpoint=own_hub.url, token=own_hub.token)
+    api.create_repo(training.REPO, repo_type="dataset")
+    table = pa.Table.from_pylist(rows(1)).slice(0, 0)
+    for split in splits:
+        pyarrow.parquet.write_table(table, tmp_path / "empty.parquet")
+        api.upload_file(
+            path_or_fileobj=tmp_path / "empty.parquet", path_in_repo=f"data/{split}-2020.parquet",
+            repo_id=training.REPO, repo_type="dataset",
+        )  # fmt: skip
+    stage = training.Stage(own_hub, tmp_path)
+    done = stage(*tiny)
+    assert done.returncode == 3, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert said in line and "Traceback" not in done.stderr
+    assert stage.runs() == [] or not (only_run(stage) / "checkpoints").exists()
 
 
 def test_a_hub_that_is_down_costs_no_training(stage, own_hub, tiny) -> None:

@@ -120,11 +120,13 @@ def test_killed_at_five_random_steps_the_weights_are_those_of_an_undisturbed_run
         [*command, *words], cwd=training.HOME, env=stage.environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split("killed ")[1].split()[0]) >= 3, "it was meant to be killed in the middle"
+    killed = int(done.stdout.split("killed ")[1].split()[0])
+    print(f"killed {killed} times")
+    assert killed >= 3, "it was meant to be killed in the middle; a fast machine may pass a moment by"
     assert "going on from step" in done.stdout
     expected, found = weights(undisturbed), weights(stage)
-    assert all(abs(expected[name] - found[name]).max() < 1e-6 for name in expected)
-    assert losses(stage) == pytest.approx(losses(undisturbed), abs=1e-6)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert losses(stage) == losses(undisturbed)
 
 
 def test_a_disk_that_fills_up_in_training_loses_no_step_that_was_saved(

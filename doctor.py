@@ -373,9 +373,12 @@ def torch_build() -> str | None:
 def check_api_port(port: str, docker: bool) -> Check:
     if not port.isdigit() or not 0 < int(port) < 65536:
         return failed("PORT", f"{port!r} is not a port number", "set PORT to 1 to 65535", 2)
-    found = check_port(int(port), "API", "stop the program that holds it, or set another PORT")
+    # --demo reads no .env: it is to run the same everywhere.
+    by = "set PORT=8010" if os.name == "nt" else "PORT=8010 ./run_mlops.sh --demo"
+    fix = f"stop the program that holds it, or set another PORT: in .env, for --demo by {by}"
+    found = check_port(int(port), "API", fix)
     if found.state == "failed" and docker and compose_holds(int(port)):
-        return ok(f"port {port}", "our API's container has it and will be replaced")
+        return ok(f"port {port}", "our API's container has it, and is replaced if something changed")
     return found
 
 

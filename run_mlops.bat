@@ -274,7 +274,7 @@ echo   --dry-run      print the commands instead of running them
 echo   --no-pause     never wait for a key (this file waits when it was double-clicked)
 echo   --help         this text
 echo.
-echo Settings are read from .env (see .env.example); the environment wins over it.
+echo Settings are read from .env (see .env.example); the environment wins over it. --demo has its own.
 echo Exit codes: 0 done or nothing to do, 1 unexpected, 2 wrong usage or setting, 3 the site changed or
 echo the data failed its tests, 4 the model was not promoted, 5 a service is not there (Hub, site, Docker,
 echo port), 6 another run is active.

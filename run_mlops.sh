@@ -24,7 +24,7 @@ publish the model), api (serve it). The run stops at the first stage that fails,
   --no-pause     never wait for a key (run_mlops.bat waits when it was double-clicked)
   --help         this text
 
-Settings are read from .env (see .env.example); the environment wins over it.
+Settings are read from .env (see .env.example); the environment wins over it. --demo has its own.
 Exit codes: 0 done or nothing to do, 1 unexpected, 2 wrong usage or setting, 3 the site changed or
 the data failed its tests, 4 the model was not promoted, 5 a service is not there (Hub, site, Docker,
 port), 6 another run is active.

@@ -1,6 +1,6 @@
 """How fast and how large is the crawl? Against a bare Scrapy spider on the same pages, in the same run.
 
-    python benchmarks/crawl.py [--articles 2000] [--rounds 3] [--peers] [--grow 5000,20000] [--json FILE]
+    python3.11 benchmarks/crawl.py [--articles 2000] [--rounds 3] [--peers] [--grow 5000,20000] [--json FILE]
 
 Both crawlers fetch the same pages of the stand-in site on loopback, with politeness off, in turns. The bare
 one is given the addresses, downloads each page and extracts its title; ours finds the pages, parses every
@@ -37,7 +37,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from peers import Spread, in_turns, load, python_of, save, table
+from peers import Spread, at_home, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 # fundus 0.5.7 imports a name that curl_cffi 0.14 and later lack, and does not say so in its requirements.
@@ -391,4 +391,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    at_home("parser")
     sys.exit(main())

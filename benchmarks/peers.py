@@ -1,4 +1,4 @@
-"""What the benchmarks share: peers in environments of their own, rounds in turns, ratios and their spread."""
+"""What the benchmarks share: environments, rounds in turns, ratios and their spread."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ LOCKS = [ROOT / part / "requirements.lock" for part in ("dataset_parser", "t5_tr
 # Whose versions explain a figure.
 TOLD = ("scrapy", "datasets", "pyarrow", "torch", "transformers", "ctranslate2", "scikit-learn", "django")
 T = TypeVar("T")
+
+
+def at_home(*parts: str) -> None:
+    """Started by a Python outside of any environment, go on in .venv, with what these siblings need in it."""
+    if sys.prefix != sys.base_prefix:
+        return
+    subprocess.run([sys.executable, str(ROOT / "setup_venv.py"), *parts], check=True)
+    python = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    sys.exit(subprocess.run([str(python), *sys.argv], check=False).returncode)
 
 
 def python_of(

@@ -27,11 +27,11 @@ bench crawl --articles 1500 --rounds 3 --json "$out/crawl.json"
 bench dataset --rows 3000 --parts publish,peers --rounds 2 --json "$out/dataset.json"
 bench evaluate metrics agreement generation --articles 600 --generated 2 --tokens 20 \
   --rounds 2 --json "$out/evaluate.json"
-bench train --shape tiny --articles 128 --rounds 2 --json "$out/train.json"
 if [ -d ../shared/data ]; then
-  bench topics --parts quality,speed --json "$out/topics.json"
+  bench train --shape tiny --articles 128 --rounds 2 --json "$out/train.json"
+  bench topics --parts quality,speed --rounds 1 --json "$out/topics.json"
 else
-  echo "== topics: skipped, it needs the real texts of ../shared"
+  echo "== train, topics: skipped, they need the real texts of ../shared"
 fi
 bench serve --layers 2 --rounds 2 --seconds 10 --clients 1 4 --requests 500 --json "$out/serve.json"
 

@@ -1,22 +1,25 @@
 """How many summaries a second the API gives, next to a server as a careful user would write it.
 
-    .venv/bin/python benchmarks/serve.py [--rounds 3] [--seconds 30] [--clients 1 4 16] [--layers 12]
-                                         [--output-tokens 80] [--json FILE]
-    .venv/bin/python benchmarks/serve.py --folder DIR --parts speed    # a part now, the others later
+    python3.11 benchmarks/serve.py [--rounds 3] [--seconds 30] [--clients 1 4 16] [--layers 12]
+                                   [--output-tokens 80] [--json FILE]
+    python3.11 benchmarks/serve.py --folder DIR --parts speed    # a part now, the others later
 
 Both servers stand here and are asked in turns: the same texts, random weights in ruT5-base's shape (--layers
 2 for a quick look), beams 4 and a fixed number of output tokens. The peer is Django REST framework around
 transformers under gunicorn's two sync workers, once with a thread in each and, for one client, once with all
 cores in each: the better counts. Each server has its own environment below artifacts/peers/, made when it is
 not there: ours what its image has, the peer what it needs. This script itself needs the training environment.
-Texts are the news of ../shared where it is there, else invented ones of the same lengths. Read the ratios,
-not the seconds: they hold for one machine and one moment. Ends with 1 where a figure is below its bar.
+Texts are the news of ../shared where it is there, else invented ones of the same lengths: 300 to 2,000
+characters, which is one window. Read the ratios, not the seconds: they hold for one machine and one moment.
+Ends with 1 where a figure is below its bar.
 
     speed        summaries a second, p50 and p99 at each number of clients, memory, of both; and CTranslate2
-                 alone on the same texts, in one call, sorted by length
+                 alone on the same texts, in one call, sorted by length, so many texts at once in a translator
+    lengths      four clients with short texts, with those of one window, and with texts of any length, which
+                 we read in windows and the peer cuts
     idle         what the second core can do for a lone client
     overhead     HTTP, validation, tokens and topic around a model that answers at once
-    memory       20,000 mixed requests to that model: does the memory stay what it was?
+    memory       25,000 mixed requests to that model: does the memory stay what it was after 5,000?
     overload     ten times as many requests as can be answered, for a minute
 """
 
@@ -43,20 +46,23 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from peers import Spread, in_turns, load, python_of, save, table
+from peers import Spread, at_home, in_turns, load, python_of, save, table
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when the Hub's client is imported
 ROOT = Path(__file__).resolve().parent.parent
 REPO = "bench/rut5-shaped"
 TOKEN = "bench-token"  # noqa: S105  the stand-in Hub's own
-PARTS = ("speed", "idle", "overhead", "memory", "overload")
+PARTS = ("speed", "lengths", "idle", "overhead", "memory", "overload")
 PEERS = ["torch", "transformers", "sentencepiece", "protobuf", "django", "djangorestframework", "gunicorn"]
 TIMES = {1: 2.5, 4: 5.0, 16: 5.0}  # clients → at least so many times the peer's summaries a second
 TAIL = 2.0  # p99 over p50, at the most clients, at most
+LENGTHS = {"300 to 800 characters": (300, 800), "300 to 2,000": (300, 2000), "any": (1, 10**9)}
+TOGETHER = (1, 4, 0)  # texts at once in a translator of CTranslate2 alone; 0, its default, is all
 ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
 MEMORY = 1 / 3  # of the peer's, at most; at full size
 READY, AROUND, LEAK = 5.0, 8.0, 0.02  # seconds; milliseconds; growth
@@ -98,7 +104,7 @@ application = get_wsgi_application()
 
 ALONE = """
 import json, sys, time
-root, folder, translators = sys.argv[1:]
+root, folder, translators, together = sys.argv[1:]
 sys.path.insert(0, root)
 from topic_sum.processor import prepare
 prepare()
@@ -109,13 +115,14 @@ engine = Summarizer(folder, json.loads((folder / "tasks.json").read_text())["sum
 texts = json.load(sys.stdin)
 sources = sorted((engine.source_tokens(text) for text in texts), key=len, reverse=True)
 run = lambda some: engine._translator.translate_batch(
-    some, max_input_length=0, max_batch_size=1, **engine._generation)
+    some, max_input_length=0, max_batch_size=int(together), **engine._generation)
 run(sources[-2:])
 begun, worked = time.monotonic(), time.process_time()
 run(sources)
 print(json.dumps({
     "per_second": len(texts) / (time.monotonic() - begun),
     "processor": (time.process_time() - worked) / len(texts),
+    "peak_mb": int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024,
 }))
 """
 
@@ -175,7 +182,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--output-tokens", type=int, default=80)
     parser.add_argument("--input-tokens", type=int, default=600)
-    parser.add_argument("--requests", type=int, default=20_000, help="of the part memory")
+    parser.add_argument("--requests", type=int, default=20_000, help="of the part memory, after warming up")
     parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
     if arguments.folder:
@@ -200,6 +207,8 @@ def measure_parts(folder: Path, arguments: argparse.Namespace) -> int:
         match part:
             case "speed":
                 figures[part] = speed(base, texts, arguments, cores)
+            case "lengths":
+                figures[part] = lengths(base, arguments, cores)
             case "idle":
                 figures[part] = idle(base, texts)
             case "overhead":
@@ -222,7 +231,7 @@ def capacity_of(speed: dict | None) -> float:
     return max((median for median, *_ in speed["ours"]["per_second"].values()), default=1.0) if speed else 1.0
 
 
-def news(count: int = 200) -> list[str]:
+def news(least: int = 300, most: int = 2000, count: int = 200) -> list[str]:
     path = ROOT.parent / "shared" / "data" / "tg2019_ru_fulltext.jsonl.gz"
     if path.exists():
         with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -233,8 +242,7 @@ def news(count: int = 200) -> list[str]:
 
         texts = [" ".join([row["summary"], *row["paragraphs"]]) for row in generate(1000)]
     chance = random.Random(1)
-    # Up to one window: how long texts are windowed is our own choice, the peer would cut them.
-    texts = [text for text in texts if 300 < len(text) < 2000]
+    texts = [text for text in texts if least < len(text) < most]
     return chance.sample(texts, min(count, len(texts)))
 
 
@@ -454,7 +462,7 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
             arguments.rounds,
             {
                 "ours": lambda: ask("ours", mine_url, mine, texts, most, arguments.seconds),
-                "alone": lambda: engine_alone(folder, same, cores),
+                **{str(size): partial(engine_alone, folder, same, cores, size) for size in TOGETHER},
             },
         )
     if lone and rate(rounds["all cores"][1]).median > rate(rounds["peer"][1]).median:
@@ -483,10 +491,43 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
         )
         for clients in arguments.clients
     }
-    found["of the engine alone"] = Spread.of_ratios(
-        (asked.per_second for asked in both["ours"]), (alone["per_second"] for alone in both["alone"])
-    )
-    found["engine"] = both["alone"]
+    served = both.pop("ours")
+    found["engine"] = {
+        size: {
+            "per_second": Spread.of(each["per_second"] for each in alone),
+            "peak_mb": Spread.of(each["peak_mb"] for each in alone),
+            "ours_of_it": Spread.of_ratios(
+                (asked.per_second for asked in served), (each["per_second"] for each in alone)
+            ),
+        }
+        for size, alone in both.items()
+    }
+    return found
+
+
+def lengths(folder: Path, arguments: argparse.Namespace, cores: int) -> dict:
+    settings = {"CACHE_SIZE": "0", "QUEUE_SIZE": "16", "REQUEST_SECONDS": "600"}
+    found: dict = {}
+    with (
+        our_server(folder, **settings) as (url, mine, _),
+        peer_server(folder, arguments, max(1, cores // 2)) as (peer_url, theirs),
+    ):
+        for what, (least, most) in LENGTHS.items():
+            texts = news(least, most)
+            print(f"texts of {what}: {statistics.median(map(len, texts)):.0f} at the median", flush=True)
+            warm(f"{url}/api/v1/summarize", texts)
+            warm(peer_url, texts)
+            ways = {
+                name: partial(ask, name, address, process, texts, 4, arguments.seconds)
+                for name, address, process in (
+                    ("ours", f"{url}/api/v1/summarize", mine), ("peer", peer_url, theirs)
+                )
+            }  # fmt: skip
+            asked = in_turns(arguments.rounds, ways)
+            found[what] = {name: rate(asked[name]) for name in ways} | {
+                "ratio": Spread.of_ratios(*([each.per_second for each in asked[name]] for name in ways)),
+                "characters": statistics.median(map(len, texts)),
+            }
     return found
 
 
@@ -538,12 +579,16 @@ def ask(
     return asked
 
 
-def engine_alone(folder: Path, texts: list[str], cores: int) -> dict:
-    """CTranslate2 without a server: the texts in one call, sorted by length, as many at once as cores."""
-    found = json.loads(child(ALONE, folder, texts, str(cores)))
+def engine_alone(folder: Path, texts: list[str], cores: int, together: int) -> dict:
+    """CTranslate2 without a server: the texts in one call, sorted by length, a translator a core.
+
+    So many texts go through a translator together; 0, its default, is all of them.
+    """
+    found = json.loads(child(ALONE, folder, texts, str(cores), str(together)))
     print(
         f"CTranslate2 alone: {found['per_second']:.2f}/s over {len(texts)} texts in one call, "
-        f"{found['processor']:.2f} s of processor time each",
+        f"{together or 'all'} together, {found['processor']:.2f} s of processor time each, "
+        f"peak {found['peak_mb']:.0f} MB",
         flush=True,
     )
     return found
@@ -596,7 +641,11 @@ def keep_alive(url: str) -> Iterator:
 
 
 def memory(folder: Path, texts: list[str], count: int) -> dict:
-    """Megabytes after a fifth of `count` requests of every kind (all caches are full then) and after all."""
+    """Megabytes at rest over `count` requests of every kind, after a quarter as many to warm up.
+
+    While it warms up the caches fill and the allocator finds its size. A reading differs from the next by 2%,
+    so it is the median of the last quarter's readings against that of the first quarter's.
+    """
     numbers = itertools.count()
     seen: Counter[int] = Counter()
 
@@ -619,19 +668,25 @@ def memory(folder: Path, texts: list[str], count: int) -> dict:
                 path, asked = body(number)
                 seen[ask(f"/api/v1/{path}", asked)] += 1
 
-    with our_server(folder) as (url, process, _):
-        found = {}
-        for until in (count // 5, count // 2, count):
+    step = max(1, count // 20)
+    found = {}
+    # A real model answers 20,000 requests in hours, in which the watcher looks at the Hub some fifty times.
+    with our_server(folder, MODEL_CHECK_SECONDS="3") as (url, process, _):
+        for until in range(step, count + count // 4 + 1, step):
             threads = [threading.Thread(target=client, args=(url, until)) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            found[str(until)] = memory_mb(process.pid)
-            print(f"memory: {found[str(until)]:.1f} MB after {until} requests", flush=True)
-    first, *_, last = found.values()
+            time.sleep(1)
+            found[until] = memory_mb(process.pid)
+            print(f"memory: {found[until]:.1f} MB after {until} requests", flush=True)
+    measured = [reading for until, reading in found.items() if until > count // 4]
+    first, last = (
+        statistics.median(some) for some in (measured[: len(measured) // 4], measured[-len(measured) // 4 :])
+    )
     print(f"memory: {100 * (last / first - 1):+.1f}%, answers by status {dict(seen)}", flush=True)
-    return found | {"growth": last / first - 1}
+    return {"readings": found, "first_mb": first, "last_mb": last, "growth": last / first - 1}
 
 
 def overload(folder: Path, texts: list[str], capacity: float, seconds: float) -> dict:
@@ -727,13 +782,28 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
         asked = bar("memory", share <= MEMORY, f"{MEMORY:.2f}")
         lines.append(("memory of all processes, MB", f"{mine['memory_mb']:.0f}", f"{peer['memory_mb']:.0f}",
                       f"{share:.2f}", asked))  # fmt: skip
-        alone = Spread(*each["of the engine alone"])
-        engine = Spread.of(one["per_second"] for one in each["engine"])
-        asked = bar("of CTranslate2 alone", alone.median >= ALONE_SHARE, f"{ALONE_SHARE:g}")
-        lines.append(("CTranslate2 alone, summaries/s; ours of it", "", engine, alone, asked))
+        for size, alone in each["engine"].items():
+            share = Spread(*alone["ours_of_it"])
+            at_once = size if size != "0" else "all"
+            asked = (
+                bar("of CTranslate2 alone", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}")
+                if size == "1"
+                else ""
+            )
+            peak = f"{alone['peak_mb'][0]:.0f} MB"
+            lines.append((f"CTranslate2 alone, {at_once} together; ours of it", peak,
+                          Spread(*alone["per_second"]), share, asked))  # fmt: skip
         asked = bar("ready", each["ready_seconds"] < READY, f"{READY:g}")
         lines.append(("ready from the local copy, s", f"{each['ready_seconds']:.1f}", "", "", asked))
         table(["", "ours", "peer", "ratio", "asked"], lines)
+    if each := figures.get("lengths"):
+        table(
+            ["4 clients, texts of", "characters, median", "ours/s", "peer/s", "ratio"],
+            [
+                (what, told["characters"], *(Spread(*told[name]) for name in ("ours", "peer", "ratio")))
+                for what, told in each.items()
+            ],
+        )
     lines = []
     if each := figures.get("overhead"):
         asked = bar("overhead", each["summarize"] < AROUND, f"{AROUND:g}")
@@ -753,6 +823,7 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    at_home("training", "api")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     try:
         sys.exit(main())

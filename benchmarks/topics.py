@@ -1,6 +1,7 @@
 """How good, honest, fast and small is the topic classifier, next to what a tutorial would build?
 
-    python benchmarks/topics.py [--parts quality,speed,large,tried] [--rounds 3] [--rows 60000] [--json FILE]
+    python3.11 benchmarks/topics.py [--parts quality,speed,large,tried] [--rounds 3] [--rows 60000]
+                                    [--json FILE]
 
 quality   two real sets (../shared/data: Telegram posts with 12 topics, headlines of 2024 with 16), each cut
           by time 80/10/10: macro-F1, expected calibration error and threshold of the exported model, and the
@@ -36,8 +37,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from peers import Spread, at_home, in_turns, load, save
+
+if __name__ == "__main__":
+    at_home("training", "api")
 import numpy as np
-from peers import Spread, in_turns, load, save
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -1,7 +1,7 @@
 """How many examples a second training does, next to transformers' Seq2SeqTrainer at its defaults.
 
-    .venv/bin/python benchmarks/train.py [--articles 96] [--effective 32] [--micro 4] [--shape small] [--bf16]
-                                     [--rounds 3] [--json FILE]
+    python3.11 benchmarks/train.py [--articles 96] [--effective 32] [--micro 4] [--shape small] [--bf16]
+                                   [--rounds 3] [--json FILE]
 
 All train the same random weights for one epoch over the same real articles (../shared/data), with the same
 effective batch, lengths, precision and optimizer, in turns. The peer comes twice: at its defaults, which are
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from peers import Spread, in_turns, load, save, table
+from peers import Spread, at_home, in_turns, load, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 NEWS = ROOT.parent / "shared" / "data" / "tg2019_ru_fulltext.jsonl.gz"
@@ -55,8 +55,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
     if not NEWS.exists():
-        print(f"skipped: {NEWS.name} is not in ../shared/data", file=sys.stderr)
-        return 0
+        print(f"error: {NEWS} is absent; the benchmark needs its real texts", file=sys.stderr)
+        return 5
 
     import torch
     from t5sum.config import load_config
@@ -209,4 +209,5 @@ def compare(
 
 
 if __name__ == "__main__":
+    at_home("training")
     sys.exit(main())

@@ -54,7 +54,7 @@ def start(arguments: argparse.Namespace) -> int:
     if not arguments.hub_only:
         site = [str(HERE / "site.py"), "--port", str(SITE_PORT)]
         if arguments.news:
-            site += ["--news", str(arguments.news)]
+            site += ["--news", str(arguments.news), "--no-awkward"]  # their articles alone
         if articles := arguments.articles or (None if arguments.news else ARTICLES):
             site += ["--articles", str(articles)]
         plans["site"] = (site, f"http://127.0.0.1:{SITE_PORT}/robots.txt")
@@ -83,6 +83,9 @@ def start(arguments: argparse.Namespace) -> int:
             stop(root)
             return code
         print(f"stand-in {name} at {url}", flush=True)
+        for line in (root / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines():
+            if "; left out: " in line:  # rows of --news
+                print(f"warning: {line}", flush=True)
     return 0
 
 

@@ -113,23 +113,25 @@ def ask(base: str, article: dict[str, str]) -> dict:
 
 
 def print_answer(article: dict[str, str], answer: dict) -> None:
-    def show(name: str, words: str) -> None:
-        lines = textwrap.wrap(words, 88) or [""]
-        print(f"  {name:<9}{lines[0]}")
-        for line in lines[1:]:
-            print(f"  {'':<9}{line}")
+    told = ["", "POST /api/v1/analyze"]
 
-    print("\nPOST /api/v1/analyze")
+    def show(name: str, words: str) -> None:
+        for number, line in enumerate(textwrap.wrap(words, 88) or [""]):
+            told.append(f"  {'' if number else name:<9}{line}")
+
     show("title", article["title"])
     show("text", textwrap.shorten(article["text"], 260, placeholder=" …"))
     if article.get("summary"):
         show("editor", article["summary"])
-    print("answer")
+    told.append("answer")
     show("topic", answer["name"] or "not sure")
     for score in answer["scores"][:4]:
-        print(f"  {'':<9}{score['score']:>5.0%} {'#' * round(score['score'] * 30):<31}{score['name']}")
+        told.append(f"  {'':<9}{score['score']:>5.0%} {'#' * round(score['score'] * 30):<31}{score['name']}")
     show("summary", answer["summary"])
     show("model", f"{answer['model']['revision'][:12]}, dataset {answer['model']['dataset_revision'][:12]}")
+    # At once: the API's log goes to the same place, and its line for this request may come any moment.
+    sys.stdout.write("\n".join(told) + "\n")
+    sys.stdout.flush()
 
 
 def stop(api: subprocess.Popen | None) -> None:

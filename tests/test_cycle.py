@@ -59,6 +59,7 @@ VENV = (
     "run_scripts/test_setup_venv.py::test_changed_lock_is_installed_once_together_with_the_others_asked_for"
 )
 WHOLE_IN_CONTAINERS = "containers/test_cycle.py::test_whole_cycle_ends_with_a_healthy_api_and_an_answer"
+BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
 ELSEWHERE: dict[str, str | None] = {
     "./run_mlops.sh": TWINS,
     "./run_mlops.sh --demo": TWINS,
@@ -91,6 +92,10 @@ ELSEWHERE: dict[str, str | None] = {
     "docker compose -f docker-compose.parser.yml run --rm --build parser python -m gazeta.reparse": None,
     "docker compose -f docker-compose.parser.yml run --rm -T parser "
     "cat /artifacts/crawl/pages/FILE > page.html": None,
+    "docker compose -f docker-compose.parser.yml run --rm -T parser "
+    "tar --create --directory /artifacts crawl > crawl.tar": BACKUP,
+    "docker compose -f docker-compose.parser.yml run --rm -T parser "
+    "tar --extract --directory /artifacts < crawl.tar": BACKUP,
     "docker compose -f docker-compose.api.yml up --build --detach --wait": WHOLE_IN_CONTAINERS,
     "docker compose -f docker-compose.api.yml down":
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",

@@ -104,7 +104,8 @@ def wrong_folder(error: Exception) -> str:
 
 # The site and our manners
 
-SITE_URL = env_site("SITE_URL", "https://www.gazeta.ru")
+GAZETA_URL = "https://www.gazeta.ru"
+SITE_URL = env_site("SITE_URL", GAZETA_URL)
 CRAWL_CONTACT = env_text("CRAWL_CONTACT")
 CRAWL_DELAY = env_number("CRAWL_DELAY", 1.0)  # seconds between requests; 0 only for a site of your own
 CRAWL_LIMIT = int(env_number("CRAWL_LIMIT", 0))  # articles a run when no limit= is given; 0 for no limit

@@ -99,7 +99,8 @@ def names_follow_the_text(
     gone = sum(old not in summary for (_, old, _), summary in zip(changed, after, strict=True))
     there = sum(new in summary for (_, _, new), summary in zip(changed, after, strict=True))
     count = len(changed)
-    told = f"of {count} old names {gone} left ({left:.0%} wanted), {there} new ones came ({taken:.0%} wanted)"
+    told = f"{gone} of {count} old names are gone ({left:.0%} wanted), "
+    told += f"{there} new ones came ({taken:.0%} wanted)"
     passed = gone >= left * count and there >= taken * count
     return Check(name, passed, told, count, there / count)
 

@@ -8,17 +8,10 @@ from typing import Any
 
 from t5sum.config import Config
 from t5sum.hub import endpoint
+from t5sum.metrics import METRICS
 from t5sum.runs import Run
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-COLUMNS = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "meteor": "METEOR",
-}
 
 
 def render_card(
@@ -40,7 +33,7 @@ def render_card(
         metrics=metrics,
         rows=evaluation["rows"],
         confidence=evaluation["confidence"],
-        columns=COLUMNS,
+        columns=METRICS,
         systems={name: system["scores"] for name, system in evaluation["systems"].items()},
         traits=evaluation["systems"]["model"]["traits"],
         reference_traits=evaluation["reference"]["traits"],

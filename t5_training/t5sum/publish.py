@@ -7,6 +7,7 @@ from pathlib import Path
 from t5sum import StageError
 from t5sum.hub import PREVIOUS, PRODUCTION, hub_errors, revisions
 from t5sum.progress import say
+from t5sum.runs import read_json
 
 
 def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> str:
@@ -16,6 +17,7 @@ def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> 
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+    check_whole(model_dir)
     paths = sorted(path for path in model_dir.rglob("*") if path.is_file())
     names = {path.relative_to(model_dir).as_posix() for path in paths}
     size = sum(path.stat().st_size for path in paths)
@@ -31,6 +33,20 @@ def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> 
         ]
         commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head.sha)
     return commit.oid
+
+
+def check_whole(model_dir: Path) -> None:
+    """Raises StageError where a file is absent that tasks.json names: the API would refuse the model."""
+    tasks = read_json(model_dir / "tasks.json")
+    named = [
+        settings[kind]
+        for settings in tasks.values()
+        if isinstance(settings, dict)
+        for kind in ("tokenizer", "path")
+        if settings.get(kind)
+    ]
+    if absent := [name for name in named if not (model_dir / name).is_file()]:
+        raise StageError(f"{model_dir} lacks {', '.join(absent)}, which its tasks.json names: not published")
 
 
 def move_tag(repo: str, tag: str, commit: str, before: str | None, because: str) -> None:

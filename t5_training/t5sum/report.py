@@ -14,17 +14,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from t5sum.metrics import METRICS
 from t5sum.progress import duration
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-METRICS = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "meteor": "METEOR*",
-}
 TRAITS = {
     "words": "words",
     "characters": "characters",

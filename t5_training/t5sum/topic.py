@@ -303,7 +303,8 @@ def _choose_topics(
         if topic not in enough
     ]
     if len(order) < 2:
-        found = ", ".join(f"{topic} {count}" for topic, count in counts.most_common(5)) or "none"
+        found = ", ".join(f"{topic} {count}" for topic, count in counts.most_common(5))
+        found = found or "no row with a rubric that topics.yaml knows"
         raise StageError(
             f"topics need at least two rubrics with {settings.min_rows} training rows each; found: {found}. "
             "Collect more articles or lower topic.min_rows", 3)  # fmt: skip

@@ -1,6 +1,7 @@
 """Keys, rate limits, hosts, CORS, logs: who may ask how often, and what is written down about it."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -11,10 +12,14 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client, override_settings
+from rest_framework.exceptions import Throttled
 
 KEY = "a-key-that-is-long-enough-for-anybody"
 SHA = "sha256:" + hashlib.sha256(b"another-key-known-by-its-hash-only").hexdigest()
@@ -131,6 +136,8 @@ def test_cors_answers_the_named_origin_only(guarded, api):
     assert (refused.status, refused.json["error"]["code"]) == (400, "bad_host")
     assert refused.headers["Access-Control-Allow-Origin"] == "https://news.example"
     assert refused.headers["X-Content-Type-Options"] == "nosniff"
+    assert refused.headers["X-Frame-Options"] == "DENY"
+    assert guarded.get("/api/schema").headers["Vary"] == "Accept, Origin"
     preflight = guarded.ask("OPTIONS", "/api/v1/analyze", Origin="https://news.example", **ask)
     assert preflight.status == 204
     assert "authorization" in preflight.headers["Access-Control-Allow-Headers"]
@@ -155,6 +162,22 @@ def test_a_traceback_names_its_request(name):
     record = logging.LogRecord("topic_sum", logging.ERROR, "", 0, "error: a bug in answering /x", (), None)
     record.request_id = "look-for-this-one"
     assert "look-for-this-one" in getattr(logs, name)().format(record)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/model", "/health/ready"], ids=["view of the API", "other view"])
+def test_a_bug_is_logged_with_the_number_that_the_client_is_told(in_process, monkeypatch, caplog, path):
+    from topic_sum.api import views
+
+    def broken():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(views, "service", broken)
+    answer = Client(raise_request_exception=False, SERVER_NAME="localhost").get(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "server_error")
+    number = answer["X-Request-ID"]
+    assert number in answer.json()["error"]["message"]
+    [logged] = [record for record in caplog.records if record.exc_info and record.name == "topic_sum"]
+    assert logged.request_id == number
 
 
 def test_with_several_processes_a_model_that_is_served_no_more_is_told_as_0(monkeypatch):
@@ -197,7 +220,8 @@ def test_over_the_limit_is_a_429_with_retry_after_and_others_go_on(guarded):
     answers = [ask("203.0.113.7") for _ in range(25)]
     assert answers[-1].status == 429
     assert answers[-1].json["error"]["code"] == "rate_limited"
-    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600
+    # In the next hour these twenty weigh less and less: early in an hour that is later than in an hour.
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600 * 21 / 20
     other = guarded.get("/api/v1/model", Authorization="Bearer another-key-known-by-its-hash-only")
     assert other.status == 200
 
@@ -259,6 +283,23 @@ def test_who_asks_twice_as_often_as_allowed_gets_what_is_allowed():
     assert refused
     for hour in range(1000, 1005):
         assert 45 <= sum(hour <= now / 3600 < hour + 1 for now in admitted) <= 61
+
+
+def test_retry_after_is_not_a_part_of_a_second_too_few(monkeypatch):
+    from topic_sum.api import throttles
+    from topic_sum.api.exceptions import translate
+
+    now = 60_010.25
+    monkeypatch.setattr(throttles.settings, "RATE_LIMIT", (3, 60))
+    counters = throttles.Counters(None)
+    monkeypatch.setattr(throttles, "counters", lambda url: counters)
+    monkeypatch.setattr(throttles, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    request = SimpleNamespace(user=None, META={"REMOTE_ADDR": "203.0.113.99"})
+    limit = throttles.RateLimit()
+    assert [limit.allow_request(request, None) for _ in range(4)] == [True] * 3 + [False]
+    told = translate(Throttled(limit.wait()))
+    now += int(told.headers["Retry-After"])
+    assert limit.allow_request(request, None)
 
 
 def test_redis_holds_the_limit_for_all_servers(serve, redis):
@@ -339,6 +380,31 @@ def test_a_folder_that_can_never_hold_a_model_stops_the_start(repo_root, tmp_pat
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("reason", ["ENOSPC", "EDQUOT", "EROFS"])
+def test_a_full_disk_does_not_stop_the_start_and_one_that_cannot_be_written_does(monkeypatch, reason):
+    from topic_sum import settings
+
+    def mkdir(*args, **kwargs):
+        raise OSError(getattr(errno, reason), "no")
+
+    monkeypatch.setattr(type(settings.MODELS_DIR), "mkdir", mkdir)
+    with (
+        pytest.raises(ImproperlyConfigured, match="ARTIFACTS_DIR")
+        if reason == "EROFS"
+        else contextlib.nullcontext()
+    ):
+        settings.check_folder()
+
+
+def test_behind_https_probes_are_not_sent_elsewhere(in_process):
+    """They come from inside, by plain HTTP."""
+    with override_settings(SECURE_SSL_REDIRECT=True):
+        client = Client(SERVER_NAME="localhost")
+        for path in ("/health/live", "/api/v1/health/live", "/api/v1/metrics"):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/api/v1/model")["Location"] == "https://localhost/api/v1/model"
+
+
 def test_api_key_makes_a_key_and_its_hash(repo_root):
     made = subprocess.run(
         [sys.executable, "manage.py", "api_key"], cwd=repo_root / "topic_sum_api",
@@ -357,3 +423,6 @@ def test_pages_carry_the_headers_that_protect_them(api):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert api.get("/api/v1/model").headers["Cache-Control"] == "no-store"
     assert "Set-Cookie" not in headers
+    for path in ("/", "/health/live", "/api/v1/model", "/api/v1/nothing"):
+        answer = api.get(path)  # without it gunicorn sends chunks, which clients of HTTP/1.0 do not know
+        assert int(answer.headers["Content-Length"]) == len(answer.raw)

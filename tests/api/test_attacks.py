@@ -91,6 +91,22 @@ def test_broken_http_is_a_4xx_or_a_closed_connection(api, raw):
     assert api.get("/health/live").status == 200
 
 
+@pytest.mark.parametrize(("raw", "status", "code"), [
+    (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "address_too_long"),
+    (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "headers_too_large"),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nExpect: much\r\n\r\n", 417, "expectation_failed"),
+    (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400, "bad_request"),
+])  # fmt: skip
+def test_broken_http_is_told_by_its_own_code(api, raw, status, code):
+    answer = b""
+    with connect(api) as connection:
+        connection.sendall(raw)
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65536)
+    assert int(answer.split()[1]) == status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == code
+
+
 def test_a_body_in_small_pieces_and_pipelined_requests_are_answered(api, text):
     body = json.dumps({"text": text("sport")}).encode()
     raw = head(Content_Type="application/json", Content_Length=len(body)) + body

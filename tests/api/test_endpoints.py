@@ -114,6 +114,16 @@ def test_every_address_stands_under_the_version(api):
     assert docs.headers["Content-Security-Policy"] == api.get("/api/docs").headers["Content-Security-Policy"]
 
 
+def test_the_schema_is_made_once(in_process, monkeypatch):
+    """It takes 50 ms, and everybody may ask for it."""
+    from topic_sum.api import views
+
+    kinds = ("application/json", "application/yaml")
+    made = [in_process.get("/api/schema", HTTP_ACCEPT=kind).content for kind in kinds]
+    monkeypatch.setattr(views, "SchemaGenerator", None)
+    assert [in_process.get("/api/v1/schema", HTTP_ACCEPT=kind).content for kind in kinds] == made
+
+
 def test_what_is_in_the_cache_needs_no_place(in_process, text):
     from topic_sum.serving import service
 

@@ -115,13 +115,26 @@ def test_a_request_out_of_time_ends_while_its_text_is_split(loaded, text):
         loaded.summarize(normalise(text("sport", 200)), "", 1, in_order, 8, check)
 
 
+def test_the_service_ends_a_request_before_its_turn_when_time_or_client_are_gone(
+    in_process, loaded, text, monkeypatch
+):
+    from topic_sum.serving import service
+
+    monkeypatch.setattr(service().room, "run", lambda *given: pytest.fail("it was given to a translator"))
+    asked = normalise(text("sport", 200, seed=31))
+    with pytest.raises(TimeLimit):
+        service().summarize(loaded, asked, deadline=time.monotonic() - 1)
+    with pytest.raises(ClientGone):
+        service().summarize(loaded, asked, deadline=time.monotonic() + 60, gone=lambda: True)
+
+
 def test_no_more_is_split_than_is_read(loaded, text):
     looked = []
     asked = normalise(text("sport", 400))
     generation = loaded.summarize(asked, "", 1, in_order, 2, lambda: looked.append(1))
     assert generation.source.windows == 2
     assert generation.source.cut
-    assert len(looked) < 60, "of 400 sentences"
+    assert 0 < len(looked) < 60, "of 400 sentences"
 
 
 def test_the_calls_of_one_request_can_run_at_the_same_time(loaded, text):

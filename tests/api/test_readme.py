@@ -128,8 +128,8 @@ def test_the_metrics_shown_exist(api):
 def test_every_setting_and_every_address_is_in_the_readme(api):
     readme = README.read_text(encoding="utf-8")
     settings = (README.parent / "topic_sum" / "settings.py").read_text(encoding="utf-8")
-    names = set(re.findall(r'env_(?:str|int|bool|list|choice|url|rate)\(\s*"([A-Z_]+)"', settings))
-    assert {"MODEL_REPO", "RATE_LIMIT", "LOG_FORMAT"} <= names
+    names = set(re.findall(r'env_\w+\(\s*"([A-Z_]+)"', settings))
+    assert {"MODEL_REPO", "RATE_LIMIT", "LOG_FORMAT", "API_KEYS", "CORS_ORIGINS"} <= names
     assert {name for name in names if f"`{name}`" not in readme} == set()
     addresses = re.findall(r"^  (/\S+):$", api.get("/api/schema").raw.decode(), re.M)
     assert len(addresses) >= 4

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -83,6 +84,23 @@ def test_memory_that_loading_took_goes_back_to_the_system(repo_root):
     kept, after = map(float, done.stdout.split())
     assert kept > 50, "glibc gives it back by itself now: give_memory_back may go"
     assert after < 15
+
+
+def test_the_watcher_gives_memory_back_again_and_again(monkeypatch, tmp_path):
+    from topic_sum.inference import service as module
+    from topic_sum.inference.revision import Source
+
+    given = threading.Semaphore(0)
+    monkeypatch.setattr(module, "give_memory_back", given.release)
+    monkeypatch.setattr(module.Service, "refresh", lambda self: None)
+    service = module.Service(
+        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 60, 16, 10, 0.01)
+    )
+    service.start()
+    try:
+        assert all(given.acquire(timeout=10) for _ in range(3))
+    finally:
+        service.stop()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,30 @@ def test_token_may_come_as_a_secret_file_as_the_operations_page_says(stage: str,
     assert done.stdout == "none demo\n", done.stderr
 
 
+def test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says(cycle: Cycle) -> None:
+    page = (cycle.checkout / "docs" / "operations.md").read_text(encoding="utf-8")
+    save, read = re.findall(r"^docker compose .* tar .* [<>] crawl\.tar$", page, re.MULTILINE)
+
+    def shell(line: str, **settings: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", line], env=cycle.docker.environment(**{**cycle.settings, **settings}),
+            cwd=cycle.checkout, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    count = "import sqlite3; print(sqlite3.connect('/artifacts/crawl/crawl.sqlite3').execute("
+    count += "'select count(*) from article').fetchone()[0])"
+    kept = f'docker compose -f docker-compose.parser.yml run --rm -T parser python -c "{count}"'
+    project = {"COMPOSE_PROJECT_NAME": f"{cycle.docker.environment()['COMPOSE_PROJECT_NAME']}-backup"}
+    shell(save)
+    try:
+        shell(read, **project)
+        assert shell(kept, **project) == shell(kept) != "0\n"
+    finally:
+        cycle.compose("parser", "down", "--volumes", **project)
+
+
 @pytest.mark.parametrize(
     ("wrong", "code", "words"),
     [({"HF_TOKEN": "no-such-token"}, 2, "HF_TOKEN"), ({"DATASET_REPO": ""}, 2, "DATASET_REPO"),

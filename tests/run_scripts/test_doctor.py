@@ -204,7 +204,8 @@ def test_only_the_port_of_our_own_container_may_be_taken_over(doctor, server, fa
     for body in ("echo 'service \"api\" is not running' >&2; exit 1", "echo 127.0.0.1:1"):
         fake_docker(body)
         found = doctor.check_api_port(port, docker=True)
-        assert (found.state, found.code) == ("failed", 5) and "another PORT" in found.fix
+        assert (found.state, found.code) == ("failed", 5)
+        assert "another PORT" in found.fix and ".env" in found.fix and "--demo by" in found.fix
 
 
 def test_misspelt_names_in_env_are_named_with_what_was_meant(doctor, monkeypatch, tmp_path: Path) -> None:

@@ -58,6 +58,24 @@ def test_both_answer_after_start_and_neither_after_stop(services, tmp_path: Path
     assert services.stop(tmp_path) == 0
 
 
+def test_with_own_news_the_site_has_them_alone_and_what_is_left_out_is_said(
+    services, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    news = tmp_path / "own.jsonl"
+    news.write_text(
+        '{"title": "Т", "summary": "С", "text": "А", "rubric": "sport"}\n{"title": "без лида"}\n', "utf-8"
+    )
+    assert services.start(options(tmp_path, news=news, articles=None)) == 0
+    try:
+        for kind, count in (("articles", 1), ("awkward", 0)):
+            url = f"http://127.0.0.1:{services.SITE_PORT}/_stand-in/{kind}.json"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                assert len(json.load(answer)) == count
+    finally:
+        services.stop(tmp_path)
+    assert "warning: own.jsonl: 1 of 2 rows served; left out: 1 without a summary" in capfd.readouterr().out
+
+
 def test_stand_ins_that_were_left_behind_are_replaced(services, tmp_path: Path) -> None:
     assert services.start(options(tmp_path, hub_only=True)) == 0
     first = json.loads((tmp_path / "services.json").read_text())["hub"]["pid"]

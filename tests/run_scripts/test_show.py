@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,3 +99,17 @@ def test_any_other_error_is_one(api, show) -> None:
     done = show("")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "server_error" in done.stderr
+
+
+def test_the_answer_is_written_at_once_as_the_apis_log_goes_to_the_same_place(
+    monkeypatch, repo_root: Path
+) -> None:
+    spec = importlib.util.spec_from_file_location("show_under_test", repo_root / "demo" / "show.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=written.append, flush=lambda: None))
+    module.print_answer({"title": "Катер", "text": "Слово " * 60}, ANSWER)
+    (words,) = written
+    assert words.startswith("\nPOST /api/v1/analyze\n  title    Катер\n  text     Слово")
+    assert words.endswith(f"  model    {'a' * 12}, dataset {'b' * 12}\n")

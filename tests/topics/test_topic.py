@@ -277,9 +277,12 @@ def test_same_rows_give_the_same_classifier(tmp_path: Path) -> None:
     assert found[0]["report"]["confusion"] == found[1]["report"]["confusion"]
 
 
-def test_one_topic_is_too_few_and_says_what_was_found(tmp_path: Path) -> None:
-    rows = [{"text": "Матч. " * 30, "title": "", "rubric": "sport"}] * 9
-    with pytest.raises(StageError, match="found: sport 9") as raised:
+@pytest.mark.parametrize(
+    ("rubric", "words"), [("sport", "found: sport 9"), ("articles", "found: no row with a rubric")]
+)
+def test_one_topic_is_too_few_and_says_what_was_found(rubric: str, words: str, tmp_path: Path) -> None:
+    rows = [{"text": "Матч. " * 30, "title": "", "rubric": rubric}] * 9
+    with pytest.raises(StageError, match=words) as raised:
         train_topics({"train": rows, "validation": rows, "test": rows}, SETTINGS, tmp_path)
     assert raised.value.code == 3
 

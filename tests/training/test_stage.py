@@ -254,6 +254,19 @@ def test_a_run_can_be_published_again_by_hand(served, hub, tiny) -> None:
     assert tags(hub)["production"] == commits(hub)[0]
 
 
+def test_a_model_without_a_file_that_its_tasks_name_is_not_published(served, hub, tiny) -> None:
+    before = commits(hub)
+    [run] = served.runs()
+    topics = run / "model" / "topics" / "topics.skops"
+    topics.rename(topics.with_suffix(".away"))
+    done = served("upload", str(run), *tiny)
+    topics.with_suffix(".away").rename(topics)
+    assert (done.returncode, commits(hub)) == (1, before)
+    assert errors(done)[0].endswith(
+        "model lacks topics/topics.skops, which its tasks.json names: not published"
+    )
+
+
 def test_two_runs_do_not_work_in_one_directory(served, tiny) -> None:
     [run] = served.runs()
     with FileLock(run / "lock"):

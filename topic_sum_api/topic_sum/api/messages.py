@@ -1,8 +1,8 @@
-"""Every error a client can see: code, status, and its words in Russian and English."""
+"""Every error a client can see: code, status, and its words in every language of Message."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -11,6 +11,8 @@ class Message:
     ru: str
     en: str
 
+
+LANGUAGES = {field.name for field in fields(Message)} - {"status"}
 
 MESSAGES = {
     # The body
@@ -109,7 +111,7 @@ EXPECTED = {
 
 
 def language(accept_language: str) -> str:
-    """ "ru" or "en", whichever the header likes better; "en" when it names neither."""
+    """Of LANGUAGES the one that the header likes best; "en" when it names none."""
     best, best_weight = "en", 0.0
     for part in accept_language.split(",")[:20]:
         tag, _, parameters = part.strip().partition(";")
@@ -120,7 +122,7 @@ def language(accept_language: str) -> str:
                 weight = float(parameters.strip()[2:])
             except ValueError:
                 continue
-        if tag in ("ru", "en") and weight > best_weight:
+        if tag in LANGUAGES and weight > best_weight:
             best, best_weight = tag, weight
     return best
 

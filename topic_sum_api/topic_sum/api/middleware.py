@@ -102,10 +102,12 @@ class Gate:
         return self.get_response(request)
 
 
+CODES = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
+
+
 class OneShape:
     """Errors that a library answers in words of its own, or without any, get the shape of all others."""
 
-    CODES = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
     KEPT = ("Allow", "Content-Range")
 
     def __init__(self, get_response: Next):
@@ -119,7 +121,7 @@ class OneShape:
         headers = {name: response[name] for name in self.KEPT if name in response}
         response.close()
         unknown = "bad_request" if response.status_code < 500 else "server_error"
-        code = self.CODES.get(response.status_code, unknown)
+        code = CODES.get(response.status_code, unknown)
         return answer(request, code, headers, method=request.method, request_id=request.id)
 
 

@@ -223,7 +223,7 @@ class ModelNamed(serializers.Serializer):
 
 class ErrorBody(serializers.Serializer):
     code = serializers.CharField(help_text="For programs: one of a fixed set.")
-    message = serializers.CharField(help_text="For people, Russian or English by Accept-Language.")
+    message = serializers.CharField(help_text="For people, in a language of Accept-Language or English.")
     field = serializers.CharField(allow_null=True, help_text="The field of the request that is wrong.")
 
 

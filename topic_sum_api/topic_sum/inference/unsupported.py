@@ -43,6 +43,12 @@ _SPELLED = {
     for word in words.split()
 }
 
+# What opens a sentence before a name without being one: «В Твери …», «После Сомова …», «Но Сомов …».
+_NO_NAME = re.compile(
+    "а|без|во?|вокруг|даже|для|до|если|за|и|из|или|как|ко?|когда|лишь|между|на|над|но|о|обо?|однако|около|от|перед"
+    "|по|под|пока|после|при|про|против|сам|со?|также|только|у|хотя|через|что|чтобы|это"
+)
+
 
 @dataclass(frozen=True)
 class Unsupported:
@@ -88,7 +94,7 @@ def _names(summary: str, known: Callable[[str], bool]) -> Iterator[tuple[int, in
             word = match.group()
             if index == 0 and not (len(word) > 1 and word.isupper()):
                 # «Сообщается …» is capitalised and no name; «Пётр Сомов …» is one. Its neighbour decides.
-                opening = match
+                opening = None if _NO_NAME.fullmatch(word.lower()) else match
                 continue
             if word[0].isupper() and not known(word):
                 if index == 1 and opening and opening.group()[0].isupper():

@@ -76,6 +76,7 @@ class Service:
         self.from_local_copy = False
         self._model: Model | None = None
         self._refused: dict[str, str] = {}
+        self._kept = ""  # the commit noted on this disk by this process
         self._events = events
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -130,8 +131,8 @@ class Service:
                 self._load_remembered()
             return
         if self._model is not None and self._model.revision == commit:
-            self._say("")
             self.from_local_copy = False
+            self._keep(commit)
             return
         if commit in self._refused:
             self._say(self._refused[commit])
@@ -153,8 +154,25 @@ class Service:
             return
         self.from_local_copy = False
         self._swap(model)
-        revision.remember(self.source, commit)
-        revision.forget_old(self.source, {commit}, log.info)
+        self._keep(commit)
+
+    def _keep(self, commit: str) -> None:
+        """Note the revision that serves for a start without the Hub, then remove the ones before it.
+
+        A disk without room for the note is told once and tried again with every question to the Hub.
+        """
+        if commit != self._kept:
+            try:
+                revision.remember(self.source, commit)
+            except OSError as error:
+                self._say(
+                    f"cannot note in {self.source.folder} that {commit[:8]} works here: {error.strerror}: "
+                    "free some disk, or a start without the Hub will not find it"
+                )
+                return
+            self._kept = commit
+            revision.forget_old(self.source, {commit}, log.info)
+        self._say("")
 
     def _load(self, commit: str) -> Model:
         """Fetch and load one commit; a local copy damaged since its download is fetched once more."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn.glogging import Logger
 
 try:
     from topic_sum import settings
@@ -16,6 +17,7 @@ try:
 except ImproperlyConfigured as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+from topic_sum.api.logs import JsonFormatter, TextFormatter
 from topic_sum.port import PortTaken, check_port
 from topic_sum.processor import prepare
 from topic_sum.worker import Worker
@@ -58,6 +60,19 @@ proc_name = "topic_sum"
 accesslog = None  # RequestLog writes one line a request, with its id
 errorlog = "-"
 loglevel = "warning"
+
+
+class Lines(Logger):
+    """What gunicorn itself has to say (a worker was killed) is written like every other line."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter() if settings.LOG_FORMAT == "json" else TextFormatter())
+
+
+logger_class = Lines
+
 # The proxy's headers are read by Django under NUM_PROXIES and HTTPS only.
 forwarded_allow_ips = ""
 # Nobody steers this server through a socket in somebody's home folder.

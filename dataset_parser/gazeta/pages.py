@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -123,12 +125,13 @@ _CUT_OFF = re.compile(r"^новости по теме\s*:", re.I)
 _TITLE_TAIL = re.compile(r"\s*[-–—|]\s*Газета\.\s?[Rr][uU]\b.*$")
 _LIVE_TITLE = re.compile(r"(?:^|[.:—–-] )онлайн-(?:трансляция|репортаж)\b|[.:] онлайн$", re.I)
 _NOT_FOUND_TITLE = re.compile(r"страница не найдена|ошибка 404|^404\b", re.I)
-_DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml$")
+_DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml\Z")
 _DAY = re.compile(r"/((?:19|20)\d\d)/(\d\d?)/(\d\d?)(?:/|_)")
-_NUMBERED = re.compile(r"/\d{5,}\.shtml$")
+_NUMBERED = re.compile(r"/\d{5,}\.shtml\Z")
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a lone "<" is a sign of less
 _SLUG = re.compile(r"^/([a-z][a-z_-]{1,30})/?$")
+_OUTER_LINKS = etree.XPath("descendant::a[not(ancestor::a)]")  # links in links would cost their depth
 
 # ------------------------------------------------------------------ addresses
 
@@ -162,13 +165,7 @@ def is_article_url(url: str) -> bool:
     """Whether an address can be an article's: /rubric/2024/02/29/1834.shtml, /comments/column/x/1.shtml…"""
     path = unquote(urlsplit(url).path)
     parts = [part for part in path.split("/") if part]
-    if (
-        not parts
-        or not path.endswith(".shtml")
-        or parts[0] in NO_ARTICLES
-        or "results" in parts
-        or "matches" in parts
-    ):
+    if not parts or parts[0] in NO_ARTICLES or "results" in parts or "matches" in parts:
         return False
     return bool(_DATED.search(path)) or (len(parts) > 1 and bool(_NUMBERED.search(path)))
 
@@ -339,9 +336,9 @@ class _Page:
     def _bodies(self) -> list[etree._Element]:
         for _, css in BODIES:
             found = [node for node in self.find(self.root, css) if node.tag != "meta"]
-            outer = [node for node in found if not any(parent in found for parent in node.iterancestors())]
-            if outer:
-                return outer
+            if found:
+                known = set(found)
+                return [node for node in found if known.isdisjoint(node.iterancestors())]
         return []
 
     def _has_body(self) -> bool:
@@ -357,11 +354,14 @@ class _Page:
     def text(self) -> str:
         lines: list[str] = []
         for body in self._bodies():
-            for element, words in paragraphs(body, _is_silent):
-                if _CUT_OFF.match(words) and len(words) < 60:
-                    return "\n".join(lines)
-                if not _SILENT_PARAGRAPH.match(words) and not _only_a_link(element, words):
-                    lines.append(words)
+            for element, told in groupby(paragraphs(body, _is_silent), key=itemgetter(0)):
+                said = [words for _, words in told]
+                only_links = _only_links(element, said)
+                for words in said:
+                    if _CUT_OFF.match(words) and len(words) < 60:
+                        return "\n".join(lines)
+                    if not _SILENT_PARAGRAPH.match(words) and words not in only_links:
+                        lines.append(words)
         if not lines and not self._bodies():
             written = self._ld("articleBody")
             if _MARKED_UP.search(written):
@@ -398,9 +398,9 @@ class _Page:
 
     def _cut_lead(self) -> str:
         """The lead, taken out of the tree: in 2013 it opens the first paragraph of the text."""
-        bodies = self._bodies()
+        around = {parent for body in self._bodies() for parent in body.iterancestors()}
         for node in [node for _, css in LEADS for node in self.find(self.root, css)]:
-            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, bodies):
+            if node.tag == "meta" or _inside_silent(node, self.root) or _inside_card(node, self.root, around):
                 continue
             words = _words(node)
             if not words:
@@ -474,23 +474,19 @@ def _is_silent(node: etree._Element) -> bool:
 
 
 def _inside_silent(node: etree._Element, root: etree._Element) -> bool:
-    for parent in node.iterancestors():
-        if parent is root:
-            return False
-        if _is_silent(parent) or parent.tag in {"aside", "nav", "figure", "footer"}:
-            return True
-    return False
+    above = takewhile(lambda one: one is not root, node.iterancestors())
+    return any(_is_silent(parent) or parent.tag in {"aside", "nav", "figure", "footer"} for parent in above)
 
 
-def _inside_card(node: etree._Element, root: etree._Element, bodies: list[etree._Element]) -> bool:
-    """Inside a link or another item's own scope: a teaser of another article, an author, a picture."""
-    for parent in [node, *node.iterancestors()]:
-        if parent is root:
-            return False
+def _inside_card(node: etree._Element, root: etree._Element, around: set[etree._Element]) -> bool:
+    """Inside a link or another item's own scope: a teaser of another article, an author, a picture.
+
+    around: the elements that the article's text stands in; a scope of theirs is the article's own.
+    """
+    for parent in takewhile(lambda one: one is not root, [node, *node.iterancestors()]):
         if parent.tag == "a":
             return True
-        scope = parent is not node and parent.get("itemscope") is not None
-        if scope and not any(parent in body.iterancestors() for body in bodies):
+        if parent is not node and parent.get("itemscope") is not None and parent not in around:
             return True
     return False
 
@@ -501,12 +497,10 @@ def _is_subtitle(node: etree._Element) -> bool:
     return "headline" not in said and ("alternativeHeadline" in said or "subheader" in node.get("class", ""))
 
 
-def _only_a_link(element: etree._Element, words: str) -> bool:
-    """A paragraph that is one link and no sentence: "read also" without saying so."""
-    links = element.findall(".//a")
-    if len(links) != 1 or _SENTENCE_END.search(words):
-        return False
-    return clean(inline_text(links[0])) == words
+def _only_links(element: etree._Element, lines: list[str]) -> set[str]:
+    """The lines of an element that are one link and no sentence: "read also" without saying so."""
+    loose = {line for line in lines if not _SENTENCE_END.search(line)}
+    return loose & {clean(inline_text(link)) for link in _OUTER_LINKS(element)} if loose else loose
 
 
 # ------------------------------------------------------------------ listings

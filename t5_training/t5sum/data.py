@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def load_rows(repo: str, commit: str) -> Rows:
     try:
         found = datasets.load_dataset(str(folder))
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StageError(f"dataset {repo} at {commit[:8]} cannot be read: {first}", 3) from None
+        why = why_unreadable(folder, error)
+        raise StageError(f"dataset {repo} at {commit[:8]} cannot be read: {why}", 3) from None
     rows = {}
     for split, table in found.items():
         missing = [name for name in COLUMNS if name not in table.column_names]
@@ -34,6 +35,17 @@ def load_rows(repo: str, commit: str) -> Rows:
             )
         rows[split] = table.select_columns(list(COLUMNS)).to_list()
     return check_rows(rows, f"dataset {repo} at {commit[:8]}")
+
+
+def why_unreadable(folder: Path, error: Exception) -> str:
+    """One line. datasets only says that it failed, and Arrow of a file without rows that a batch has none."""
+    import pyarrow.parquet
+
+    with contextlib.suppress(OSError, ValueError):
+        files = sorted(folder.rglob("*.parquet"))
+        if empty := [path.name for path in files if pyarrow.parquet.read_metadata(path).num_rows == 0]:
+            return f"no rows in {', '.join(empty)}"
+    return str(error.__cause__ or error).strip().splitlines()[0]
 
 
 def check_rows(rows: Rows, name: str) -> Rows:

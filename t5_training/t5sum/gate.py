@@ -52,19 +52,19 @@ class Decision:
 
     promoted: bool
     reason: str
-    metric: str = ""
-    articles: int = 0
-    candidate: float = 0.0
-    lead: float = 0.0
-    production: float | None = None
-    against_lead: Difference | None = None
-    against_production: Difference | None = None
+    metric: str
+    articles: int
+    candidate: float
+    lead: float
+    production: float | None
+    against_lead: Difference
+    against_production: Difference | None
 
     def as_json(self) -> dict:
         return {
             **{name: getattr(self, name) for name in
                ("promoted", "reason", "metric", "articles", "candidate", "lead", "production")},
-            "against_lead": self.against_lead and self.against_lead.as_json(),
+            "against_lead": self.against_lead.as_json(),
             "against_production": self.against_production and self.against_production.as_json(),
         }  # fmt: skip
 

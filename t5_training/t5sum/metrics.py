@@ -150,7 +150,7 @@ def bleu_of(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts, float)
     predicted, referred = counts[..., 0], counts[..., 1]
     correct, total = counts[..., 2 : 2 + BLEU_ORDER], counts[..., 2 + BLEU_ORDER :]
-    missing = np.cumsum(correct == 0, axis=-1).clip(1)
+    missing = np.cumsum(correct == 0, axis=-1)
     smoothed = np.where(correct > 0, correct, 0.5**missing)
     logs = np.where(total > 0, np.log(smoothed / total.clip(1)), 0.0).sum(-1)
     brevity = np.minimum(0, 1 - referred / predicted.clip(1))
@@ -184,7 +184,7 @@ def chrf_of(counts: np.ndarray, beta: float = 2.0) -> np.ndarray:
     precision = np.where(used, both / predicted.clip(1), 0).sum(-1) / orders
     recall = np.where(used, both / referred.clip(1), 0).sum(-1) / orders
     bottom = beta**2 * precision + recall
-    return np.where(bottom > 0, 100 * (1 + beta**2) * precision * recall / np.where(bottom > 0, bottom, 1), 0)
+    return 100 * (1 + beta**2) * precision * recall / np.where(bottom > 0, bottom, 1)
 
 
 # The score (...) of counts summed over articles (..., n), for the metrics that no article alone has.
@@ -225,10 +225,8 @@ def meteor(prediction: list[str], reference: list[str]) -> float:
     """
     from nltk.translate.meteor_score import single_meteor_score
 
-    if not prediction or not reference:
-        return 0.0
     if prediction == reference:
-        return 100.0
+        return 100.0 if prediction else 0.0
     return 100 * single_meteor_score(
         reference,
         prediction,

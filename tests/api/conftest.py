@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -321,6 +322,39 @@ def serve(
     yield begin
     for server in running:
         server.stop()
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., Server]]:
+    """nginx(port, **changes): the nginx of docs/scale in front of that port of this computer."""
+    if shutil.which("nginx") is None:
+        pytest.skip("no nginx here")
+    running = []
+
+    def begin(upstream: int, **changes: str) -> Server:
+        port = free_port()
+        conf = (ROOT / "docs" / "scale" / "nginx.conf").read_text(encoding="utf-8")
+        changes = {
+            "listen 8080;": f"listen 127.0.0.1:{port};",
+            "set $api api:8000;": f"set $api 127.0.0.1:{upstream};",
+            "/tmp/": f"{tmp_path}/", "worker_processes auto;": "worker_processes 1;",
+        } | changes  # fmt: skip
+        for old, new in changes.items():
+            assert old in conf
+            conf = conf.replace(old, new)
+        (tmp_path / "nginx.conf").write_text(conf, encoding="utf-8")
+        command = ["nginx", "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off;"]
+        if os.geteuid() == 0:
+            command[-1] += " user root;"  # nobody may not write in pytest's folder
+        with (tmp_path / "nginx.log").open("wb") as log:
+            running.append(subprocess.Popen(command, stderr=log))
+        wait_until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, "nginx listens")
+        return Server(f"http://127.0.0.1:{port}", running[-1], tmp_path / "nginx.log")
+
+    yield begin
+    for process in running:
+        process.terminate()
+        process.wait(timeout=10)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import math
+import re
 import socket
 import socketserver
 import subprocess
@@ -152,6 +153,28 @@ def test_log_lines_are_json_with_ids_and_without_texts(guarded, text):
     assert (entry["path"], entry["status"], entry["chars"]) == ("/api/v1/analyze", 200, len(secret))
     assert secret[:30] not in guarded.log
     assert KEY not in guarded.log
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_texts_are_in_the_log_and_the_page_says_so_where_log_texts_asks_for_it(serve, text, form):
+    server = serve(LOG_TEXTS="1", LOG_FORMAT=form)
+    one, two = text("culture", seed=4243), text("sport", seed=4243)
+    assert server.post("/api/v1/topic", {"texts": [one, two.replace(" ", "\n", 1)]}).status == 200
+    [line] = [line for line in server.log.splitlines() if "POST /api/v1/topic 200" in line]
+    assert f"{one} | {two}" in line
+    page = server.get("/").raw.decode()
+    assert "записываются в журнал" in page
+    assert "не сохраняется" not in page
+
+
+def test_texts_are_nowhere_and_the_page_says_so_where_nothing_asks_for_them(api, text):
+    sent = text("culture", seed=4244)
+    assert api.post("/api/v1/topic", {"text": sent}).status == 200
+    assert "POST /api/v1/topic 200" in api.log
+    assert sent[:30] not in api.log
+    page = api.get("/").raw.decode()
+    assert "Текст нигде не сохраняется." in page
+    assert "записываются" not in page
 
 
 @pytest.mark.parametrize("name", ["TextFormatter", "JsonFormatter"])
@@ -330,6 +353,10 @@ def test_check_deploy_is_clean_behind_https_with_keys(repo_root):
     folder = repo_root / "topic_sum_api"
     checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
+    # README.md names these two.
+    plain = environment | {"HTTPS": ""}
+    checked = subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True, timeout=60)
+    assert set(re.findall(r"\((\w+\.W\d+)\)", checked.stderr)) == {"security.W004", "security.W008"}
     environment |= {"API_KEYS": "", "ALLOWED_HOSTS": "*"}
     checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert checked.returncode != 0

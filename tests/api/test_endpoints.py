@@ -1,9 +1,13 @@
 """The whole server, over HTTP, as a client meets it."""
 
+import copy
+import dataclasses
 import json
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 
 def test_analyze_answers_topic_and_summary_and_names_the_model(api, text, published):
@@ -100,8 +104,9 @@ def test_a_topic_says_how_much_of_the_text_decided_it(api, text):
             asked: api.post(f"/api/v1/{path}", {"text": asked}).json["topic_source"]
             for asked in (short, long)
         }
-        assert read[short] == {"chars": len(short), "read": len(short), "cut": False}
-        assert read[long] == {"chars": len(long), "read": 4000, "cut": True}
+        whole = {"chars": len(short), "read": len(short), "words": words(short), "cut": False}
+        assert read[short] == whole
+        assert read[long] == {"chars": len(long), "read": 4000, "words": words(long[:4000]), "cut": True}
 
 
 def test_every_address_stands_under_the_version(api):
@@ -112,6 +117,56 @@ def test_every_address_stands_under_the_version(api):
     docs = api.get("/api/v1/docs")
     assert docs.status == 200
     assert docs.headers["Content-Security-Policy"] == api.get("/api/docs").headers["Content-Security-Policy"]
+
+
+def words(text):
+    """As the tiny model's own vectorizer counts them."""
+    return len(TfidfVectorizer().build_analyzer()(text))
+
+
+def test_the_words_that_decide_a_topic_are_those_of_its_vectorizer(api):
+    for asked in ("Гол! И 1:0, а потом 12 345 — «Енисей-2» и д. р.", "ТАСС сообщает: матч_дня, ёлка"):
+        assert api.post("/api/v1/topic", {"text": asked}).json["topic_source"]["words"] == words(asked)
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_topic_asked_for_again_comes_from_the_cache_with_all_it_had(api, text, explain):
+    asked = {"text": text("sport", seed=790 + explain), "title": "Матч", "explain": explain}
+    first, second, third = (
+        api.post("/api/v1/topic", asked | more).json for more in ({}, {}, {"title": "Гол", "top_k": 1})
+    )
+    assert (first.pop("cached"), second.pop("cached"), third["cached"]) == (False, True, False)
+    assert first.pop("milliseconds") and second.pop("milliseconds")
+    assert first == second
+    assert len(third["scores"]) == 1
+    assert len(api.post("/api/v1/topic", asked | {"top_k": 2}).json["scores"]) == 2
+    assert api.post("/api/v1/topic", asked | {"top_k": 2}).json["cached"] is True
+    assert api.post("/api/v1/topic", asked | {"explain": not explain}).json["cached"] is False
+
+
+def test_an_answer_of_two_parts_is_cached_when_both_are(api, text):
+    asked = {"text": text("sport", seed=80)}
+
+    def cached(path, **more):
+        return api.post(f"/api/v1/{path}", asked | more).json["cached"]
+
+    assert cached("summarize") is False
+    assert cached("analyze") is False, "the topic was new"
+    assert cached("analyze") is True
+    assert cached("analyze", explain=True) is False
+    assert cached("analyze", explain=True, max_chars=40) is True
+    assert cached("analyze", variants=2) is False
+
+
+def test_topics_push_no_summary_out_of_the_cache(serve, text):
+    server = serve(CACHE_SIZE="2")
+    asked = {"text": text("sport")}
+    server.post("/api/v1/summarize", asked)
+    for seed in range(3):
+        server.post("/api/v1/topic", {"text": text("economy", seed=seed)})
+    assert server.post("/api/v1/topic", {"text": text("economy", seed=0)}).json["cached"] is False
+    assert server.post("/api/v1/topic", {"text": text("economy", seed=0)}).json["cached"] is True
+    assert server.post("/api/v1/summarize", asked).json["cached"] is True
 
 
 def test_the_schema_is_made_once(in_process, monkeypatch):
@@ -132,6 +187,8 @@ def test_what_is_in_the_cache_needs_no_place(in_process, text):
 
     known = text("sport", seed=77)
     assert ask("analyze", known).json()["cached"] is False
+    explained = text("sport", seed=78)
+    assert ask("topic", explained, explain=True).json()["cached"] is False
     room = service().room
     with ExitStack() as everybody:
         for _ in range(room.places):
@@ -142,6 +199,8 @@ def test_what_is_in_the_cache_needs_no_place(in_process, text):
         for path in ("analyze", "summarize"):
             answer = ask(path, known)
             assert (answer.status_code, answer.json()["cached"]) == (200, True)
+        assert ask("topic", known, explain=True).status_code == 503
+        assert ask("topic", explained, explain=True).json()["cached"] is True
     assert room.inside == 0
 
 
@@ -199,6 +258,32 @@ def test_the_same_question_again_is_answered_from_the_cache(api, text):
     assert api.post("/api/v1/summarize", asked).json["cached"] is False
     assert api.post("/api/v1/summarize", asked).json["cached"] is True
     assert api.post("/api/v1/summarize", asked | {"variants": 2}).json["cached"] is False
+
+
+def test_a_title_that_the_summary_does_not_read_computes_nothing_again(api, text):
+    """The tiny model was trained without titles."""
+    asked = {"text": text("economy", seed=78)}
+    first = api.post("/api/v1/summarize", asked | {"title": "Прибыль банка"}).json
+    second = api.post("/api/v1/summarize", asked | {"title": "Рынок в Приозёрске"}).json
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["source"] == second["source"]
+
+
+def test_a_title_that_the_summary_reads_is_another_question(loaded, text):
+    from topic_sum.inference.revision import Source
+    from topic_sum.inference.service import Limits, Service
+
+    summarizer = copy.copy(loaded.summarizer)
+    summarizer.with_title = True
+    model = dataclasses.replace(loaded, summarizer=summarizer)
+    served = Service(Source("a/b", "production", Path(), None, None), Limits(1, 4, 60, 16, 10, 300))
+    answers = [
+        served.summarize(model, text("sport"), title, deadline=served.deadline())
+        for title in ("Матч", "Гол", "Матч")
+    ]
+    served.stop()
+    assert [answer.cached for answer in answers] == [False, False, True]
+    assert answers[0] == dataclasses.replace(answers[2], cached=False)
 
 
 def test_invisible_characters_and_spaces_do_not_change_the_answer(api, text):

@@ -118,6 +118,11 @@ def test_the_answers_shown_have_the_fields_of_real_ones(api, text):
     assert real["error"].json == shown[-1]
 
 
+def test_the_schema_begins_as_shown(api):
+    [shown] = blocks("openapi: ")
+    assert api.get("/api/schema").raw.decode().startswith(shown)
+
+
 def test_the_metrics_shown_exist(api):
     names = {line.split("{")[0].split(" ")[0] for line in blocks("topic_sum_requests")[0].splitlines()}
     assert len(names) == 5

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,65 @@ def test_nginx_waits_longer_than_the_api_and_takes_bodies_as_large():
 def test_nginx_accepts_its_configuration():
     said = subprocess.run(["nginx", "-t", "-c", str(SCALE / "nginx.conf")], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
+
+
+def test_nginx_has_the_words_of_the_api_for_its_own_errors():
+    from topic_sum.api.messages import MESSAGES, words
+
+    conf = (SCALE / "nginx.conf").read_text(encoding="utf-8")
+    [size] = re.findall(r"client_max_body_size (\d+)m", conf)
+    [wait] = re.findall(r"^ +503 (\d+);", conf, re.M)
+    said = re.findall(r"""^ +(?:"(\d+) (..)"|default) '"(\w+)", "message": "(.+)"';""", conf, re.M)
+    for status, lang, code, message in said:
+        filled = words(code, lang or "en", most=int(size) * 2**20, wait=wait, method="$request_method")
+        assert (int(status or 400), message) == (MESSAGES[code].status, filled)
+    answered = {status for status, *_ in said}
+    sent = set()
+    for codes, other in re.findall(r"error_page ((?:\d+ )+)(?:=(\d+) )?@error;", conf):
+        sent |= {other} if other else set(codes.split())
+    assert sent == (answered - {""}) | {"400"}
+    kept = re.findall(r"error_page ((?:\d+ )+)=503 @error", conf)
+    assert kept == ["500 502 503 504 "]
+
+
+def told(answer):
+    """Status and code of an error, once its shape was looked at."""
+    assert answer.headers["Content-Type"] == "application/json", answer.raw
+    assert answer.json.keys() == {"error"} and answer.json["error"].keys() == {"code", "message", "field"}
+    return answer.status, answer.json["error"]["code"]
+
+
+def test_errors_of_nginx_have_the_shape_of_all_others(nginx, api, text):
+    front = nginx(int(api.url.rsplit(":", 1)[1]))
+    assert front.post("/api/v1/topic", {"text": text("sport")}).json["topic"] == "sport"
+    assert told(front.get("/api/v1/metrics")) == (404, "not_found")
+    large = b'{"text": "' + b"a" * 3 * 2**20 + b'"}'
+    assert told(front.post("/api/v1/topic", large, Content_Type="application/json")) == (
+        413,
+        "body_too_large",
+    )
+    assert told(front.get("/", X="a" * 9000)) == (431, "headers_too_large")
+    assert told(front.ask("TRACE", "/")) == (405, "method_not_allowed")
+    # The API's own come through as they are.
+    assert told(front.get("/nothing")) == (404, "not_found")
+    assert told(front.post("/api/v1/topic", {})) == (400, "required")
+
+
+def test_no_copy_that_answers_is_a_503_with_retry_after(nginx, free_port):
+    front = nginx(free_port())
+    for asked, lang, words in (("ru-RU,ru;q=0.9", "ru", "не отвечает"), ("de", "en", "does not answer")):
+        answer = front.post("/api/v1/analyze", {"text": "Слово"}, Accept_Language=asked)
+        assert told(answer) == (503, "unavailable")
+        assert words in answer.json["error"]["message"]
+        assert (answer.headers["Retry-After"], answer.headers["Content-Language"]) == ("5", lang)
+
+
+def test_a_copy_that_says_nothing_is_a_503_with_retry_after(nginx):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        front = nginx(silent.getsockname()[1], **{"proxy_read_timeout 75s;": "proxy_read_timeout 1s;"})
+        answer = front.post("/api/v1/analyze", {"text": "Слово"})
+    assert told(answer) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("damage", [None, "readinesProbe"])

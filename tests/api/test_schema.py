@@ -53,5 +53,13 @@ def test_whatever_the_schema_allows_or_forbids_is_answered_as_it_says(described,
     assert 200 in seen if mode == GenerationMode.POSITIVE else set(seen) != {200}
 
 
+def test_the_schema_speaks_to_users_not_of_classes(described):
+    told = {operation.ok().definition.raw["description"] for operation in described.get_all_operations()}
+    assert told == {
+        "One `text`, or `texts` for a list with a result or an error of its own for each.",
+        "What serves now.",
+    }
+
+
 def test_every_address_of_the_schema_is_asked_above(described):
     assert {operation.ok().label for operation in described.get_all_operations()} == set(ADDRESSES)

@@ -62,7 +62,7 @@ def test_shorten_takes_sentences_then_clauses_then_words(limit, expected):
 
 
 @given(st.text(alphabet="абв АБ,.;—1«» ", max_size=300), st.integers(30, 200))
-def test_shorten_keeps_the_limit_and_never_cuts_a_word(text, limit):
+def test_shorten_keeps_the_limit_and_cuts_no_word_but_a_first_that_does_not_fit(text, limit):
     text = normalise(text)
     short = shorten(text, limit)
     assert len(short) <= max(limit, 1)
@@ -70,7 +70,25 @@ def test_shorten_keeps_the_limit_and_never_cuts_a_word(text, limit):
         kept = short.removesuffix("…").rstrip()
         assert text.startswith(kept)
         rest = text[len(kept) :]
-        assert not kept or not (kept[-1].isalnum() and rest and rest[0].isalnum())
+        if kept and kept[-1].isalnum() and rest and rest[0].isalnum():
+            assert not any(character.isalnum() for character in kept.rpartition(" ")[0])
+    if any(character.isalnum() for character in text[: limit - 1]):
+        assert any(character.isalnum() for character in short)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("а" * 60 + " слово", "а" * 29 + "…"),
+        ("— «" + "а" * 60, "— «" + "а" * 26 + "…"),
+        (". " + "а" * 60, ". " + "а" * 27 + "…"),
+        ("а" * 29 + " слово", "а" * 29 + "…"),
+        ("слово " + "а" * 60, "слово…"),
+        ("— — — — — — — — — — — — — — — — — —", "— — — — — — — — — — — — — — —…"),
+    ],
+)
+def test_a_first_word_that_does_not_fit_is_cut_and_no_summary_is_without_a_word(text, expected):
+    assert shorten(text, 30) == expected
 
 
 @pytest.mark.parametrize(

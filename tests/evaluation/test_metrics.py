@@ -7,9 +7,10 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 from t5sum import metrics, scoring
-from t5sum.metrics import BY_ARTICLE, METRICS, OF_COUNTS, bleu_of, chrf_of, meteor, score
+from t5sum.metrics import BY_ARTICLE, METRICS, OF_COUNTS, bleu_of, chrf_of, meteor, score, tokens, words
 from t5sum.published import published_scores, rouge_l, rouge_n, split_sentences
 
 # Invented pairs: prediction, reference, and ROUGE-1, -2, -L (F, percent) as `rouge` 0.3.2 printed them for
@@ -50,6 +51,7 @@ REFERENCES = [pair[1] for pair in FROZEN]
     [
         "Мэр Казани открыл новый мост через Волгу.",
         "Ёлка",
+        "Я",
         "В 2024 году цена выросла до 1,5 млрд рублей — «Газета».",
     ],
 )
@@ -86,6 +88,12 @@ def test_hand_worked_case():
     assert found["bleu"] == pytest.approx(100 * (3 / 4 * 0.5 / 3 * 0.25 / 2 * 0.125 / 1) ** 0.25)
 
 
+def test_hand_worked_bleu_of_texts_of_one_word():
+    # Half as long as the reference: exp(1 - 2/1). Pairs and longer orders nobody has.
+    assert score(["мост"], ["мост открыли"])["bleu"] == pytest.approx(100 * math.exp(-1))
+    assert score(["мост", "дом"], ["мост", "лес"])["bleu"] == pytest.approx(50)
+
+
 def test_hand_worked_chrf():
     # аб against ав: letters 1 of 2, pairs 0 of 1, longer orders nobody has: mean precision = recall = 1/4.
     assert score(["аб"], ["ав"])["chrf"] == pytest.approx(25.0)
@@ -93,6 +101,19 @@ def test_hand_worked_chrf():
     precision, recall = 1.0, (2 / 3 + 1 / 2) / 2
     assert score(["аб"], ["абв"])["chrf"] == pytest.approx(
         500 * precision * recall / (4 * precision + recall)
+    )
+    assert score(["абв"], ["аб"])["chrf"] == pytest.approx(  # the same two the other way round
+        500 * precision * recall / (4 * recall + precision)
+    )
+    # One letter of five, and none of the pairs to fives: mean precision = recall = 1/25.
+    assert score(["абвгд"], ["аежзи"])["chrf"] == pytest.approx(4.0)
+
+
+def test_hand_worked_meteor():
+    # Precision 2 of 2, recall 2 of 3, which weighs three quarters; two matches in one chunk.
+    mean = 1 / (0.75 / (2 / 3) + 0.25 / 1)
+    assert score(["мама мыла"], ["мама мыла раму"])["meteor"] == pytest.approx(
+        100 * mean * (1 - 0.7 * (1 / 2) ** 1.4)
     )
 
 
@@ -112,6 +133,7 @@ def test_an_empty_prediction_scores_0_and_does_not_raise():
     ("predictions", "references", "message"),
     [
         (["а"], ["а", "б"], "1 predictions for 2 references"),
+        (["а", "б"], ["а"], "2 predictions for 1 references"),
         ([], [], "both lists are empty"),
         ("а", ["а"], "must be a list"),
         (["а"], "а", "must be a list"),
@@ -221,9 +243,33 @@ def test_a_metric_of_counts_takes_its_counts_and_its_formula(monkeypatch):
         score(PREDICTIONS, REFERENCES)
 
 
-def test_nothing_matched_is_0_and_not_nan():
-    assert bleu_of([0, 5, 0, 0, 0, 0, 0, 0, 0, 0]) == 0
-    assert chrf_of([0] * 18) == 0
+def test_nothing_matched_is_0_and_nothing_is_divided_by_it():
+    with np.errstate(all="raise"):
+        assert bleu_of([0, 5, 0, 0, 0, 0, 0, 0, 0, 0]) == 0
+        assert chrf_of([0] * 18) == 0
+        assert chrf_of([3, 0, 0] * 6) == chrf_of([0, 3, 0] * 6) == 0
+        assert bleu_of([1, 1, 1, 0, 0, 0, 1, 0, 0, 0]) == pytest.approx(100)
+
+
+def test_texts_of_punctuation_alone_have_no_word_in_common():
+    found = score(["!!!"], ["!!!"])
+    assert found["rouge1"] == found["rougeL"] == found["meteor"] == 0
+
+
+def test_many_sums_of_counts_are_scored_at_once_as_each_alone():
+    """The intervals are made of a thousand resampled sums."""
+    rows = [
+        metrics.pair_statistics(prediction, metrics.Reference(reference), words(tokens(prediction)))
+        for prediction, reference in zip([*PREDICTIONS, "нет"], [*REFERENCES, "да"], strict=True)
+    ]
+    for name, formula in OF_COUNTS.items():
+        counts = np.array([row[name] for row in rows])
+        assert formula(counts) == pytest.approx([float(formula(row)) for row in counts]), name
+
+
+def test_scoring_writes_nothing_on_the_screen(caplog, capfd):
+    score(PREDICTIONS, REFERENCES)  # sacrebleu advises against some settings, once an article
+    assert not caplog.records and capfd.readouterr() == ("", "")
 
 
 def test_the_metric_of_the_package_evaluate_needs_no_network(repo_root, tmp_path, monkeypatch):

@@ -16,7 +16,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -57,9 +59,9 @@ def environment(url: str, folder: Path) -> dict[str, str]:
     return {**outside, "SITE_URL": url, "CRAWL_DELAY": "0", "ARTIFACTS_DIR": str(folder)}
 
 
-def run(url: str, folder: Path, **more: object) -> subprocess.CompletedProcess:
+def run(url: str, folder: Path, disk: Any = None, **more: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(),
+        disk.command(command(), ROOT / "dataset_parser") if disk else command(),
         cwd=ROOT / "dataset_parser",
         env=environment(url, folder),
         capture_output=True,
@@ -78,18 +80,21 @@ def kept(folder: Path) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
-def published(hub, folder: Path, repo: str) -> dict[str, str]:
-    """Publish what a folder holds to a dataset of its own; path of each data file → SHA-256."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gazeta.publish"],
+def publish(hub, folder: Path, repo: str, disk: Any = None) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", "gazeta.publish"]
+    return subprocess.run(
+        disk.command(words, ROOT / "dataset_parser") if disk else words,
         cwd=ROOT / "dataset_parser",
-        env=os.environ
-        | hub.environment(folder / "hf")
-        | {"ARTIFACTS_DIR": str(folder), "DATASET_REPO": repo},
+        env=environment("", folder) | hub.environment(folder / "hf") | {"DATASET_REPO": repo},
         capture_output=True,
         text=True,
         timeout=400,
     )
+
+
+def published(hub, folder: Path, repo: str, disk: Any = None) -> dict[str, str]:
+    """Publish what a folder holds to a dataset of its own; path of each data file → SHA-256."""
+    done = publish(hub, folder, repo, disk)
     assert done.returncode == 0, done.stderr
     tree = HfApi(endpoint=hub.url, token=hub.token).list_repo_tree(repo, "data", repo_type="dataset")
     found = {file.path: file.lfs.sha256 for file in tree}
@@ -180,23 +185,71 @@ def test_a_site_that_answers_500_for_a_while_is_waited_for(site: Callable, hub, 
     assert_same_dataset(hub, url, folder)
 
 
+def one_line_of_a_full_disk(full: subprocess.CompletedProcess) -> str:
+    [line] = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+    assert full.returncode == 1, full.stderr
+    assert "Traceback" not in full.stderr
+    return line
+
+
+def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
+    site: Callable, hub, small_disk: Callable, tmp_path: Path
+) -> None:
+    url = site("--articles", "200", "--no-awkward")
+    disk = small_disk(64_000_000)
+    folder = disk.folder / "full"
+    for free in (0, 60_000, 400_000):  # bytes: full before the start, at once, half-way
+        disk.leave(free)
+        line = one_line_of_a_full_disk(run(url, folder, disk))
+        assert "crawl.sqlite3: database or disk is full" in line and "free some space" in line
+        disk.make_room()
+    done = run(url, folder, disk)
+    assert done.returncode == 0, done.stderr
+
+    for free in (0, 100_000):  # while the dataset is written
+        disk.leave(free)
+        line = one_line_of_a_full_disk(publish(hub, folder, "demo/disturbed", disk))
+        assert "full; free some space and run again, nothing is lost" in line
+        disk.make_room()
+    files = published(hub, folder, "demo/disturbed", disk)
+
+    copy, whole = disk.copy("full", tmp_path / "copy"), tmp_path / "undisturbed"
+    assert {(row[0], row[1], row[3]) for row in kept(copy)} == expected(url)
+    assert run(url, whole).returncode == 0
+    assert kept(copy) == kept(whole)
+    assert files == published(hub, whole, "demo/undisturbed")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
-def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(site: Callable, hub, tmp_path: Path) -> None:
+def test_a_store_that_may_not_grow_ends_in_one_line_and_the_next_run_goes_on(
+    site: Callable, tmp_path: Path
+) -> None:
+    """The limit on a file's size, which every POSIX system has, stops a writer in the middle of a file."""
     import resource
 
-    url = site("--articles", "200", "--no-awkward")
-    folder = tmp_path / "full"
-    for size in (60_000, 250_000, 400_000):  # bytes a file may have: full at once, early, half-way
-
-        def small_disk(size: int = size) -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-        full = run(url, folder, preexec_fn=small_disk)
-        errors = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
-        assert full.returncode == 1 and len(errors) == 1, full.stderr
-        assert "crawl.sqlite3" in errors[0] and "free some space" in errors[0]
-        assert "Traceback" not in full.stderr
+    url = site("--articles", "120", "--no-awkward")
+    folder = tmp_path / "limited"
+    size = 250_000
+    full = run(url, folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    line = one_line_of_a_full_disk(full)
+    assert "crawl.sqlite3" in line and "free some space" in line
     done = run(url, folder)
     assert done.returncode == 0, done.stderr
     assert {(row[0], row[1], row[3]) for row in kept(folder)} == expected(url)
-    assert_same_dataset(hub, url, folder)
+
+
+@pytest.mark.parametrize("moment", [b"PUT /", b"/commit/main HTTP"], ids=["upload", "commit"])
+def test_a_hub_that_breaks_off_in_an_upload_costs_no_second_crawl(
+    site: Callable, hub, cut_at: Callable, tmp_path: Path, moment: bytes
+) -> None:
+    url = site("--articles", "60", "--no-awkward")
+    folder = tmp_path / "artifacts"
+    assert run(url, folder).returncode == 0
+    cut = cut_at(int(hub.url.rpartition(":")[2]), moment)
+    broken = publish(replace(hub, url=cut.url), folder, "demo/cut")
+    assert cut.broken, "the upload was meant to break"
+    assert broken.returncode == 5, broken.stderr
+    [line] = [line for line in broken.stderr.splitlines() if line.startswith("error: ")]
+    assert "the next run publishes it" in line and "Traceback" not in broken.stderr
+    (folder / "crawl" / "crawl.sqlite3").unlink()  # what waits is the dataset itself
+    published(hub, folder, "demo/cut")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -163,6 +166,7 @@ def test_controls_and_lone_surrogates_leave_no_trace() -> None:
         "<p>Что думаешь?</p>",
         "<p>Подписывайтесь на «Газету.Ru» в Дзен и Telegram.</p>",
         '<p><a href="/social/2022/01/01/1.shtml">Заголовок другой статьи</a></p>',
+        '<p><a href="/social/2022/01/01/1.shtml">Заголовок другой статьи</a><a name="next"></a></p>',
         "<script>var a = '<p>код</p>';</script>",
         "<aside><p>Врезка сбоку.</p></aside><figure><p>Подпись к снимку.</p></figure>",
         '<section class="b-article_read_also"><p class="intro">Чужой лид.</p></section>',
@@ -193,6 +197,40 @@ def test_news_about_broadcasts_are_articles(title: str) -> None:
     assert parse_article(page("<p>Раз.</p>", title=title), URL).title == title
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Об этом сообщает <a href="/t.shtml">ТАСС</a>',
+        '<a href="/t.shtml">Агентство</a> ждёт ответа министерства',
+    ],
+    ids=["at its end", "at its beginning"],
+)
+def test_a_line_with_a_link_in_it_stays_though_no_full_stop_ends_it(said: str) -> None:
+    assert parse_article(page(f"<p>Раз.</p><p>{said}</p>"), URL).text.endswith(re.sub("<.*?>", "", said))
+
+
+def test_a_line_of_bare_text_that_is_only_a_link_is_left_out_whatever_other_links_there_are() -> None:
+    link = '<a href="/social/2022/01/01/1.shtml">{}</a>'
+    text = f"{link.format('Раз')} и два.<br><br>{link.format('Другая статья')}<br><br>Три."
+    assert parse_article(page(text), URL).text == "Раз и два.\nТри."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['<a href="/x.shtml">Раз</a>.' + "Два<br><br>" * 20_000,
+     '<p><a href="/x.shtml">Раз</a>.' + "Два<br><br>" * 20_000,
+     "</div>" + '<div itemprop="articleBody"><p>Раз.</p></div>' * 20_000,
+     '</div><section itemscope><p class="intro">Лид.</p></section>' * 10_000
+     + '<div itemprop="articleBody"></div>' * 10_000],
+    ids=["bare lines", "lines of one paragraph", "bodies", "bodies and leads in scopes"],
+)  # fmt: skip
+def test_a_page_of_many_lines_or_bodies_takes_no_longer_for_each_of_them(text: str) -> None:
+    begun = time.process_time()
+    with suppress(NotAnArticle):
+        parse_article(page(text), URL)
+    assert time.process_time() - begun < 10  # a second or two; half a minute when each was compared with each
+
+
 def test_a_sentence_about_advertising_stays() -> None:
     said = "Реклама подорожала вдвое, рассказали в агентстве."
     assert parse_article(
@@ -210,6 +248,7 @@ def test_a_heading_without_class_or_itemprop_is_told_from_the_subheading_by_its_
 def test_selectors_of_a_layout_are_those_that_it_could_have() -> None:
     assert ".article_name" in selectors()["title"] and ".article_name" not in selectors("2021")["title"]
     assert ".b_article-intro" in selectors("2021")["lead"]
+    assert ".b_article-intro" not in selectors("2013")["lead"]
     assert set(selectors("2024")["title"].split(", ")) >= set(selectors("2021")["title"].split(", "))
     with pytest.raises(PageChanged) as changed:
         parse_article(page("<p>Раз.</p>", title=""), URL)
@@ -233,12 +272,13 @@ def test_a_headline_beside_the_text_or_in_another_box_is_another_articles() -> N
 
 @pytest.mark.parametrize(
     ("root", "body", "layout"),
-    [("b_article", "b_article-text", "2021"), ("article-text", "article_text", "2015")],
-)
+    [("b_article", 'class="b_article-text"', "2021"), ("article-text", 'class="article_text"', "2015"),
+     ("b_article", 'itemprop="articleBody"', "2021")],
+)  # fmt: skip
 def test_an_article_without_a_headline_is_known_by_the_place_of_its_text(
     root: str, body: str, layout: str
 ) -> None:
-    html = f'<html><body><article class="{root}"><p class="{body}">Раз.</p></article></body></html>'
+    html = f'<html><body><article class="{root}"><p {body}>Раз.</p></article></body></html>'
     with pytest.raises(PageChanged) as changed:
         parse_article(html.encode(), URL)
     assert (changed.value.fields, changed.value.era) == (["title"], layout)
@@ -255,6 +295,8 @@ def test_the_text_may_be_in_any_element() -> None:
     at = html.index('<div itemprop="articleBody">')
     html = html[:at] + '<meta itemprop="articleBody" content="Два.">' + html[at:].replace("div", "section")
     assert parse_article(html.encode(), URL).text == "Раз."
+    by_class = html.replace('section itemprop="articleBody"', 'section class="b_article-text"')
+    assert parse_article(by_class.encode(), URL).text == "Раз."
 
 
 @pytest.mark.parametrize(("length", "text"), [(59, "Раз."), (60, "Раз.\n{}\nДва."), (90, "Раз.\n{}\nДва.")])
@@ -292,6 +334,13 @@ def test_values_of_json_ld_are_one_clean_line_and_of_a_list_the_first() -> None:
     body = linked(headline=["Первый\u00a0 заголовок", "Второй"], alternativeHeadline=" Под\n заголовок ")
     article = parse_article(body, URL)
     assert (article.title, article.subtitle) == ("Первый заголовок", "Под заголовок")
+
+
+def test_a_place_for_text_with_nothing_in_it_is_not_filled_from_json_ld() -> None:
+    """What a page of a video says of it to search engines is no article."""
+    script = re.search("<script.*</script>", linked(articleBody="Описание ролика.").decode())
+    with pytest.raises(NotAnArticle, match="no text"):
+        parse_article(page("<video></video>", head=script[0]), URL)
 
 
 def test_a_page_that_was_cut_off_after_its_head_is_read_as_far_as_it_goes() -> None:
@@ -441,6 +490,17 @@ def test_a_lead_that_opens_the_text_again_is_the_first_paragraph() -> None:
     assert article.summary_origin == "first_paragraph"
 
 
+def test_a_lead_in_a_box_of_another_article_is_not_this_ones() -> None:
+    box = '<div class="b_article-incut"><p class="intro">Чужой лид.</p></div>'
+    assert parse_article(page("<p>Первый абзац.</p>", before=box), URL).summary == "Первый абзац."
+
+
+def test_a_description_for_machines_inside_the_article_is_judged_as_one_of_the_head_is() -> None:
+    before = '<meta itemprop="description" content="Коротко.">'
+    article = parse_article(page("<p>Первый абзац.</p>", before=before), URL)
+    assert (article.summary, article.summary_origin) == ("Первый абзац.", "first_paragraph")
+
+
 def test_a_summary_that_is_the_first_paragraph_is_not_in_the_source() -> None:
     article = parse_article(page("<p>Первый абзац.</p><p>Второй.</p><p>Третий.</p>"), URL)
     assert article.text.startswith(article.summary)
@@ -470,6 +530,9 @@ def test_dates_are_moscow_time(written: str, date: str) -> None:
 def test_a_page_without_a_time_has_the_day_of_its_address() -> None:
     body = page("<p>Раз.</p>").replace(b"<time itemprop", b"<i title")
     assert parse_article(body, URL).date == "2022-04-28 00:00:00"
+    canonical = f'<link rel="canonical" href="{URL}">'.encode()
+    body = body.replace(b"<head>", b"<head>" + canonical)
+    assert parse_article(body, "https://www.gazeta.ru/social/17654486.shtml").date == "2022-04-28 00:00:00"
 
 
 # Broken pages
@@ -513,6 +576,10 @@ def test_a_page_that_calls_itself_an_article_and_has_none_is_a_changed_one(head:
 def test_a_page_with_a_place_for_text_and_none_in_it_has_no_text() -> None:
     with pytest.raises(NotAnArticle, match="no text"):
         parse_article(page(""), URL)
+    undated = page("").replace(b"<time itemprop", b"<i title")
+    with pytest.raises(PageChanged) as changed:  # more is gone than the words of a video's page
+        parse_article(undated, "https://www.gazeta.ru/comments/column/bovt/17870000.shtml")
+    assert changed.value.fields == ["text", "date"]
 
 
 def test_a_page_that_only_lacks_its_date_is_a_changed_one() -> None:
@@ -528,6 +595,18 @@ def test_a_live_report_says_so_in_its_headline_or_in_the_one_below(where: str) -
     title, before = (said, "") if where == "title" else ("Выборы", f'<h2 class="subheader">{said}</h2>')
     with pytest.raises(NotAnArticle, match="live report"):
         parse_article(page("<p>Раз.</p>", title=title, before=before), URL)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    ['<script type="application/ld+json">{"@type": "LiveBlogPosting"}</script>',
+     '<div itemtype="https://schema.org/LiveBlogPosting"></div>',
+     '<div class="b_article-online"></div>'],
+    ids=["JSON-LD", "itemtype", "class"],
+)  # fmt: skip
+def test_one_sign_of_a_live_report_is_enough(sign: str) -> None:
+    with pytest.raises(NotAnArticle, match="live report"):
+        parse_article(page("<p>Раз.</p>", before=sign), URL)
 
 
 def test_a_page_of_pictures_is_a_gallery_by_its_address() -> None:
@@ -574,8 +653,11 @@ def test_the_address_of_opengraph_is_the_next_best_and_the_first_that_is_an_arti
     other = '<meta property="og:see_also" content="https://www.gazeta.ru/tech/2022/04/28/17654009.shtml">'
     graph = f'{other}<meta property="og:url" content="{url}">'
     assert parse_article(page("<p>Раз.</p>", head=graph), URL).url == url
-    links = f'<link rel="canonical" href="https://www.gazeta.ru/"><link rel="canonical" href="{url}">'
+    home = "https://www.gazeta.ru/"
+    links = f'<link rel="canonical" href="{home}"><link rel="canonical" href="{url}">'
     assert parse_article(page("<p>Раз.</p>", head=links), URL).url == url
+    graphs = f'<meta property="og:url" content="{home}">{graph}'
+    assert parse_article(page("<p>Раз.</p>", head=graphs), URL).url == url
 
 
 def test_an_address_without_a_section_takes_the_one_that_the_page_links_on_this_site() -> None:
@@ -587,8 +669,9 @@ def test_an_address_without_a_section_takes_the_one_that_the_page_links_on_this_
     assert parse_article(body, "https://www.gazeta.ru/2003/02/27/kto.shtml").rubric == "culture"
 
 
-def test_a_page_cannot_take_the_address_of_another_site() -> None:
-    head = '<link rel="canonical" href="https://evil.invalid/social/news/2022/04/28/1.shtml">'
+@pytest.mark.parametrize("site", ["https://evil.invalid", "https://evil.invalid:port"])
+def test_a_page_cannot_take_the_address_of_another_site_or_of_none(site: str) -> None:
+    head = f'<link rel="canonical" href="{site}/social/news/2022/04/28/1.shtml">'
     assert parse_article(page("<p>Раз.</p>", head=head), URL).url == URL
 
 
@@ -606,6 +689,7 @@ def test_a_page_cannot_take_the_address_of_another_site() -> None:
         ("https://www.gazeta.ru/auto/2005/06/09_a_298154.shtml", "2005-06-09", "auto"),
         ("https://www.gazeta.ru/comments/column/bovt/17870000.shtml", "", "comments"),
         ("https://www.gazeta.ru/social/17870000.shtml", "", "social"),
+        ("https://www.gazeta.ru/social/2022/02/30/14490001.shtml", "", "social"),  # no such day
     ],
 )
 def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) -> None:
@@ -616,7 +700,8 @@ def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) ->
 @pytest.mark.parametrize(
     "path",
     ["/", "/social/", "/tags/organization/voz.shtml", "/gazeta/authors/x.shtml",
-     "/sport/results/football/7.shtml",
+     "/sport/results/football/7.shtml", "/social/about.shtml", "/17870000.shtml",
+     "/social/2022/02/03/14490001.shtml%0A",
      "/quiz/kto.shtml", "/print/2021/12/04/14990001.shtml", "/search.shtml", "/prcom/2023/01/01/1.shtml"],
 )  # fmt: skip
 def test_other_addresses_are_not_articles(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Log lines: for people, or as JSON. Neither holds a text that somebody sent."""
+"""Log lines: for people, or as JSON. Neither holds a text that somebody sent, unless LOG_TEXTS=1."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class TextFormatter(logging.Formatter):
         line = record.getMessage()
         if not line.startswith("error:"):
             line = f"{datetime.now():%H:%M:%S} {line}"
+        if text := getattr(record, "text", None):  # where LOG_TEXTS asks for it
+            line += f": {text}"
         if (request_id := getattr(record, "request_id", None)) and (
             record.exc_info or record.levelno >= logging.ERROR
         ):

@@ -96,6 +96,11 @@ MESSAGES = {
         503, "Ответ не успел за {limit} с. Повторите позже или сократите текст.",
         "No answer within {limit} s. Try again later or send less text.",
     ),
+    # Said by docs/scale/nginx.conf, where no copy of the API answers.
+    "unavailable": Message(
+        503, "Сервер сейчас не отвечает. Повторите через {wait} с.",
+        "The server does not answer now. Try again in {wait} s.",
+    ),
     "client_gone": Message(499, "Клиент закрыл соединение.", "The client closed its connection."),
     "server_error": Message(
         500, "Внутренняя ошибка. Номер запроса: {request_id}.", "Internal error. Request id: {request_id}."

@@ -18,7 +18,7 @@ WINDOWED = Counter("topic_sum_windowed_texts", "Texts longer than the model read
 CUT = Counter("topic_sum_cut_texts", "Texts whose end was not read")
 CACHE_HITS = Counter("topic_sum_cache_hits", "Summaries answered from the cache")
 UNSUPPORTED = Counter(
-    "topic_sum_unsupported", "Names and numbers in summaries that the text does not contain"
+    "topic_sum_unsupported", "Names and numbers in summaries that neither text nor title contains"
 )
 UNSURE = Counter("topic_sum_topics_withheld", "Texts whose topic was withheld", ["reason"])
 MODEL_EVENTS = Counter("topic_sum_model_events", "Models loaded and refused, Hub failures", ["event"])

@@ -176,7 +176,8 @@ def _request(name: str, *options: str) -> type[serializers.Serializer]:
         ),
         "title": serializers.CharField(
             required=False, allow_null=True, allow_blank=True, max_length=settings.MAX_TITLE_CHARS,
-            help_text="Its headline, when there is one: it helps the topic.",
+            help_text="Its headline, when there is one: it helps the topic. The summary reads it only "
+            "where the model was trained so (summarize.with_title).",
         ),
         "texts": serializers.ListField(
             child=serializers.CharField(), required=False, min_length=1, max_length=settings.MAX_TEXTS,
@@ -189,7 +190,8 @@ def _request(name: str, *options: str) -> type[serializers.Serializer]:
         ),
         "max_chars": serializers.IntegerField(
             required=False, allow_null=True, min_value=LEAST_MAX_CHARS, max_value=MOST_MAX_CHARS,
-            help_text="The longest summary wanted. Cut at a sentence or a clause, never in a word.",
+            help_text="The longest summary wanted. Cut at a sentence, a clause or a word; inside a word only "
+            "where not even the first one fits.",
         ),
         "variants": _NumberOrBoolean(
             required=False, allow_null=True,
@@ -266,9 +268,18 @@ class SourceRead(serializers.Serializer):
 class TopicSourceRead(serializers.Serializer):
     chars = serializers.IntegerField(help_text="Characters of the text after normalisation.")
     read = serializers.IntegerField(help_text="How many of them, from the beginning, decided the topic.")
+    words = serializers.IntegerField(
+        help_text="Words (of two characters and more) in what was read. The topic is decided by words and "
+        "letter sequences: there are no tokens."
+    )
     cut = serializers.BooleanField(help_text="Whether the rest was not looked at for the topic.")
 
 
+_CACHED = {
+    "cached": serializers.BooleanField(
+        help_text="Whether all of the answer had been computed before: topic and summary, where it has both."
+    )
+}
 _TOPIC_FIELDS = {
     "topic": serializers.CharField(
         allow_null=True, help_text="Null when the text is too short or no topic is clear."
@@ -284,13 +295,12 @@ _TOPIC_FIELDS = {
 _SUMMARY_FIELDS = {
     "summary": serializers.CharField(),
     "unsupported": UnsupportedPart(
-        many=True, help_text="Names and numbers of the summary that the text does not contain."
+        many=True, help_text="Names and numbers of the summary that neither text nor title contains."
     ),
     "variants": Variant(
         many=True, required=False, help_text="When asked for: all of them, the summary first."
     ),
     "source": SourceRead(),
-    "cached": serializers.BooleanField(help_text="Whether the answer had been computed before."),
 }
 _END_FIELDS = {"milliseconds": serializers.FloatField(), "model": ModelNamed()}
 
@@ -310,9 +320,9 @@ def _answers(name: str, fields: dict) -> tuple[type[serializers.Serializer], typ
     return one, many
 
 
-TopicAnswer, TopicAnswers = _answers("Topic", dict(_TOPIC_FIELDS))
-SummaryAnswer, SummaryAnswers = _answers("Summary", dict(_SUMMARY_FIELDS))
-AnalyzeAnswer, AnalyzeAnswers = _answers("Analyze", _TOPIC_FIELDS | _SUMMARY_FIELDS)
+TopicAnswer, TopicAnswers = _answers("Topic", _TOPIC_FIELDS | _CACHED)
+SummaryAnswer, SummaryAnswers = _answers("Summary", _SUMMARY_FIELDS | _CACHED)
+AnalyzeAnswer, AnalyzeAnswers = _answers("Analyze", _TOPIC_FIELDS | _SUMMARY_FIELDS | _CACHED)
 
 
 class ModelAnswer(ModelNamed):

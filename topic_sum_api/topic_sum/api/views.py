@@ -28,7 +28,6 @@ from topic_sum.api.serializers import Item, Question, read_question
 from topic_sum.api.throttles import counters
 from topic_sum.inference.model import Model
 from topic_sum.inference.service import Service
-from topic_sum.inference.topics import TopicAnswer
 from topic_sum.serving import service
 
 log = logging.getLogger("topic_sum.requests")
@@ -54,6 +53,7 @@ def _describe(name: str, summary: str, asked: type, one: type, many: type) -> Ca
     return extend_schema(
         operation_id=name,
         summary=summary,
+        description="One `text`, or `texts` for a list with a result or an error of its own for each.",
         request=asked,
         responses={
             200: PolymorphicProxySerializer(
@@ -123,13 +123,17 @@ class Answering(LimitedView):
             return list(pool.map(answer, question.items))
 
 
-def place(served: Service, model: Model, question: Question) -> AbstractContextManager:
-    """A place in the room, which what lies in the cache does not need."""
-    known = not question.explain and all(
-        item.error or served.knows(model, item.text, item.title, question.variants or 1)
-        for item in question.items
-    )
-    return nullcontext() if known else served.room.place()
+def place(served: Service, model: Model, question: Question, summary: bool) -> AbstractContextManager:
+    """A place in the room, which a topic without `explain` and what lies in the cache do not need."""
+
+    def known(item: Item) -> bool:
+        return (
+            not summary or served.knows_summary(model, item.text, item.title, question.variants or 1)
+        ) and (not question.explain or served.knows_topic(model, item.text, item.title, True))
+
+    if all(item.error or known(item) for item in question.items):
+        return nullcontext()
+    return served.room.place()
 
 
 class Topic(Answering):
@@ -148,7 +152,7 @@ class Topic(Answering):
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
         deadline = served.deadline()
         gone = client_gone(request)
-        with served.room.place() if question.explain else nullcontext():
+        with place(served, model, question, summary=False):
             return self.one_by_one(
                 question, request, lambda item: topic_of(served, model, item, question, deadline, gone)
             )
@@ -170,7 +174,7 @@ class Summarize(Answering):
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
         deadline = served.deadline()
         gone = client_gone(request)
-        with place(served, model, question):
+        with place(served, model, question, summary=True):
             return self.one_by_one(
                 question, request, lambda item: summary_of(served, model, item, question, deadline, gone)
             )
@@ -194,11 +198,12 @@ class Analyze(Answering):
         gone = client_gone(request)
 
         def both(item: Item) -> dict:
-            return topic_of(served, model, item, question, deadline, gone) | summary_of(
-                served, model, item, question, deadline, gone
-            )
+            topic = topic_of(served, model, item, question, deadline, gone)
+            summary = summary_of(served, model, item, question, deadline, gone)
+            cached = topic.pop("cached") and summary.pop("cached")
+            return topic | summary | {"cached": cached}
 
-        with place(served, model, question):
+        with place(served, model, question, summary=True):
             return self.one_by_one(question, request, both)
 
 
@@ -244,10 +249,8 @@ class ModelView(LimitedView):
 def topic_of(
     served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
 ) -> dict:
-    found: TopicAnswer = (
-        served.explain(model, item.text, item.title, deadline, gone)
-        if question.explain
-        else served.detect(model, item.text, item.title)
+    found, cached = served.detect(
+        model, item.text, item.title, explain=question.explain, deadline=deadline, gone=gone
     )
     metrics.TEXTS.labels("topic").inc()
     if found.reason:
@@ -260,12 +263,13 @@ def topic_of(
         "topic_source": {
             "chars": len(item.text),
             "read": found.read,
+            "words": found.words,
             "cut": found.read < len(item.text),
         },
     }
     if found.explain is not None:
         body["explain"] = [asdict(word) for word in found.explain]
-    return body
+    return body | {"cached": cached}
 
 
 def summary_of(

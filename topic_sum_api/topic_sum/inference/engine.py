@@ -51,7 +51,7 @@ class Summarizer:
     def __init__(self, folder: Path, settings: dict, translators: int):
         self._prefix: str = settings["prefix"]
         self._eos: str = settings["eos"]
-        self._with_title: bool = settings.get("with_title", False)
+        self.with_title: bool = settings.get("with_title", False)  # whether it was trained on titles, too
         self._source_max: int = settings["source_max_tokens"]
         self._generation: dict = settings["generation"]
         self._translators = translators
@@ -125,7 +125,7 @@ class Summarizer:
         return self._ended(self._pieces(self._lead(title) + text))
 
     def _lead(self, title: str) -> str:
-        return f"{self._prefix}{title}. " if title and self._with_title else self._prefix
+        return f"{self._prefix}{title}. " if title and self.with_title else self._prefix
 
     def _pieces(self, text: str) -> list[str]:
         return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens

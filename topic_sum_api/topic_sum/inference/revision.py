@@ -114,13 +114,19 @@ def damaged_files(folder: Path) -> list[Path]:
 
 
 def remember(source: Source, commit: str) -> None:
-    """Note that `commit` was loaded and answered, for a start while the Hub is down."""
+    """Note that `commit` was loaded and answered, for a start while the Hub is down.
+
+    Raises OSError where the disk does not take it; the note before it stays.
+    """
     source.folder.mkdir(parents=True, exist_ok=True)
     note = _note(source)
     # Processes share the folder, and so may containers, in which all of them have the same number.
     part = note.with_suffix(f".{secrets.token_hex(4)}.part")
-    part.write_text(json.dumps({"repo": source.repo, "revision": source.revision, "commit": commit}))
-    part.replace(note)
+    try:
+        part.write_text(json.dumps({"repo": source.repo, "revision": source.revision, "commit": commit}))
+        part.replace(note)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def remembered(source: Source) -> str | None:

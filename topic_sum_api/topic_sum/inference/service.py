@@ -68,12 +68,15 @@ class Service:
         self.source = source
         self.limits = limits
         self.room = Room(limits.translators, limits.queue_size, limits.request_seconds)
-        self.cache = Cache(limits.cache_size)
+        self.summaries = Cache(limits.cache_size)
+        # Of their own: topics cost milliseconds and must not push out summaries that cost seconds.
+        self.topics = Cache(limits.cache_size)
         # What the Hub last said, in words for /model and /health/ready; empty when all is well.
         self.trouble = "the model is being loaded"
         self.from_local_copy = False
         self._model: Model | None = None
         self._refused: dict[str, str] = {}
+        self._kept = ""  # the commit noted on this disk by this process
         self._events = events
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -128,8 +131,8 @@ class Service:
                 self._load_remembered()
             return
         if self._model is not None and self._model.revision == commit:
-            self._say("")
             self.from_local_copy = False
+            self._keep(commit)
             return
         if commit in self._refused:
             self._say(self._refused[commit])
@@ -151,8 +154,25 @@ class Service:
             return
         self.from_local_copy = False
         self._swap(model)
-        revision.remember(self.source, commit)
-        revision.forget_old(self.source, {commit}, log.info)
+        self._keep(commit)
+
+    def _keep(self, commit: str) -> None:
+        """Note the revision that serves for a start without the Hub, then remove the ones before it.
+
+        A disk without room for the note is told once and tried again with every question to the Hub.
+        """
+        if commit != self._kept:
+            try:
+                revision.remember(self.source, commit)
+            except OSError as error:
+                self._say(
+                    f"cannot note in {self.source.folder} that {commit[:8]} works here: {error.strerror}: "
+                    "free some disk, or a start without the Hub will not find it"
+                )
+                return
+            self._kept = commit
+            revision.forget_old(self.source, {commit}, log.info)
+        self._say("")
 
     def _load(self, commit: str) -> Model:
         """Fetch and load one commit; a local copy damaged since its download is fetched once more."""
@@ -193,7 +213,8 @@ class Service:
     def _swap(self, model: Model, keep_trouble: bool = False) -> None:
         # Requests that run hold the old model by reference; it is freed when the last of them ends.
         first, self._model = self._model is None, model
-        self.cache.clear()
+        self.summaries.clear()
+        self.topics.clear()
         self._events("model_loaded")
         if not keep_trouble:
             self.trouble = ""
@@ -239,8 +260,8 @@ class Service:
             if gone():
                 raise ClientGone("the client closed its connection")
 
-        key = _key(model.revision, title, text, variants)
-        kept = self.cache.get(key)
+        key = _summary_key(model, text, title, variants)
+        kept = self.summaries.get(key)
         if kept is None:
             generation = model.summarize(
                 text,
@@ -250,7 +271,7 @@ class Service:
                 self.limits.max_windows,
                 check,
             )
-            self.cache.put(key, generation)
+            self.summaries.put(key, generation)
         else:
             generation = kept
         assert isinstance(generation, Generation)
@@ -262,25 +283,52 @@ class Service:
         drafts = [Draft(summary, find_unsupported(summary, evidence)) for summary in summaries]
         return SummaryAnswer(drafts, generation.source, cached=kept is not None)
 
-    def knows(self, model: Model, text: str, title: str, variants: int) -> bool:
+    def knows_summary(self, model: Model, text: str, title: str, variants: int) -> bool:
         """Whether the summaries of a text lie in the cache, so that asking for them computes nothing."""
-        return self.cache.get(_key(model.revision, title, text, variants)) is not None
+        return self.summaries.get(_summary_key(model, text, title, variants)) is not None
 
-    def detect(self, model: Model, text: str, title: str = "") -> TopicAnswer:
-        """The topic of a normalised text. Takes a few milliseconds and waits in no line."""
-        return model.detect(text, title)
+    def knows_topic(self, model: Model, text: str, title: str, explain: bool) -> bool:
+        return self.topics.get(_topic_key(model, text, title, explain)) is not None
 
-    def explain(
-        self, model: Model, text: str, title: str, deadline: float, gone: Callable[[], bool]
-    ) -> TopicAnswer:
-        """The topic with the words that decided: hundreds of detections. Hold a place in `room`."""
-        [answer] = self.room.run([lambda: model.detect(text, title, explain=True)], deadline, gone)
-        return answer
+    def detect(
+        self,
+        model: Model,
+        text: str,
+        title: str = "",
+        *,
+        explain: bool = False,
+        deadline: float,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> tuple[TopicAnswer, bool]:
+        """The topic of a normalised text, and whether it lay in the cache. Takes milliseconds, in no line.
+
+        With `explain` also the words that decided: hundreds of detections. Hold a place in `room` for that.
+        """
+        key = _topic_key(model, text, title, explain)
+        kept = self.topics.get(key)
+        if kept is not None:
+            assert isinstance(kept, TopicAnswer)
+            return kept, True
+        if explain:
+            [found] = self.room.run([lambda: model.detect(text, title, explain=True)], deadline, gone)
+        else:
+            found = model.detect(text, title)
+        self.topics.put(key, found)
+        return found, False
 
 
 def clean(text: str) -> str:
     """A text as everything here expects it."""
     return normalise(text)
+
+
+def _summary_key(model: Model, text: str, title: str, variants: int) -> str:
+    # A title that the model does not read must not compute the same summary again.
+    return _key(model.revision, title if model.summarizer.with_title else "", text, variants)
+
+
+def _topic_key(model: Model, text: str, title: str, explain: bool) -> str:
+    return _key(model.revision, title, text, explain)
 
 
 def _key(*parts: object) -> str:

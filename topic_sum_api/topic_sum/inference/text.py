@@ -1,4 +1,4 @@
-"""Text in, text out: normalisation as in training, Russian sentences, shortening that never cuts a word."""
+"""Text in, text out: normalisation as in training, Russian sentences, shortening at sentences and words."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def sentences(text: str) -> list[str]:
 def shorten(text: str, max_chars: int) -> str:
     """The beginning of `text` that fits in `max_chars`: whole sentences, else a clause, else whole words.
 
-    A summary cut inside a sentence ends with «…». Never cuts a word; a first word longer than
-    `max_chars` leaves only «…».
+    A summary cut inside a sentence ends with «…». A word is cut only where not even the first one fits: its
+    beginning says more than nothing.
     """
     if len(text) <= max_chars:
         return text
@@ -69,13 +69,17 @@ def shorten(text: str, max_chars: int) -> str:
         if len(longer) > max_chars:
             break
         kept = longer
-    if kept:
+    if _has_word(kept):
         return kept
     room = text[: max_chars - 1]  # one place is for the «…»
     clauses = [match.start() for match in _CLAUSE_END.finditer(text[: max_chars + 1])]
     # A clause shorter than half of the room says too little: then as many words as fit.
-    if clauses and clauses[-1] >= max_chars // 2:
+    if clauses and clauses[-1] >= max_chars // 2 and _has_word(room[: clauses[-1]]):
         return room[: clauses[-1]].rstrip(" ,;:—–") + "…"
-    if not text[max_chars - 1].isspace():
-        room = room.rpartition(" ")[0]
-    return room.rstrip(" ,;:—–-«(") + "…"
+    words = room if text[max_chars - 1].isspace() else room.rpartition(" ")[0]
+    words = words.rstrip(" ,;:—–-«(")
+    return (words if _has_word(words) else room.rstrip()) + "…"
+
+
+def _has_word(text: str) -> bool:
+    return any(character.isalnum() for character in text)

@@ -43,6 +43,9 @@ _TRUSTED_NODES = {
     "SetNode", "SliceNode", "JsonNode", "BytesNode",
 }  # fmt: skip
 
+# What scikit-learn's vectorizers take for a word.
+_WORD = re.compile(r"\b\w\w+\b")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -63,7 +66,8 @@ class Word:
 class TopicAnswer:
     """`topic` is None for a text too short (`reason` "too_short") or without a clear topic ("unsure").
 
-    `read` is how many characters of the text decided: what comes after them was not looked at.
+    `read` is how many characters of the text decided: what comes after them was not looked at. `words` is
+    how many words of two characters and more stand in them.
     """
 
     topic: str | None
@@ -72,6 +76,7 @@ class TopicAnswer:
     reason: str | None
     explain: list[Word] | None
     read: int
+    words: int
 
 
 class TopicClassifier:
@@ -107,6 +112,7 @@ class TopicClassifier:
     def detect(self, text: str, title: str = "", explain: bool = False) -> TopicAnswer:
         """The topic of `text`, scores of all topics best first, and with `explain` the words that decided."""
         source = self.source(text, title)
+        read = normalise(text)[: self._max_chars]
         row = self._probabilities([source])[0]
         order = np.argsort(-row, kind="stable")
         scores = [Score(*self._labels[i], round(float(row[i]), 4)) for i in order]
@@ -122,7 +128,8 @@ class TopicClassifier:
             scores=scores,
             reason=reason,
             explain=self._explain(source, int(order[0])) if explain else None,
-            read=min(len(normalise(text)), self._max_chars),
+            read=len(read),
+            words=len(_WORD.findall(read)),
         )
 
     def source(self, text: str, title: str = "") -> str:

@@ -9,6 +9,9 @@ from topic_sum.api.views import only_get
 
 @only_get
 def page(request: HttpRequest) -> HttpResponse:
-    return render(
-        request, "web/page.html", {"max_chars": settings.MAX_TEXT_CHARS, "keys": bool(settings.API_KEYS)}
-    )
+    told = {
+        "max_chars": settings.MAX_TEXT_CHARS,
+        "keys": bool(settings.API_KEYS),
+        "log_texts": settings.LOG_TEXTS,
+    }
+    return render(request, "web/page.html", told)

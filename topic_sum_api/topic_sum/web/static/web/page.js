@@ -274,7 +274,7 @@ function marked(summary, unsupported) {
   for (const { start, end, kind } of unsupported) {
     parts.push(points.slice(at, start).join(""));
     const mark = element("mark", "", points.slice(start, end).join(""));
-    mark.title = kind === "number" ? "Этого числа нет в тексте" : "Этого имени нет в тексте";
+    mark.title = kind === "number" ? "Этого числа нет ни в тексте, ни в заголовке" : "Этого имени нет ни в тексте, ни в заголовке";
     parts.push(mark);
     at = end;
   }
@@ -312,7 +312,7 @@ function showFacts(answer, drafts) {
   const asked = Number($("variants").value);
   if (drafts < asked) facts.push([`Разных вариантов нашлось: ${drafts} из ${asked}.`]);
   const seconds = (milliseconds / 1000).toLocaleString("ru-RU", { maximumFractionDigits: 2 });
-  facts.push([`Время: ${seconds} с${cached ? ", изложение было готово" : ""}.`]);
+  facts.push([`Время: ${seconds} с${cached ? ", ответ был готов" : ""}.`]);
   facts.push([`Модель ${model.repo}, ревизия ${model.revision.slice(0, 8)}; данные ${model.dataset_revision.slice(0, 8)}.`]);
   $("facts").replaceChildren(...facts.map(([words, kind]) => element("li", kind ?? "", words)));
 }

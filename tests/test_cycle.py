@@ -105,6 +105,8 @@ ELSEWHERE: dict[str, str] = {
         "training/test_stage.py::test_smoke_with_a_tracker_has_its_record_or_says_how_to_install_it",
     "torchrun --nproc_per_node=2 main.py":
         "training/test_ranks.py::test_two_processes_learn_what_one_learns_and_go_on_where_they_were",
+    "python manage.py check --deploy":
+        "api/test_access.py::test_check_deploy_is_clean_behind_https_with_keys",
     "python manage.py api_key": "api/test_access.py::test_api_key_makes_a_key_and_its_hash",
     'curl http://127.0.0.1:8000/api/v1/analyze -H "Content-Type: application/json" '
     "-d @../demo/question.json":

@@ -74,9 +74,7 @@ AUDIT = "test_run_sh.py::test_audit_asks_for_every_lock"
 INSTALLED = "test_cycle.py::test_pip_finds_all_that_a_lock_names_installed"
 CRON = "run_scripts/test_posix.py::test_line_for_cron_logs_what_went_wrong"
 BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
-DEPLOY = "api/test_access.py::test_check_deploy_is_clean_behind_https_with_keys"
 ELSEWHERE: dict[str, str] = {
-    "python manage.py check --deploy": DEPLOY,
     "./run_mlops.sh": TWINS,
     "run_mlops.bat": TWINS,
     "run_mlops.sh": TWINS,

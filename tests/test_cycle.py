@@ -184,6 +184,7 @@ NOT_RUN = {
     "chmod 600 .env": OTHERS,
     "kill -9": "a signal's name; tests/faults sends it",
     "benchmarks/run.sh": BENCHMARK,
+    "python benchmarks/NAME.py": BENCHMARK,
     "python ../benchmarks/crawl.py --peers --grow 5000,60000": BENCHMARK,
     "python ../benchmarks/dataset.py --rows 60000": BENCHMARK,
     "docker compose -f docker-compose.api.yml -f docs/scale/compose.yml up "

@@ -801,7 +801,8 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
             ["4 clients, texts of", "characters, median", "ours/s", "peer/s", "ratio"],
             [
                 (what, told["characters"], *(Spread(*told[name]) for name in ("ours", "peer", "ratio")))
-                for what, told in each.items()
+                for what in LENGTHS
+                for told in [each[what]]
             ],
         )
     lines = []

@@ -217,7 +217,7 @@ function show(answer) {
   $("result").hidden = false;
   const reasons = {
     too_short: "Текст слишком короткий, чтобы назвать тему.",
-    unsure: "Ни одна тема не подходит уверенно.",
+    unsure: "Ни одна тема не набрала столько, чтобы эта модель за неё ручалась.",
   };
   $("topic").textContent = answer.name ?? "Тема не ясна";
   $("topic-why").textContent = reasons[answer.reason] ?? "";

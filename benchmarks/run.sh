@@ -33,6 +33,7 @@ if [ -d ../shared/data ]; then
 else
   echo "== train, topics: skipped, they need the real texts of ../shared"
 fi
-bench serve --layers 2 --rounds 2 --seconds 10 --clients 1 4 --requests 500 --json "$out/serve.json"
+bench serve --parts speed idle overhead memory overload --layers 2 --rounds 2 --seconds 10 --clients 1 4 \
+  --requests 500 --json "$out/serve.json"
 
 [ ${#missed[@]} -eq 0 ] || { echo "failed or below a bar: ${missed[*]}" >&2; exit 1; }

@@ -15,8 +15,8 @@ Ends with 1 where a figure is below its bar.
 
     speed        summaries a second, p50 and p99 at each number of clients, memory, of both; and CTranslate2
                  alone on the same texts, in one call, sorted by length, so many texts at once in a translator
-    lengths      four clients with short texts, with those of one window, and with texts of any length, which
-                 we read in windows and the peer cuts
+    lengths      four clients with short texts, with those of one window, and with texts of any length, cut as
+                 the peer cuts them, and read whole, in windows
     idle         what the second core can do for a lone client
     overhead     HTTP, validation, tokens and topic around a model that answers at once
     memory       25,000 mixed requests to that model: does the memory stay what it was after 5,000?
@@ -61,7 +61,12 @@ PARTS = ("speed", "lengths", "idle", "overhead", "memory", "overload")
 PEERS = ["torch", "transformers", "sentencepiece", "protobuf", "django", "djangorestframework", "gunicorn"]
 TIMES = {1: 2.5, 4: 5.0, 16: 5.0}  # clients → at least so many times the peer's summaries a second
 TAIL = 2.0  # p99 over p50, at the most clients, at most
-LENGTHS = {"300 to 800 characters": (300, 800), "300 to 2,000": (300, 2000), "any": (1, 10**9)}
+LENGTHS = {  # of characters, and whether ours reads a long text in windows or only its first
+    "300 to 800 characters": (300, 800, True),
+    "300 to 2,000": (300, 2000, True),
+    "any, the first window": (1, 10**9, False),
+    "any, all windows": (1, 10**9, True),
+}
 TOGETHER = (1, 4, 0)  # texts at once in a translator of CTranslate2 alone; 0, its default, is all
 ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
 MEMORY = 1 / 3  # of the peer's, at most; at full size
@@ -509,20 +514,20 @@ def lengths(folder: Path, arguments: argparse.Namespace, cores: int) -> dict:
     settings = {"CACHE_SIZE": "0", "QUEUE_SIZE": "16", "REQUEST_SECONDS": "600"}
     found: dict = {}
     with (
-        our_server(folder, **settings) as (url, mine, _),
+        our_server(folder, **settings) as (whole_url, whole, _),
+        our_server(folder, MAX_WINDOWS="1", **settings) as (cut_url, cut, _),
         peer_server(folder, arguments, max(1, cores // 2)) as (peer_url, theirs),
     ):
-        for what, (least, most) in LENGTHS.items():
+        for what, (least, most, windows) in LENGTHS.items():
             texts = news(least, most)
             print(f"texts of {what}: {statistics.median(map(len, texts)):.0f} at the median", flush=True)
-            warm(f"{url}/api/v1/summarize", texts)
-            warm(peer_url, texts)
-            ways = {
-                name: partial(ask, name, address, process, texts, 4, arguments.seconds)
-                for name, address, process in (
-                    ("ours", f"{url}/api/v1/summarize", mine), ("peer", peer_url, theirs)
-                )
-            }  # fmt: skip
+            url, mine = (whole_url, whole) if windows else (cut_url, cut)
+            ways = {}
+            for name, address, process in (
+                ("ours", f"{url}/api/v1/summarize", mine), ("peer", peer_url, theirs)
+            ):  # fmt: skip
+                warm(address, texts)
+                ways[name] = partial(ask, name, address, process, texts, 4, arguments.seconds)
             asked = in_turns(arguments.rounds, ways)
             found[what] = {name: rate(asked[name]) for name in ways} | {
                 "ratio": Spread.of_ratios(*([each.per_second for each in asked[name]] for name in ways)),

@@ -70,12 +70,17 @@ class HubProcess:
         reader = ["--token", f"{self.read_token}=demo:read"]
         return [*self.prefix_for(self.root), sys.executable, str(HUB), *options, *reader]
 
+    def prepare(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else ignored, where the tests run in the background
+        if self.limits:
+            self.limits()
+
     def start(self) -> None:
         self.process = subprocess.Popen(
             self.command(),
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=self.limits if os.name == "posix" else None,
+            preexec_fn=self.prepare if os.name == "posix" else None,
         )
         line = self.process.stdout.readline()
         assert line.startswith("stand-in Hub on "), f"the Hub said {line!r} and ended: {self.process.poll()}"

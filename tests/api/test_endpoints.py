@@ -192,7 +192,7 @@ def test_what_is_in_the_cache_needs_no_place(in_process, text):
     room = service().room
     with ExitStack() as everybody:
         for _ in range(room.places):
-            everybody.enter_context(room.place())
+            everybody.enter_context(room.place(service().visit()))
         assert ask("summarize", text("culture", seed=77)).status_code == 503
         assert ask("summarize", known, variants=2).status_code == 503
         assert ask("analyze", known, explain=True).status_code == 503
@@ -276,9 +276,9 @@ def test_a_title_that_the_summary_reads_is_another_question(loaded, text):
     summarizer = copy.copy(loaded.summarizer)
     summarizer.with_title = True
     model = dataclasses.replace(loaded, summarizer=summarizer)
-    served = Service(Source("a/b", "production", Path(), None, None), Limits(1, 4, 60, 16, 10, 300))
+    served = Service(Source("a/b", "production", Path(), None, None), Limits(1, 4, 1, 60, 16, 10, 300))
     answers = [
-        served.summarize(model, text("sport"), title, deadline=served.deadline())
+        served.summarize(model, text("sport"), title, visit=served.visit())
         for title in ("Матч", "Гол", "Матч")
     ]
     served.stop()

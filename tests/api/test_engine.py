@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from topic_sum.inference.cache import Cache
+from topic_sum.inference.engine import Translation
 from topic_sum.inference.errors import Busy, ClientGone, TimeLimit
-from topic_sum.inference.room import Room
+from topic_sum.inference.room import Room, Visit, _Waiting
 from topic_sum.inference.text import normalise
 
 
@@ -123,9 +125,9 @@ def test_the_service_ends_a_request_before_its_turn_when_time_or_client_are_gone
     monkeypatch.setattr(service().room, "run", lambda *given: pytest.fail("it was given to a translator"))
     asked = normalise(text("sport", 200, seed=31))
     with pytest.raises(TimeLimit):
-        service().summarize(loaded, asked, deadline=time.monotonic() - 1)
+        service().summarize(loaded, asked, visit=staying(-1))
     with pytest.raises(ClientGone):
-        service().summarize(loaded, asked, deadline=time.monotonic() + 60, gone=lambda: True)
+        service().summarize(loaded, asked, visit=staying(gone=lambda: True))
 
 
 def test_no_more_is_split_than_is_read(loaded, text):
@@ -195,8 +197,8 @@ def test_no_input_ends_the_process(model_folder, repo_root):
     )
 
 
-def never_gone():
-    return False
+def staying(seconds=60, gone=lambda: False):
+    return Visit(time.monotonic() + seconds, gone)
 
 
 def test_the_room_runs_calls_in_order_and_no_more_than_translators_at_once():
@@ -214,53 +216,53 @@ def test_the_room_runs_calls_in_order_and_no_more_than_translators_at_once():
         return number
 
     calls = [lambda number=number: call(number) for number in range(7)]
-    assert room.run(calls, time.monotonic() + 30, never_gone) == list(range(7))
+    assert room.run(calls, staying()) == list(range(7))
     assert most[0] == 2
 
 
 def test_a_closed_room_lets_nobody_wait():
     room, release = Room(translators=1, queue_size=5), threading.Event()
-    blocker = threading.Thread(target=room.run, args=([release.wait], time.monotonic() + 60, never_gone))
+    blocker = threading.Thread(target=room.run, args=([release.wait], staying()))
     blocker.start()
     threading.Timer(0.2, room.close).start()
     with pytest.raises(TimeLimit, match="stopping"):
-        room.run([lambda: None], time.monotonic() + 60, never_gone)
+        room.run([lambda: None], staying())
     release.set()
     blocker.join()
     with pytest.raises(TimeLimit, match="stopping"):
-        room.run([lambda: None], time.monotonic() + 60, never_gone)
+        room.run([lambda: None], staying())
 
 
 def test_a_full_room_is_busy_and_a_place_left_is_free_again():
     room = Room(translators=1, queue_size=1)
-    with room.place(), room.place():
+    with room.place(staying()), room.place(staying()):
         assert room.inside == 2
-        with pytest.raises(Busy) as busy, room.place():
+        with pytest.raises(Busy) as busy, room.place(staying()):
             pass
         assert busy.value.retry_after >= 1
-    with room.place():
+    with room.place(staying()):
         assert room.inside == 1
 
 
 def test_a_request_whose_turn_would_come_too_late_is_busy_at_once():
     room = Room(translators=1, queue_size=100, request_seconds=2)
     for _ in range(60):  # what requests take is learned: 0.02 s each, so 90 could wait
-        with room.place():
-            room.run([lambda: time.sleep(0.02)], time.monotonic() + 30, never_gone)
+        with room.place(visit := staying()):
+            room.run([lambda: time.sleep(0.02)], visit)
     with ExitStack() as stack:
         for _ in range(10):
-            stack.enter_context(room.place())
+            stack.enter_context(room.place(staying()))
     for _ in range(60):  # and learned again: 1 s each (said to be, not slept)
-        with room.place():
-            room._worked = 1.0
+        with room.place(visit := staying()):
+            visit.worked = 1.0
     with ExitStack() as stack:
-        stack.enter_context(room.place())
+        stack.enter_context(room.place(staying()))
         with pytest.raises(Busy) as busy:
             for _ in range(3):
-                stack.enter_context(room.place())
+                stack.enter_context(room.place(staying()))
         assert room.inside < 3
         assert 1 <= busy.value.retry_after <= 2
-    with room.place():  # nobody waits: whatever was learned, one is let in
+    with room.place(staying()):  # nobody waits: whatever was learned, one is let in
         pass
 
 
@@ -269,40 +271,202 @@ def test_a_slow_machine_lets_in_no_crowd_before_it_has_answered_once():
     room.expect(4)
     with ExitStack() as stack:
         for _ in range(2):  # one runs for 4 s, one waits for it; a third would be done after 12
-            stack.enter_context(room.place())
+            stack.enter_context(room.place(staying()))
         with pytest.raises(Busy):
-            stack.enter_context(room.place())
+            stack.enter_context(room.place(staying()))
 
 
 def test_out_of_time_is_said_and_what_has_not_begun_is_never_run():
     room = Room(translators=1, queue_size=4)
     release, ran = threading.Event(), []
-    blocker = threading.Thread(target=room.run, args=([release.wait], time.monotonic() + 30, never_gone))
+    blocker = threading.Thread(target=room.run, args=([release.wait], staying()))
     blocker.start()
     with pytest.raises(TimeLimit):
-        room.run([lambda: ran.append(1)], time.monotonic() + 0.1, never_gone)
+        room.run([lambda: ran.append(1)], staying(0.1))
     release.set()
     blocker.join()
-    room.run([lambda: None], time.monotonic() + 30, never_gone)
+    room.run([lambda: None], staying())
     assert ran == []
 
 
 def test_a_client_that_went_away_is_not_computed():
     room = Room(translators=1, queue_size=4)
     release, ran = threading.Event(), []
-    blocker = threading.Thread(target=room.run, args=([release.wait], time.monotonic() + 30, never_gone))
+    blocker = threading.Thread(target=room.run, args=([release.wait], staying()))
     blocker.start()
     with pytest.raises(ClientGone):
-        room.run([lambda: ran.append(1)], time.monotonic() + 30, lambda: True)
+        room.run([lambda: ran.append(1)], staying(gone=lambda: True))
     release.set()
     blocker.join()
-    room.run([lambda: None], time.monotonic() + 30, never_gone)
+    room.run([lambda: None], staying())
     assert ran == []
+
+
+class Read:
+    """A call that the room may make in a batch: it answers with its name."""
+
+    batch_tokens = 1000
+
+    def __init__(self, name, tokens, made, kind="a", seconds=0.0):
+        self.name, self.tokens, self.made, self.kind, self.seconds = name, tokens, made, kind, seconds
+
+    def __call__(self):
+        return self.batch([self])[0]
+
+    def batch(self, calls):
+        self.made.append([call.name for call in calls])
+        time.sleep(self.seconds)
+        if any("fails" in call.name for call in calls):
+            raise RuntimeError(calls[0].name)
+        return [call.name for call in calls]
+
+
+def in_line(room, calls, visits=()):
+    """What comes of calls of one request each that all wait when the only translator gets free."""
+    release = threading.Event()
+    visits = visits or [staying() for _ in calls]
+
+    def one(call, visit):
+        try:
+            with room.place(visit):
+                return room.run([call], visit)[0]
+        except Exception as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(calls) + 1) as pool:
+        blocker = pool.submit(room.run, [release.wait], staying())
+        answers = []
+        for waiting, (call, visit) in enumerate(zip(calls, visits, strict=True), 1):
+            answers.append(pool.submit(one, call, visit))
+            until(lambda waiting=waiting: len(room._line) == waiting or any(a.done() for a in answers))
+        until(
+            lambda: not any(visit.gone() and not a.done() for visit, a in zip(visits, answers, strict=True))
+        )
+        release.set()
+        blocker.result()
+        return [answer.result() for answer in answers]
+
+
+def until(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_waits_is_made_in_batches_of_the_nearest_in_length_the_oldest_first():
+    made: list[list[str]] = []
+    lengths = (300, 90, 310, 100, 200, 290, 110, 150, 120)
+    room = Room(translators=1, queue_size=50, max_batch_size=3)
+    calls = [Read(str(tokens), tokens, made) for tokens in lengths]
+    assert in_line(room, calls) == [str(tokens) for tokens in lengths]
+    assert made == [["300", "310", "290"], ["90", "100", "110"], ["200", "150", "120"]]
+
+
+@pytest.mark.parametrize(
+    ("calls", "batches"),
+    [
+        ([("long", 600, "a"), ("short", 290, "a")], [["long"], ["short"]]),  # more than twice as long
+        ([("one", 501, "a"), ("two", 501, "a")], [["one"], ["two"]]),  # more than 1,000 tokens together
+        ([("one", 500, "a"), ("two", 400, "a")], [["one", "two"]]),
+        ([("old", 100, "a"), ("new", 100, "b"), ("old too", 100, "a")], [["old", "old too"], ["new"]]),
+        ([(str(n), 10, "a") for n in range(5)], [["0", "1", "2", "3"], ["4"]]),
+    ],
+)
+def test_a_batch_holds_what_is_alike_and_no_more_than_its_memory(calls, batches):
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    names = in_line(room, [Read(name, tokens, made, kind) for name, tokens, kind in calls])
+    assert (names, made) == ([name for name, _, _ in calls], batches)
+
+
+def test_what_cannot_be_batched_is_made_alone_in_its_turn():
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    read = [Read(name, 100, made) for name in ("first", "second")]
+    answers = in_line(room, [read[0], lambda: made.append(["explained"]), read[1]])
+    assert answers == ["first", None, "second"]
+    assert made == [["first", "second"], ["explained"]]
+
+
+def test_a_batch_size_of_one_turns_batches_off():
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=1)
+    in_line(room, [Read(str(n), 100, made) for n in range(3)])
+    assert made == [["0"], ["1"], ["2"]]
+
+
+def test_in_a_batch_nobody_pays_for_anothers_error(caplog):
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    answers = in_line(room, [Read(name, 100, made) for name in ("one", "fails", "two")])
+    assert answers == ["one", RuntimeError, "two"]
+    assert made == [["one", "fails", "two"], ["one"], ["fails"], ["two"]]
+    assert "a batch of 3 failed (one): each is made alone" in caplog.text
+
+
+def test_a_batch_is_not_made_of_those_who_left():
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    visits = [staying(), staying(gone=lambda: True), staying()]
+    answers = in_line(room, [Read(name, 100, made) for name in ("one", "left", "two")], visits)
+    assert answers == ["one", ClientGone, "two"]
+    assert made == [["one", "two"]]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "busy", "taken"), [(4, 0, 1), (4, 2, 2), (4, 3, 4), (9, 0, 3), (1, 3, 1)]
+)
+def test_a_batch_leaves_to_idle_translators_what_they_can_do(waiting, busy, taken):
+    room = Room(translators=4, queue_size=50, max_batch_size=4)
+    room._line = [_Waiting(Read(str(n), 100, []), staying(), Future()) for n in range(waiting)]
+    room._busy = busy
+    assert [one.call.name for one in room._take()] == [str(n) for n in range(taken)]
+    assert len(room._line) == waiting - taken
+
+
+def test_a_batchs_time_is_shared_by_those_in_it():
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, request_seconds=60, max_batch_size=4)
+    visits = [staying() for _ in range(4)]
+    in_line(room, [Read(str(n), 100, made, seconds=0.4) for n in range(4)], visits)
+    assert [round(visit.worked, 1) for visit in visits] == [0.1] * 4
+    assert room._average < 1.0 - 3 * 0.1  # four times a fifth of the way from 1 to 0.1
+
+
+def test_a_long_list_has_no_more_in_line_than_its_share():
+    made: list[list[str]] = []
+    room = Room(translators=2, queue_size=50, max_batch_size=4)
+    visit, most = staying(), [0]
+
+    class Counted(Read):
+        def batch(self, calls):
+            most[0] = max(most[0], visit.in_line)
+            return super().batch(calls)
+
+    with ThreadPoolExecutor(room.at_once) as pool:  # as the API asks for a list of long texts
+        parts = [
+            [Counted(f"{text} {part}", 100, made, seconds=0.01) for part in range(6)] for text in range(4)
+        ]
+        answers = list(pool.map(lambda calls: room.run(calls, visit), parts))
+    assert answers == [[call.name for call in calls] for calls in parts]
+    assert room.at_once <= most[0] <= room.at_once + 3  # one for each thread, whatever the others have
+    assert visit.in_line == 0
+
+
+def test_a_batch_gives_the_answers_that_each_text_gets_alone(loaded, text):
+    ends = ("", "Вчера.", "В Омске, 5 мая.")
+    texts = [f"{text(topic)} {end}" for topic in ("sport", "culture") for end in ends]
+    calls = [Translation(loaded.summarizer, loaded.summarizer.source_tokens(text)) for text in texts]
+    assert len({call.tokens for call in calls}) > 2  # so that some are padded
+    alone = [call() for call in calls]
+    assert calls[0].batch(calls) == alone
+    assert all(len(answer) == 1 and answer[0] for answer in alone)
 
 
 def test_what_a_call_raises_comes_out():
     with pytest.raises(ZeroDivisionError):
-        Room(1, 1).run([lambda: 1 / 0], time.monotonic() + 30, never_gone)
+        Room(1, 1).run([lambda: 1 / 0], staying())
 
 
 def test_the_cache_keeps_the_newest_and_zero_turns_it_off():

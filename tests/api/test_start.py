@@ -86,6 +86,51 @@ def test_memory_that_loading_took_goes_back_to_the_system(repo_root):
     assert after < 15
 
 
+# How many heaps threads that allocate at the same time have, after and without `prepare`.
+HEAPS = """
+import ctypes, re, sys, threading
+if sys.argv[1:] == ["prepared"]:
+    from topic_sum.processor import prepare
+    prepare()
+library = ctypes.CDLL(None)
+library.malloc.restype = library.fopen.restype = ctypes.c_void_p
+library.malloc_info.argtypes, library.fclose.argtypes = [ctypes.c_int, ctypes.c_void_p], [ctypes.c_void_p]
+everybody = threading.Barrier(4)
+
+def take():
+    everybody.wait()
+    for _ in range(100):
+        library.malloc(1000)
+    everybody.wait()
+
+threads = [threading.Thread(target=take) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+told = library.fopen(b"heaps.xml", b"w")
+library.malloc_info(0, told)
+library.fclose(told)
+print(len(re.findall("<heap nr", open("heaps.xml").read())))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_translators_share_one_heap(repo_root, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(repo_root / "topic_sum_api")}
+    heaps = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", HEAPS, *words], cwd=tmp_path, env=environment, check=True,
+                stdout=subprocess.PIPE,
+            ).stdout
+        )
+        for words in ([], ["prepared"])
+    ]  # fmt: skip
+    assert heaps[0] > 1
+    assert heaps[1] == 1
+
+
 def test_the_watcher_gives_memory_back_again_and_again(monkeypatch, tmp_path):
     from topic_sum.inference import service as module
     from topic_sum.inference.revision import Source
@@ -94,7 +139,7 @@ def test_the_watcher_gives_memory_back_again_and_again(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "give_memory_back", given.release)
     monkeypatch.setattr(module.Service, "refresh", lambda self: None)
     service = module.Service(
-        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 60, 16, 10, 0.01)
+        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 1, 60, 16, 10, 0.01)
     )
     service.start()
     try:
@@ -226,7 +271,7 @@ def refusal(model_hub, tmp_path, caplog):
 
         commit = model_hub.publish(folder, repo)
         source = Source(repo, "production", tmp_path / "copies", model_hub.url, model_hub.token)
-        service = Service(source, Limits(1, 4, 60, 16, 10, 300))
+        service = Service(source, Limits(1, 4, 1, 60, 16, 10, 300))
         service.refresh()
         service.refresh()
         service.stop()

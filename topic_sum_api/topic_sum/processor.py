@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
+_M_ARENA_MAX = -8  # of malloc.h
 
 
 def prepare() -> None:
@@ -19,6 +20,15 @@ def prepare() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if CPU_INFO.exists() and wide(CPU_INFO.read_text()):
         os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
+    _one_arena()
+
+
+def _one_arena() -> None:
+    """glibc gives threads heaps of their own, and what one translator freed the other cannot use: with
+    batches a tenth of the memory. Here too little is allocated for threads to wait for each other."""
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_memory_back() -> None:

@@ -32,12 +32,14 @@ def service() -> Service:
         Limits(
             translators=settings.TRANSLATORS,
             queue_size=settings.QUEUE_SIZE,
+            max_batch_size=settings.MAX_BATCH_SIZE,
             request_seconds=settings.REQUEST_SECONDS,
             max_windows=settings.MAX_WINDOWS,
             cache_size=settings.CACHE_SIZE,
             check_seconds=settings.MODEL_CHECK_SECONDS,
         ),
         events=metrics.count_model_event,
+        on_batch=metrics.BATCHES.observe,
     )
 
 

@@ -16,6 +16,9 @@ TEXTS = Counter("topic_sum_texts", "Texts answered", ["task"])
 TOKENS = Counter("topic_sum_source_tokens", "Tokens the summarizer read")
 WINDOWED = Counter("topic_sum_windowed_texts", "Texts longer than the model reads at once")
 CUT = Counter("topic_sum_cut_texts", "Texts whose end was not read")
+BATCHES = Histogram(
+    "topic_sum_batch_texts", "Texts that a translator took together", buckets=(1, 2, 3, 4, 8, 16, 32, 64)
+)
 CACHE_HITS = Counter("topic_sum_cache_hits", "Summaries answered from the cache")
 UNSUPPORTED = Counter(
     "topic_sum_unsupported", "Names and numbers in summaries that neither text nor title contains"

@@ -27,6 +27,7 @@ from topic_sum.api.messages import language
 from topic_sum.api.serializers import Item, Question, read_question
 from topic_sum.api.throttles import counters
 from topic_sum.inference.model import Model
+from topic_sum.inference.room import Visit
 from topic_sum.inference.service import Service
 from topic_sum.serving import service
 
@@ -119,11 +120,13 @@ class Answering(LimitedView):
         if len(question.items) == 1:
             return [answer(question.items[0])]
         # A list uses all cores; the room sees to it that it does not use them alone.
-        with ThreadPoolExecutor(min(len(question.items), service().room.translators)) as pool:
+        with ThreadPoolExecutor(min(len(question.items), service().room.at_once)) as pool:
             return list(pool.map(answer, question.items))
 
 
-def place(served: Service, model: Model, question: Question, summary: bool) -> AbstractContextManager:
+def place(
+    served: Service, model: Model, question: Question, visit: Visit, summary: bool
+) -> AbstractContextManager:
     """A place in the room, which a topic without `explain` and what lies in the cache do not need."""
 
     def known(item: Item) -> bool:
@@ -133,7 +136,7 @@ def place(served: Service, model: Model, question: Question, summary: bool) -> A
 
     if all(item.error or known(item) for item in question.items):
         return nullcontext()
-    return served.room.place()
+    return served.room.place(visit)
 
 
 class Topic(Answering):
@@ -150,11 +153,10 @@ class Topic(Answering):
         return super().post(request)
 
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
-        deadline = served.deadline()
-        gone = client_gone(request)
-        with place(served, model, question, summary=False):
+        visit = served.visit(client_gone(request))
+        with place(served, model, question, visit, summary=False):
             return self.one_by_one(
-                question, request, lambda item: topic_of(served, model, item, question, deadline, gone)
+                question, request, lambda item: topic_of(served, model, item, question, visit)
             )
 
 
@@ -172,11 +174,10 @@ class Summarize(Answering):
         return super().post(request)
 
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
-        deadline = served.deadline()
-        gone = client_gone(request)
-        with place(served, model, question, summary=True):
+        visit = served.visit(client_gone(request))
+        with place(served, model, question, visit, summary=True):
             return self.one_by_one(
-                question, request, lambda item: summary_of(served, model, item, question, deadline, gone)
+                question, request, lambda item: summary_of(served, model, item, question, visit)
             )
 
 
@@ -194,16 +195,15 @@ class Analyze(Answering):
         return super().post(request)
 
     def answer_all(self, served: Service, model: Model, question: Question, request: Request) -> list[dict]:
-        deadline = served.deadline()
-        gone = client_gone(request)
+        visit = served.visit(client_gone(request))
 
         def both(item: Item) -> dict:
-            topic = topic_of(served, model, item, question, deadline, gone)
-            summary = summary_of(served, model, item, question, deadline, gone)
+            topic = topic_of(served, model, item, question, visit)
+            summary = summary_of(served, model, item, question, visit)
             cached = topic.pop("cached") and summary.pop("cached")
             return topic | summary | {"cached": cached}
 
-        with place(served, model, question, summary=True):
+        with place(served, model, question, visit, summary=True):
             return self.one_by_one(question, request, both)
 
 
@@ -246,12 +246,8 @@ class ModelView(LimitedView):
         )
 
 
-def topic_of(
-    served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
-) -> dict:
-    found, cached = served.detect(
-        model, item.text, item.title, explain=question.explain, deadline=deadline, gone=gone
-    )
+def topic_of(served: Service, model: Model, item: Item, question: Question, visit: Visit) -> dict:
+    found, cached = served.detect(model, item.text, item.title, explain=question.explain, visit=visit)
     metrics.TEXTS.labels("topic").inc()
     if found.reason:
         metrics.UNSURE.labels(found.reason).inc()
@@ -272,17 +268,14 @@ def topic_of(
     return body | {"cached": cached}
 
 
-def summary_of(
-    served: Service, model: Model, item: Item, question: Question, deadline: float, gone: Callable[[], bool]
-) -> dict:
+def summary_of(served: Service, model: Model, item: Item, question: Question, visit: Visit) -> dict:
     found = served.summarize(
         model,
         item.text,
         item.title,
         variants=question.variants or 1,
         max_chars=question.max_chars,
-        deadline=deadline,
-        gone=gone,
+        visit=visit,
     )
     metrics.TEXTS.labels("summarize").inc()
     metrics.TOKENS.inc(0 if found.cached else found.source.tokens)

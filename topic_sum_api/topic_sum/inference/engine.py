@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,11 @@ _TRIAL_TOKENS = 24
 # Openings less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
 
-# Computes calls, perhaps at the same time, and gives their results in order.
-Run = Callable[[list[Callable[[], list[str]]]], list[list[str]]]
+# Computes calls, perhaps at the same time or in one batch, and gives their results in order.
+Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
+
+# A batch takes at most the memory of so many of the longest texts that a model reads.
+_LONGEST_IN_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,28 @@ class Generation:
     source: Source
 
 
+@dataclass(frozen=True)
+class Translation:
+    """One source to be made into one text: a call of the room's that may be made in a batch."""
+
+    kind: Summarizer
+    source: list[str]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.source) + self.kind.output_max
+
+    @property
+    def batch_tokens(self) -> int:
+        return _LONGEST_IN_BATCH * (self.kind.source_max + self.kind.output_max)
+
+    def __call__(self) -> list[str]:
+        return self.kind.translate([self.source])
+
+    def batch(self, calls: Sequence[Translation]) -> list[list[str]]:
+        return [[text] for text in self.kind.translate([call.source for call in calls])]
+
+
 class Summarizer:
     """A CTranslate2 sequence-to-sequence model with its tokenizer and the settings it was evaluated with."""
 
@@ -52,8 +77,13 @@ class Summarizer:
         self._prefix: str = settings["prefix"]
         self._eos: str = settings["eos"]
         self.with_title: bool = settings.get("with_title", False)  # whether it was trained on titles, too
-        self._source_max: int = settings["source_max_tokens"]
+        self.source_max: int = settings["source_max_tokens"]
         self._generation: dict = settings["generation"]
+        # Tokens that a translation remembers of its output: a key and a value in each layer for each beam, as
+        # each token of the source has them.
+        self.output_max: int = self._generation.get("beam_size", 2) * self._generation.get(
+            "max_decoding_length", 256
+        )
         self._translators = translators
         unknown = set(self._generation) - GENERATION_SETTINGS
         if unknown:
@@ -101,11 +131,11 @@ class Summarizer:
         """
         lead = self._lead(title)
         tokens = self._pieces(lead + text)
-        if len(tokens) < self._source_max:
+        if len(tokens) < self.source_max:
             return Generation(self._generate(tokens, count, run), Source(len(tokens) + 1, 1, False))
         windows, cut = self._windows(text, lead, max_windows, check)
         read = sum(len(window) + 1 for window in windows)
-        parts = run([lambda window=window: self._translate([self._ended(window)]) for window in windows])
+        parts = run([Translation(self, self._ended(window)) for window in windows])
         merged = " ".join(text for part in parts for text in part if text)
         # Summaries are a fraction of their windows, so this ends; should a model ever answer as long as it
         # reads, the parts' summaries are the answer.
@@ -116,9 +146,9 @@ class Summarizer:
 
     def attempt(self, text: str) -> str:
         """The first words of a summary of `text`: enough to see that the model answers, in less time."""
-        pieces = self._pieces(self._prefix + text)[: self._source_max - 1]
+        pieces = self._pieces(self._prefix + text)[: self.source_max - 1]
         most = min(_TRIAL_TOKENS, self._generation.get("max_decoding_length", _TRIAL_TOKENS))
-        return self._translate([self._ended(pieces)], max_decoding_length=most, min_decoding_length=1)[0]
+        return self.translate([self._ended(pieces)], max_decoding_length=most, min_decoding_length=1)[0]
 
     def source_tokens(self, text: str, title: str = "") -> list[str]:
         """The pieces of the whole source as the model would get them, the end piece included."""
@@ -134,9 +164,9 @@ class Summarizer:
         self, text: str, lead: str, max_windows: int, check: Callable[[], None] = lambda: None
     ) -> tuple[list[list[str]], bool]:
         """Sources of at most source_max_tokens - 1 pieces, each made of whole sentences where they fit."""
-        budget = self._source_max - 1 - len(self._pieces(lead))
+        budget = self.source_max - 1 - len(self._pieces(lead))
         if budget < 16:  # a title longer than the window: summarize without it
-            lead, budget = self._prefix, self._source_max - 1 - len(self._pieces(self._prefix))
+            lead, budget = self._prefix, self.source_max - 1 - len(self._pieces(self._prefix))
         units: list[tuple[str, int]] = []
         collected = 0
         for sentence in sentences(text):
@@ -146,7 +176,7 @@ class Summarizer:
             if collected > (max_windows + 1) * budget:  # the rest will not be read
                 break
         groups = _even_groups(units, budget)
-        windows = [self._pieces(lead + " ".join(group))[: self._source_max - 1] for group in groups]
+        windows = [self._pieces(lead + " ".join(group))[: self.source_max - 1] for group in groups]
         return windows[:max_windows], len(windows) > max_windows
 
     def _fitting(self, sentence: str, budget: int, check: Callable[[], None]) -> list[tuple[str, int]]:
@@ -168,21 +198,21 @@ class Summarizer:
         """Up to `count` different outputs for one source (without its end piece), best first."""
         source = self._ended(tokens)
         if count == 1:
-            [[text]] = run([lambda: self._translate([source])])
+            [[text]] = run([Translation(self, source)])
             return [text] if text else []
         # The beam's own hypotheses often differ in a word. So every likely first piece is tried, each
         # finished by the beam: other sentences, and the same ones every time. CTranslate2's own
         # return_alternatives ends the process when no piece reaches min_alternative_expansion_prob.
         beam, openings = run(
             [
-                lambda: self._translate([source], num_hypotheses=self._generation.get("beam_size", 2)),
+                lambda: self.translate([source], num_hypotheses=self._generation.get("beam_size", 2)),
                 lambda: self._openings(source, 2 * count),
             ]
         )
         size = math.ceil(len(openings) / self._translators)
         others = run(
             [
-                lambda some=openings[start : start + size]: self._translate(
+                lambda some=openings[start : start + size]: self.translate(
                     [source] * len(some), [[piece] for piece in some]
                 )
                 for start in range(0, len(openings), size or 1)
@@ -206,7 +236,7 @@ class Summarizer:
             if pieces and score >= math.log(_LIKELY_OPENING)
         ]
 
-    def _translate(
+    def translate(
         self, sources: list[list[str]], prefixes: list[list[str]] | None = None, **options: object
     ) -> list[str]:
         """The texts of all hypotheses of all sources, in order."""

@@ -17,9 +17,9 @@ from . import revision
 from .cache import Cache
 from .engine import Generation, different
 from .engine import Source as ReadSource
-from .errors import ClientGone, HubUnavailable, ModelRefused, NotReady, TimeLimit
+from .errors import HubUnavailable, ModelRefused, NotReady
 from .model import Model, load_model
-from .room import Room
+from .room import Room, Visit
 from .text import normalise, shorten
 from .topics import TopicAnswer
 from .unsupported import Unsupported, find_unsupported
@@ -38,6 +38,7 @@ class Limits:
 
     translators: int
     queue_size: int
+    max_batch_size: int
     request_seconds: float
     max_windows: int
     cache_size: int
@@ -63,11 +64,17 @@ class Service:
     """Answers with the current model; a thread of its own keeps the model current."""
 
     def __init__(
-        self, source: revision.Source, limits: Limits, events: Callable[[str], None] = lambda event: None
+        self,
+        source: revision.Source,
+        limits: Limits,
+        events: Callable[[str], None] = lambda event: None,
+        on_batch: Callable[[int], None] = lambda size: None,
     ):
         self.source = source
         self.limits = limits
-        self.room = Room(limits.translators, limits.queue_size, limits.request_seconds)
+        self.room = Room(
+            limits.translators, limits.queue_size, limits.request_seconds, limits.max_batch_size, on_batch
+        )
         self.summaries = Cache(limits.cache_size)
         # Of their own: topics cost milliseconds and must not push out summaries that cost seconds.
         self.topics = Cache(limits.cache_size)
@@ -234,9 +241,9 @@ class Service:
 
     # Answers
 
-    def deadline(self) -> float:
-        """When a request that begins now must be answered, in time.monotonic() seconds."""
-        return time.monotonic() + self.limits.request_seconds
+    def visit(self, gone: Callable[[], bool] = lambda: False) -> Visit:
+        """The stay of a request that begins now; `gone` tells whether its client hung up."""
+        return Visit(time.monotonic() + self.limits.request_seconds, gone)
 
     def summarize(
         self,
@@ -246,20 +253,12 @@ class Service:
         *,
         variants: int = 1,
         max_chars: int | None = None,
-        deadline: float,
-        gone: Callable[[], bool] = lambda: False,
+        visit: Visit,
     ) -> SummaryAnswer:
         """Summaries of a normalised text. Hold a place in `room` while calling.
 
         Raises TimeLimit, ClientGone.
         """
-
-        def check() -> None:
-            if time.monotonic() >= deadline:
-                raise TimeLimit("no answer in time")
-            if gone():
-                raise ClientGone("the client closed its connection")
-
         key = _summary_key(model, text, title, variants)
         kept = self.summaries.get(key)
         if kept is None:
@@ -267,9 +266,9 @@ class Service:
                 text,
                 title,
                 variants,
-                lambda calls: self.room.run(calls, deadline, gone),
+                lambda calls: self.room.run(calls, visit),
                 self.limits.max_windows,
-                check,
+                visit.check,
             )
             self.summaries.put(key, generation)
         else:
@@ -297,8 +296,7 @@ class Service:
         title: str = "",
         *,
         explain: bool = False,
-        deadline: float,
-        gone: Callable[[], bool] = lambda: False,
+        visit: Visit,
     ) -> tuple[TopicAnswer, bool]:
         """The topic of a normalised text, and whether it lay in the cache. Takes milliseconds, in no line.
 
@@ -310,7 +308,7 @@ class Service:
             assert isinstance(kept, TopicAnswer)
             return kept, True
         if explain:
-            [found] = self.room.run([lambda: model.detect(text, title, explain=True)], deadline, gone)
+            [found] = self.room.run([lambda: model.detect(text, title, explain=True)], visit)
         else:
             found = model.detect(text, title)
         self.topics.put(key, found)

@@ -30,6 +30,7 @@ import gzip
 import http.client
 import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -67,7 +68,7 @@ LENGTHS = {  # of characters, and whether ours reads a long text in windows or o
     "any, the first window": (1, 10**9, False),
     "any, all windows": (1, 10**9, True),
 }
-TOGETHER = (1, 4, 0)  # texts at once in a translator of CTranslate2 alone; 0, its default, is all
+TOGETHER = (1, 3)  # texts at once in a translator of CTranslate2 alone: each by itself, and what was best
 ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
 MEMORY = 1 / 3  # of the peer's, at most; at full size
 READY, AROUND, LEAK = 5.0, 8.0, 0.02  # seconds; milliseconds; growth
@@ -440,12 +441,8 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
         warm(mine_url, texts)
         warm(peer_url, texts)
         rounds: dict[str, dict[int, list[Asked]]] = {"ours": {}, "peer": {}, "all cores": {}}
-        with ExitStack() as stack:
-            lone = None
-            if 1 in arguments.clients:
-                lone = stack.enter_context(peer_server(folder, arguments, cores))
-                warm(lone[0], texts)
-            for clients in arguments.clients:
+        for clients in arguments.clients:
+            with ExitStack() as stack:
 
                 def asking(
                     name: str, url: str, process: subprocess.Popen, clients: int = clients
@@ -453,27 +450,33 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
                     return lambda: ask(name, url, process, texts, clients, arguments.seconds)
 
                 ways = {"ours": asking("ours", mine_url, mine), "peer": asking("peer", peer_url, theirs)}
-                if clients == 1 and lone:
+                if (
+                    clients == 1
+                ):  # and only then: what servers share would count as a part of each one's memory
+                    lone = stack.enter_context(peer_server(folder, arguments, cores))
+                    warm(lone[0], texts)
                     ways["all cores"] = asking("peer, all cores a worker", *lone)
                 for name, asked in in_turns(arguments.rounds, ways).items():
                     rounds[name][clients] = asked
-        # Now that only these two stand: what servers share would count as a part of each.
         memory = {"ours": memory_mb(mine.pid), "peer": memory_mb(theirs.pid)}
         most = max(arguments.clients)
-        count = max(8, round(statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
-        chance = random.Random(most)  # the texts that as many clients asked for
-        same = chance.sample(texts, len(texts))[:count]
+        # The same texts, each once. Twice as many as in a turn: the last of them find no others to go with.
+        count = max(8, round(2 * statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
+        same = random.Random(most).sample(texts, len(texts))[:count]
         both = in_turns(
             arguments.rounds,
             {
-                "ours": lambda: ask("ours", mine_url, mine, texts, most, arguments.seconds),
+                "ours": lambda: ask("ours", mine_url, mine, same, most),
                 **{str(size): partial(engine_alone, folder, same, cores, size) for size in TOGETHER},
             },
         )
-    if lone and rate(rounds["all cores"][1]).median > rate(rounds["peer"][1]).median:
+    if 1 in rounds["all cores"] and rate(rounds["all cores"][1]).median > rate(rounds["peer"][1]).median:
         rounds["peer"][1] = rounds["all cores"][1]
     for name in ("ours", "peer"):
-        told = found[name] = {"memory_mb": memory[name]}
+        told = found[name] = {
+            "memory_mb": memory[name],
+            "memory_under_load_mb": max(each.memory_mb for each in rounds[name][most]),
+        }
         for clients, asked in rounds[name].items():
             times = sorted(time for each in asked for time in each.times)
             for figure, value in (
@@ -540,6 +543,7 @@ class Asked(NamedTuple):
     per_second: float
     processor: float  # seconds of it for an answer
     times: list[float]
+    memory_mb: float  # the most seen while it was asked
 
 
 def rate(asked: list[Asked]) -> Spread:
@@ -555,30 +559,49 @@ def warm(url: str, texts: list[str]) -> None:
 
 
 def ask(
-    name: str, url: str, process: subprocess.Popen, texts: list[str], clients: int, seconds: float
+    name: str,
+    url: str,
+    process: subprocess.Popen,
+    texts: list[str],
+    clients: int,
+    seconds: float | None = None,
 ) -> Asked:
-    """So many clients for so long, each with its next request when the last is answered."""
+    """So many clients for so long, each with its next request when the last is answered.
+
+    Without `seconds` until each of the texts was asked for once.
+    """
     times: list[float] = []
-    order = itertools.cycle(random.Random(clients).sample(texts, len(texts)))
-    end = time.monotonic() + seconds
+    memory = [memory_mb(process.pid)]
+    asking = threading.Event()
+    shuffled = random.Random(clients).sample(texts, len(texts))
+    order = iter(shuffled) if seconds is None else itertools.cycle(shuffled)
+    end = time.monotonic() + (math.inf if seconds is None else seconds)
 
     def client() -> None:
-        while time.monotonic() < end:
+        while time.monotonic() < end and (text := next(order, None)) is not None:
             begun = time.monotonic()
-            post(url, {"text": next(order)})
+            post(url, {"text": text})
             times.append(time.monotonic() - begun)
 
+    def look() -> None:
+        while not asking.wait(0.5):
+            memory.append(memory_mb(process.pid))
+
+    watcher = threading.Thread(target=look)
     begun, worked = time.monotonic(), processor_seconds(process.pid)
     threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
+    for thread in [watcher, *threads]:
         thread.start()
     for thread in threads:
         thread.join()
     took = time.monotonic() - begun
-    asked = Asked(len(times) / took, (processor_seconds(process.pid) - worked) / len(times), times)
+    asking.set()
+    watcher.join()
+    worked = processor_seconds(process.pid) - worked
+    asked = Asked(len(times) / took, worked / len(times), times, max(memory))
     print(
         f"{name}: {clients} clients, {asked.per_second:.2f}/s, p50 {statistics.median(times):.2f} s, "
-        f"{len(times)} answers, {asked.processor:.2f} s of processor time each",
+        f"{len(times)} answers, {asked.processor:.2f} s of processor time each, {asked.memory_mb:.0f} MB",
         flush=True,
     )
     return asked
@@ -587,12 +610,12 @@ def ask(
 def engine_alone(folder: Path, texts: list[str], cores: int, together: int) -> dict:
     """CTranslate2 without a server: the texts in one call, sorted by length, a translator a core.
 
-    So many texts go through a translator together; 0, its default, is all of them.
+    So many texts go through a translator together.
     """
     found = json.loads(child(ALONE, folder, texts, str(cores), str(together)))
     print(
         f"CTranslate2 alone: {found['per_second']:.2f}/s over {len(texts)} texts in one call, "
-        f"{together or 'all'} together, {found['processor']:.2f} s of processor time each, "
+        f"{together} together, {found['processor']:.2f} s of processor time each, "
         f"peak {found['peak_mb']:.0f} MB",
         flush=True,
     )
@@ -783,20 +806,18 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
                 else ""
             )
             lines.append(("  p50, p99 in s; ours p99 / p50", *waits, f"{tail:.2f}", asked))
-        share = mine["memory_mb"] / peer["memory_mb"]
-        asked = bar("memory", share <= MEMORY, f"{MEMORY:.2f}")
-        lines.append(("memory of all processes, MB", f"{mine['memory_mb']:.0f}", f"{peer['memory_mb']:.0f}",
-                      f"{share:.2f}", asked))  # fmt: skip
+        for figure, what in (("memory_under_load_mb", "under load"), ("memory_mb", "at rest")):
+            share = mine[figure] / peer[figure]
+            asked = bar(f"memory {what}", share <= MEMORY, f"{MEMORY:.2f}")
+            lines.append((f"memory {what}, all processes, MB", f"{mine[figure]:.0f}", f"{peer[figure]:.0f}",
+                          f"{share:.2f}", asked))  # fmt: skip
         for size, alone in each["engine"].items():
             share = Spread(*alone["ours_of_it"])
-            at_once = size if size != "0" else "all"
-            asked = (
-                bar("of CTranslate2 alone", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}")
-                if size == "1"
-                else ""
+            asked = bar(
+                f"of CTranslate2 alone, {size} together", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}"
             )
             peak = f"{alone['peak_mb'][0]:.0f} MB"
-            lines.append((f"CTranslate2 alone, {at_once} together; ours of it", peak,
+            lines.append((f"CTranslate2 alone, {size} together; ours of it", peak,
                           Spread(*alone["per_second"]), share, asked))  # fmt: skip
         asked = bar("ready", each["ready_seconds"] < READY, f"{READY:g}")
         lines.append(("ready from the local copy, s", f"{each['ready_seconds']:.1f}", "", "", asked))

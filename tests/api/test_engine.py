@@ -434,6 +434,26 @@ def test_a_batchs_time_is_shared_by_those_in_it():
     assert room._average < 1.0 - 3 * 0.1  # four times a fifth of the way from 1 to 0.1
 
 
+def test_a_call_that_outlives_its_request_is_learned_from():
+    room = Room(translators=1, queue_size=50, request_seconds=60)
+    room.expect(0.01)
+    with pytest.raises(TimeLimit), room.place(visit := staying(0.05)):
+        room.run([lambda: time.sleep(0.5)], visit)
+    assert room._average == 0.01
+    room.run([lambda: None], staying())  # behind it
+    assert room._average > 0.09  # a fifth of the way to 0.5
+
+
+def test_a_request_is_let_in_when_its_batch_will_end_in_time_and_not_its_share_alone():
+    room = Room(translators=1, queue_size=50, request_seconds=10)
+    room._average, room._turn_average = 1.0, 7.0
+    with ExitStack() as stack:
+        for _ in range(4):  # the last has three seconds of others before it
+            stack.enter_context(room.place(staying()))
+        with pytest.raises(Busy):
+            stack.enter_context(room.place(staying()))
+
+
 def test_a_long_list_has_no_more_in_line_than_its_share():
     made: list[list[str]] = []
     room = Room(translators=2, queue_size=50, max_batch_size=4)

@@ -5,10 +5,11 @@
 
 metrics      seconds to score N articles, with one system and with all the baselines, in turns
 agreement    our scores beside those of rouge-score, sacrebleu, nltk and `rouge` 0.3.2, and the processor time
-             of both; the packages in an environment of their own below artifacts/peers/
-generation   articles a second through the int8 export and through transformers (which training's environment
-             has), same beams, same CPU, in turns, for a model of ruT5-base's shape with random weights
+             of both
+generation   articles a second through the int8 export and through transformers' `generate`, same beams, same
+             CPU, in turns, for a model of ruT5-base's shape with random weights
 
+The packages stand in environments of their own below artifacts/peers/, made when they are not there.
 Ends with 1 where a score differs by more than 1e-9 points, the metrics of 6,000 articles take a minute, or
 the export writes fewer than 3 times as many articles a second as transformers. Real news beside the checkout
 (../shared) is used where it is there, else the invented news of the demo.
@@ -21,14 +22,13 @@ import gzip
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
-from peers import Spread, at_home, in_turns, load, python_of, save, table
+from peers import TRANSFORMERS, Spread, ask, at_home, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "t5_training"), str(ROOT / "demo")]
@@ -77,6 +77,28 @@ def published():
     }
 
 print(json.dumps({"standard": timed(standard), "published": timed(published)}))
+"""
+# As one writes it for speed: longest first, eight at a time.
+GENERATE = """
+import json, sys, time
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
+logging.disable_progress_bar()
+told = json.load(sys.stdin)
+torch.set_num_threads(told["threads"])
+tokenizer = AutoTokenizer.from_pretrained(told["folder"])
+model = AutoModelForSeq2SeqLM.from_pretrained(told["folder"], dtype=torch.float32).eval()
+texts = sorted(told["texts"], key=len, reverse=True)
+began, tokens = time.monotonic(), 0
+for start in range(0, len(texts), 8):
+    inputs = tokenizer(texts[start : start + 8], return_tensors="pt", padding=True, truncation=True,
+                       max_length=told["source"])
+    with torch.inference_mode():
+        output = model.generate(**inputs, **told["generation"])
+    tokens += int((output[:, 1:] != model.config.pad_token_id).sum())
+    tokenizer.batch_decode(output, skip_special_tokens=True)
+print(json.dumps({"per_second": len(texts) / (time.monotonic() - began), "tokens": tokens}))
 """
 
 
@@ -154,18 +176,15 @@ def agreement(count: int, rounds: int) -> dict:
     def joined(texts: list[str]) -> list[str]:
         return [" ".join(t.text for t in razdel.tokenize(text)).lower() for text in texts]
 
-    told = json.dumps({
+    told = {
         "predictions": predictions, "references": references,
         "words": {text: words(tokens(text)) for text in predictions + references},
         "joined predictions": joined(predictions), "joined references": joined(references),
-    })  # fmt: skip
+    }  # fmt: skip
     python = python_of("evaluate", PEERS)
 
     def theirs() -> dict:
-        done = subprocess.run(
-            [str(python), "-c", PACKAGES], input=told, stdout=subprocess.PIPE, text=True, check=True
-        )
-        return json.loads(done.stdout)
+        return ask(python, PACKAGES, told)
 
     def ours() -> dict:
         found = {}
@@ -207,7 +226,7 @@ def agreement(count: int, rounds: int) -> dict:
 def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
-    from t5sum.generate import generate, generate_full_precision
+    from t5sum.generate import generate, sources
     from t5sum.tokens import train_tokenizer
     from t5sum.train import quiet_libraries
     from transformers import T5Config, T5ForConditionalGeneration
@@ -236,10 +255,19 @@ def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
                            "length_penalty": 1.0, "repetition_penalty": 1.0}}}  # fmt: skip
         (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
         chosen = rows[:count]
+        python = python_of(*TRANSFORMERS)
+        how = tasks["summarize"]["generation"]
+        told = {
+            "folder": str(folder), "texts": sources(chosen, tasks["summarize"]), "source": 600,
+            "generation": {
+                "num_beams": beams, "no_repeat_ngram_size": how["no_repeat_ngram_size"],
+                "max_new_tokens": tokens, "length_penalty": how["length_penalty"], "do_sample": False,
+                "early_stopping": beams > 1,  # CTranslate2 ends a beam search so
+            },
+        }  # fmt: skip
 
         def transformers(threads: int) -> float:
-            torch.set_num_threads(threads)
-            return generate_full_precision(folder, chosen).per_second
+            return ask(python, GENERATE, told | {"threads": threads})["per_second"]
 
         ways = {"int8 export": lambda: generate(folder, chosen, device="cpu").per_second}
         # torch counts physical cores; where two of ours are one of those, its own choice may not be its best.

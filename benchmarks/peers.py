@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = [ROOT / part / "requirements.lock" for part in ("dataset_parser", "t5_training", "topic_sum_api")]
 # Whose versions explain a figure.
 TOLD = ("scrapy", "datasets", "pyarrow", "torch", "transformers", "ctranslate2", "scikit-learn", "django")
+# What transformers' own users install to train and to generate: an environment of two benchmarks.
+TRANSFORMERS = ("transformers", ["torch", "transformers", "accelerate", "sentencepiece", "protobuf"])
 T = TypeVar("T")
 
 
@@ -60,6 +62,14 @@ def python_of(
         raise SystemExit(f"error: {name} was not installed: {done.stderr.strip()[-2000:]}")
     (folder / "complete").touch()
     return python
+
+
+def ask(python: Path, script: str, told: Any) -> Any:
+    """What `script` prints, JSON, when `python` runs it with `told`, as JSON, on its standard input."""
+    done = subprocess.run(
+        [str(python), "-c", script], input=json.dumps(told), stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def in_turns(rounds: int, ways: dict[str, Callable[[], T]]) -> dict[str, list[T]]:

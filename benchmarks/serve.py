@@ -267,12 +267,7 @@ def build(
         return
     import ctranslate2
     import sentencepiece
-    import sklearn
     import torch
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from skops.io import dump
     from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -297,10 +292,7 @@ def build(
     converter = ctranslate2.converters.TransformersConverter(str(checkpoint))
     converter.convert(str(revision / "ct2"), quantization="int8")
     shutil.copy(checkpoint / "tokenizer.json", revision)
-    pipeline = make_pipeline(HashingVectorizer(n_features=2**17), LogisticRegression())
-    pipeline.fit(texts, [index % 3 for index in range(len(texts))])
-    (revision / "topics").mkdir()
-    dump(pipeline, revision / "topics" / "topics.skops")
+    topics = topic_model(revision / "topics" / "topics.safetensors")
     tasks = {
         "format": 1,
         "dataset": {"repo": "bench/none", "revision": "0" * 40},
@@ -310,12 +302,28 @@ def build(
             "generation": {"beam_size": beams, "max_decoding_length": length, "min_decoding_length": length},
         },
         "topic": {
-            "path": "topics/topics.skops", "sklearn": sklearn.__version__,
-            "labels": [{"topic": str(number), "name": str(number)} for number in range(3)], "threshold": 0.0,
+            "path": "topics/topics.safetensors",
+            "labels": [{"topic": str(number), "name": str(number)} for number in range(topics)],
+            "threshold": 0.0,
             "max_chars": 1500, "min_chars": 1, "mask": [], "title_repeat": 2,
         },
     }  # fmt: skip
     (revision / "tasks.json").write_text(json.dumps(tasks))
+
+
+def topic_model(path: Path, topics: int = 12) -> int:
+    """A topic classifier as large as training's, with random weights; returns its number of topics."""
+    import numpy as np
+
+    sys.path.insert(0, str(ROOT / "t5_training"))
+    from t5sum.topic_arrays import Features, Linear, TopicArrays
+
+    blocks = (Features("words", 1, 2, 17), Features("letters", 4, 5, 17))
+    columns, chance = sum(block.columns for block in blocks), np.random.default_rng(1)
+    weights = chance.normal(size=(columns, topics)).astype(np.float32)
+    head = Linear(weights, np.zeros(topics, np.float32))
+    TopicArrays(blocks, np.ones(columns, np.float32), head).save(path)
+    return topics
 
 
 # Servers

@@ -5,11 +5,11 @@
 
 All train the same random weights for one epoch over the same real articles (../shared/data), with the same
 effective batch, lengths, precision and optimizer, in turns. The peer comes twice: at its defaults, which are
-micro-batches of 8, drawn at random and padded to their longest; and with our micro-batch. It needs nothing
-that training itself does not, so it runs in the same environment. Timed by the clock, and by the processor
-time it took, so that other work on a shared machine does not count. Read the ratios: seconds hold for one
-machine and one moment. On a GPU the clock decides; there the peak memory is printed too. Ends with 1 where
-ours does less than 1.5 times as much as the defaults.
+micro-batches of 8, drawn at random and padded to their longest; and with our micro-batch. It has an
+environment of its own below artifacts/peers/, made when it is not there. Timed by the clock, and by the
+processor time it took, so that other work on a shared machine does not count. Read the ratios: seconds hold
+for one machine and one moment. On a GPU the clock decides; there the peak memory is printed too. Ends with 1
+where ours does less than 1.5 times as much as the defaults.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from peers import Spread, at_home, in_turns, load, save, table
+from peers import TRANSFORMERS, Spread, ask, at_home, in_turns, load, python_of, save, table
 
 ROOT = Path(__file__).resolve().parent.parent
 NEWS = ROOT.parent / "shared" / "data" / "tg2019_ru_fulltext.jsonl.gz"
@@ -37,6 +37,53 @@ SHAPES = {
     "small": ["d_model=512", "d_kv=64", "d_ff=2048", "num_layers=6", "num_heads=8", "vocab_size=16000"],
     "base": ["d_model=768", "d_kv=64", "d_ff=3072", "num_layers=12", "num_heads=12", "vocab_size=30000"],
 }
+
+
+# An epoch as the documentation writes it, over examples that are tokens already.
+TRAINER = """
+import json, sys, time
+import torch
+from transformers import (
+    AutoModelForSeq2SeqLM, AutoTokenizer, DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments,
+    TrainerCallback,
+)
+told = json.load(sys.stdin)
+torch.set_num_threads(told["threads"])
+model = AutoModelForSeq2SeqLM.from_pretrained(told["model"])
+collate, widths = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(told["model"]), model=model), []
+
+def now():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.process_time(), time.perf_counter()
+
+class Clock(TrainerCallback):
+    def on_epoch_begin(self, *_, **__):
+        self.start = now()
+
+    def on_step_end(self, *_, **__):
+        self.end = now()
+
+def watched(features):
+    batch = collate(features)
+    real = sum(len(each["input_ids"]) + len(each["labels"]) for each in features)
+    widths.append((len(features), real, batch["input_ids"].numel() + batch["labels"].numel()))
+    return batch
+
+clock = Clock()
+trainer = Seq2SeqTrainer(
+    model=model, args=Seq2SeqTrainingArguments(**told["arguments"]), train_dataset=told["examples"],
+    data_collator=watched, callbacks=[clock])
+if torch.cuda.is_available():
+    torch.cuda.reset_peak_memory_stats()
+trainer.train()
+print(json.dumps({
+    "cpu": clock.end[0] - clock.start[0], "clock": clock.end[1] - clock.start[1],
+    "examples": sum(count for count, _, _ in widths), "tokens": sum(real for _, real, _ in widths),
+    "padded": sum(padded for _, _, padded in widths),
+    "peak": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
+}))
+"""
 
 
 def main() -> int:
@@ -129,7 +176,7 @@ def compare(
     from t5sum.tasks import examples, normalise
     from t5sum.tokens import train_tokenizer
     from t5sum.train import Attempt, choose_device
-    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+    from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         """Times the epoch's steps, without building the trainer."""
@@ -152,49 +199,33 @@ def compare(
         cpu, bf16, device = choose_device(config.train)
         print(f"device: {device}")
 
-        def epoch(name: str) -> dict[str, float]:
+        python = python_of(*TRANSFORMERS)
+        start = Path(folder) / "start"
+
+        def ours() -> dict[str, float]:
             clock, widths = Clock(), []
-
-            def watched(collate: Any, widths: list[tuple[int, int, int]] = widths) -> Any:
-                def work(features: list[dict[str, Any]]) -> Any:
-                    batch = collate(features)
-                    real = sum(len(each["input_ids"]) + len(each["labels"]) for each in features)
-                    padded = batch["input_ids"].numel() + batch["labels"].numel()
-                    widths.append((len(features), real, padded))
-                    return batch
-
-                return work
-
             parts = {"train": data, "validation": data}
-            attempt = Attempt(Run(Path(folder) / name), config, tokenizer, parts, [], None, cpu, bf16)
-            (Path(folder) / name).mkdir(exist_ok=True)
-            ours, _ = attempt.trainer(config.train.micro_batch)
-            if name == "ours":
-                trainer = ours
-                trainer.args.save_strategy = trainer.args.eval_strategy = "no"
-                trainer.data_collator = watched(trainer.data_collator)
-            else:
-                settings = config.train
-                micro_batch = PEERS[name] or settings.micro_batch
-                trainer = Seq2SeqTrainer(
-                    model=ours.model,
-                    args=Seq2SeqTrainingArguments(
-                        output_dir=str(Path(folder) / name), per_device_train_batch_size=micro_batch,
-                        gradient_accumulation_steps=settings.effective_batch // micro_batch,
-                        learning_rate=settings.lr, num_train_epochs=1, use_cpu=cpu, bf16=bf16, report_to=[],
-                        save_strategy="no", disable_tqdm=True, logging_strategy="no",
-                    ),
-                    train_dataset=[
-                        {"input_ids": data[i]["input_ids"].tolist(), "labels": data[i]["labels"].tolist()}
-                        for i in range(len(data))
-                    ],
-                    data_collator=watched(DataCollatorForSeq2Seq(tokenizer, model=ours.model)),
-                )  # fmt: skip
+            attempt = Attempt(Run(Path(folder) / "ours"), config, tokenizer, parts, [], None, cpu, bf16)
+            (Path(folder) / "ours").mkdir(exist_ok=True)
+            trainer, _ = attempt.trainer(config.train.micro_batch)
+            if not start.exists():
+                trainer.model.save_pretrained(start)
+                tokenizer.save_pretrained(start)
+            trainer.args.save_strategy = trainer.args.eval_strategy = "no"
+            collate = trainer.data_collator
+
+            def watched(features: list[dict[str, Any]]) -> Any:
+                batch = collate(features)
+                real = sum(len(each["input_ids"]) + len(each["labels"]) for each in features)
+                widths.append((len(features), real, batch["input_ids"].numel() + batch["labels"].numel()))
+                return batch
+
+            trainer.data_collator = watched
             trainer.add_callback(clock)
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             trainer.train()
-            result = {
+            return {
                 "cpu": clock.end[0] - clock.start[0],
                 "clock": clock.end[1] - clock.start[1],
                 "examples": sum(count for count, _, _ in widths),
@@ -202,6 +233,25 @@ def compare(
                 "padded": sum(padded for _, _, padded in widths),
                 "peak": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
             }
+
+        def peer(micro_batch: int) -> dict[str, float]:
+            settings = config.train
+            return ask(python, TRAINER, {
+                "model": str(start), "threads": torch.get_num_threads(),
+                "examples": [
+                    {"input_ids": data[i]["input_ids"].tolist(), "labels": data[i]["labels"].tolist()}
+                    for i in range(len(data))
+                ],
+                "arguments": {
+                    "output_dir": str(Path(folder) / "peer"), "per_device_train_batch_size": micro_batch,
+                    "gradient_accumulation_steps": settings.effective_batch // micro_batch,
+                    "learning_rate": settings.lr, "num_train_epochs": 1, "use_cpu": cpu, "bf16": bf16,
+                    "report_to": [], "save_strategy": "no", "disable_tqdm": True, "logging_strategy": "no",
+                },
+            })  # fmt: skip
+
+        def epoch(name: str) -> dict[str, float]:
+            result = ours() if name == "ours" else peer(PEERS[name] or config.train.micro_batch)
             print(f"{name}: {result['clock']:.1f} s", flush=True)
             return result
 

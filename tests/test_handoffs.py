@@ -174,6 +174,15 @@ def test_training_and_api_give_the_topic_classifier_the_same_string(served, text
     assert served.topics.source(text, title) == ours
 
 
+def test_the_arrays_of_topics_are_asked_by_the_same_code_on_both_sides() -> None:
+    """What the report judges and times is what serves: the file is one, in two images."""
+    ours, theirs = (
+        (ROOT / folder / "topic_arrays.py").read_bytes()
+        for folder in ("t5_training/t5sum", "topic_sum_api/topic_sum/inference")
+    )
+    assert ours == theirs, "change it in t5_training and copy it"
+
+
 def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> None:
     row = invented_rows(220)[-1]
     answer = served.topics.detect(row["text"], row["title"])
@@ -216,8 +225,8 @@ def test_one_environment_can_hold_all_three_locks() -> None:
         assert len(versions) == 1, f"{package} is locked to {versions}"
 
 
-def test_the_api_installs_neither_torch_nor_transformers() -> None:
-    assert not {"torch", "transformers", "sentencepiece"} & {
+def test_the_api_installs_neither_torch_nor_transformers_nor_scikit_learn() -> None:
+    assert not {"torch", "transformers", "sentencepiece", "scikit-learn", "scipy"} & {
         name.split(" ")[0] for name in locked("topic_sum_api")
     }
     assert "ctranslate2" in locked("topic_sum_api")

@@ -146,23 +146,18 @@ def boilerplate_leaves_the_topic(
 
 def load_classifier(model_dir: Path, topic: dict[str, Any]) -> Any:
     """(text, title) → number of the topic with the highest probability, read as tasks.json says."""
-    import skops.io
-
     from t5sum.topic import topic_source
+    from t5sum.topic_arrays import TopicArrays
 
     path = model_dir / topic["path"]
-    foreign = [
-        kind
-        for kind in skops.io.get_untrusted_types(file=path)
-        if kind.split(".")[0] not in ("sklearn", "numpy", "scipy")
-    ]
-    if foreign:
-        raise StageError(f"{path} holds types that are not scikit-learn's: {', '.join(foreign)}", 3)
-    pipeline = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+    try:
+        classifier = TopicArrays.load(path)
+    except ValueError as error:
+        raise StageError(f"{path} is damaged: {error}", 3) from None
     settings = SimpleNamespace(title_repeat=topic["title_repeat"], max_chars=topic["max_chars"])
 
     def classify(text: str, title: str) -> int:
-        return int(pipeline.predict_proba([topic_source(text, title, settings, topic["mask"])])[0].argmax())
+        return int(classifier.predict_proba([topic_source(text, title, settings, topic["mask"])])[0].argmax())
 
     return classify
 

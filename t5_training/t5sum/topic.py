@@ -1,17 +1,16 @@
 """Topic classifiers from the rubrics: several are trained on the same rows, the best is exported.
 
-Rows in, a scikit-learn pipeline in a skops file out (no pickle), with the settings that the API needs to
-serve it and a report of every candidate. scikit-learn loads only when training starts.
+Rows in, plain arrays in a safetensors file out (no pickle), with the settings that the API needs to serve
+them and a report of every candidate. scikit-learn loads only when training starts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -57,7 +56,7 @@ class TopicConfig:
     # How often the title is repeated before the text, when there is one.
     title_repeat: int = 2
     # Words and word pairs are hashed into 2 ** hash_bits columns, letter sequences into as many more.
-    # No vocabulary: the export loads in a blink (skops takes 8 s for 120,000 words) and scores the same.
+    # No vocabulary: it would have to travel with the model, and scores the same.
     hash_bits: int = 17
     # Newest training rows that are read: they bound memory (60,000 articles take 2 GB) and time.
     max_rows: int = 60_000
@@ -167,7 +166,7 @@ def train_topics(
     say: Callable[[str], None] = print,
     t5: Path | None = None,
 ) -> dict[str, Any]:
-    """Train every candidate, export the best by validation macro-F1 to out_dir/topics/topics.skops.
+    """Train every candidate, export the best by validation macro-F1 to out_dir/topics/topics.safetensors.
 
     rows: "train", "validation" and "test" → rows with at least `text` and `rubric`, oldest first.
     t5: the folder of a T5 to compare with, where settings.t5_rows asks for it.
@@ -219,7 +218,7 @@ def train_topics(
     figures, files, tests = [], [], []
     for candidate in candidates:
         files.append(out_dir / "topics" / f"{candidate.name}.part")
-        size = candidate.size or _save(candidate.pipeline, files[-1])
+        size = candidate.arrays.save(files[-1]) if candidate.arrays else candidate.size
         tests.append(predict(candidate.pipeline, splits["test"].sources, len(labels)))
         figures.append(
             {
@@ -229,16 +228,19 @@ def train_topics(
                 "test": _scores(splits["test"].labels, tests[-1]),
                 "train_seconds": round(candidate.train_seconds, 2),
                 "size_mb": round(size / 1e6, 2),
-                "latency_ms": round(_latency(candidate.pipeline, validation.sources), 2),
-                "can_be_exported": candidate.size is None,
+                "latency_ms": round(_latency(candidate.arrays or candidate.pipeline, validation.sources), 2),
+                "can_be_exported": candidate.arrays is not None,
             }
         )
-    able = [not each.size and len(each.pipeline.classes_) == len(labels) for each in candidates]
+    able = [
+        each.arrays is not None and each.arrays.topics == len(each.pipeline.classes_) == len(labels)
+        for each in candidates
+    ]
     best = _choose(figures, able, settings)
     chosen, test = candidates[best], tests[best]
     for index, file in enumerate(files):
         if index == best:
-            file.replace(out_dir / "topics" / "topics.skops")
+            file.replace(out_dir / "topics" / "topics.safetensors")
         else:
             file.unlink(missing_ok=True)
 
@@ -347,25 +349,14 @@ def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | 
     }
 
 
-def _save(pipeline: Any, path: Path) -> int:
-    """Write the pipeline without pickle; returns its size in bytes."""
-    import skops.io
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    skops.io.dump(pipeline, path, compression=zipfile.ZIP_DEFLATED)
-    return path.stat().st_size
-
-
-def _latency(pipeline: Any, sources: Sequence[str], most: int = 50) -> float:
-    """Median milliseconds of processor time for one text at a time, asked and configured as the API does."""
-    import sklearn
-
+def _latency(model: Any, sources: Sequence[str], most: int = 50) -> float:
+    """Median milliseconds of processor time for one text at a time, asked as the API does."""
     times = []
-    one_thread = getattr(pipeline, "one_thread", contextlib.nullcontext)  # or the others' time goes uncounted
-    with one_thread(), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+    one_thread = getattr(model, "one_thread", nullcontext)  # or the others' time goes uncounted
+    with one_thread():
         for source in list(sources)[:most]:
             began = time.thread_time()  # what else the machine does must not choose a model
-            pipeline.predict_proba([source])
+            model.predict_proba([source])
             times.append(time.thread_time() - began)
     return 1000 * float(np.median(times))
 
@@ -486,11 +477,8 @@ def _trained_without_masks(
 def _tasks(
     labels: Sequence[str], topics: TopicMap, threshold: float, settings: TopicConfig
 ) -> dict[str, Any]:
-    import sklearn
-
     return {
-        "path": "topics/topics.skops",
-        "sklearn": sklearn.__version__,
+        "path": "topics/topics.safetensors",
         "labels": [
             {"topic": topic, "name": topics.name(topic), "rubrics": topics.rubrics(topic)} for topic in labels
         ],

@@ -1,6 +1,7 @@
 """The classifiers that compete for the topics: majority, logistic regression, random forest.
 
-Each is a scikit-learn pipeline from strings to probabilities, made of types that skops can store.
+Each is a scikit-learn pipeline from strings to probabilities. Those that learn something are plain arrays,
+too, which are exported: training asks thousands of sources at once, for which scikit-learn is faster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from t5sum.topic_arrays import LEAF, Features, Forest, Linear, TopicArrays
 
 if TYPE_CHECKING:
     from t5sum.topic import TopicConfig
@@ -34,12 +37,13 @@ class Candidate:
     # The rows that the threshold is chosen on, (rows, topics) and (rows,).
     unseen: np.ndarray
     unseen_labels: np.ndarray
+    arrays: TopicArrays | None = None  # what would be exported
 
     @property
-    def size(self) -> int | None:
-        """Bytes of its weights in full precision, for one that is no scikit-learn pipeline."""
+    def size(self) -> int:
+        """Bytes of its weights in full precision, for one that cannot be exported."""
         model = getattr(self.pipeline, "model", None)
-        return None if model is None else 4 * sum(each.numel() for each in model.parameters())
+        return 0 if model is None else 4 * sum(each.numel() for each in model.parameters())
 
 
 def train_candidates(
@@ -70,7 +74,7 @@ def macro_f1_without_tuning(
     """The figure of one logistic regression on these rows, for comparing sources."""
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    counts = _word_and_letter_counts(settings)
+    counts = _counts(*_features(settings))
     weigh = TfidfTransformer(sublinear_tf=True)
     x = weigh.fit_transform(_count(counts, train[0]))
     model = _fit_logistic(x, train[1], STRENGTHS[-1], settings.seed)
@@ -87,10 +91,19 @@ def predict(pipeline: Any, sources: Sequence[str], topics: int) -> np.ndarray:
     return result
 
 
-def _hashed(bits: int, **how: Any) -> Any:
+def _counts(*blocks: Features) -> Any:
+    """What scikit-learn makes of these features."""
     from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.pipeline import make_union
 
-    return HashingVectorizer(n_features=2**bits, norm=None, alternate_sign=False, dtype=np.float32, **how)
+    return make_union(*(
+        HashingVectorizer(
+            n_features=block.columns, norm=None, alternate_sign=False, dtype=np.float32,
+            ngram_range=(block.shortest, block.longest),
+            analyzer={"words": "word", "letters": "char_wb"}[block.of],
+        )
+        for block in blocks
+    )).fit(["-"])  # fmt: skip
 
 
 def _majority(train: Any, validation: Any, topics: int, settings: TopicConfig, score: Any) -> Candidate:
@@ -100,7 +113,7 @@ def _majority(train: Any, validation: Any, topics: int, settings: TopicConfig, s
     began = time.monotonic()
     # A dummy learns from the labels alone, so the rows it is shown are empty.
     model = DummyClassifier(strategy="prior").fit(np.zeros((len(train[1]), 1)), train[1])
-    pipeline = make_pipeline(_hashed(8), model)
+    pipeline = make_pipeline(_counts(Features("words", 1, 1, 8)), model)
     model.n_features_in_ = 2**8
     seconds = time.monotonic() - began
     said = predict(pipeline, validation[0], topics)
@@ -114,7 +127,8 @@ def _forest(train: Any, validation: Any, topics: int, settings: TopicConfig, sco
 
     began = time.monotonic()
     newest = slice(-settings.forest_rows, None)
-    words = make_pipeline(_hashed(15), TfidfTransformer(sublinear_tf=True))
+    blocks = (Features("words", 1, 1, 15),)
+    words = make_pipeline(_counts(*blocks), TfidfTransformer(sublinear_tf=True))
     x, x_validation = words.fit_transform(train[0][newest]), words.transform(validation[0])
     best, said = None, None
     for leaf in (1, 3):
@@ -129,7 +143,40 @@ def _forest(train: Any, validation: Any, topics: int, settings: TopicConfig, sco
             best, said = forest, probabilities
     how = {"trees": 100, "min_samples_leaf": best.min_samples_leaf, "rows": x.shape[0]}
     seconds = time.monotonic() - began
-    return Candidate("forest", how, make_pipeline(words, best), seconds, said, said, validation[1])
+    arrays = TopicArrays(blocks, words[-1].idf_.astype(np.float32), _trees(best))
+    return Candidate("forest", how, make_pipeline(words, best), seconds, said, said, validation[1], arrays)
+
+
+def _trees(forest: Any) -> Forest:
+    """A fitted RandomForestClassifier as arrays."""
+    roots, nodes, leaves, shares = [], [], [], []
+    for tree in (estimator.tree_ for estimator in forest.estimators_):
+        offset, leaf = sum(map(len, (part[0] for part in nodes))), tree.children_left < 0
+        assert (tree.children_left[~leaf] == np.flatnonzero(~leaf) + 1).all(), "not grown depth first"
+        number = np.cumsum(leaf) - 1 + sum(map(len, leaves))
+        roots.append(offset)
+        # Rounded down, so that no float32 changes its side.
+        threshold = tree.threshold.astype(np.float32)
+        threshold = np.where(
+            threshold > tree.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold
+        )
+        nodes.append((
+            np.where(leaf, LEAF, tree.feature), np.where(leaf, 0, threshold),
+            np.where(leaf, number, tree.children_right + offset),
+        ))  # fmt: skip
+        values = tree.value[leaf, 0, :]
+        values = values / values.sum(axis=1, keepdims=True)
+        leaves.append((values > 0).sum(axis=1))
+        row, column = np.nonzero(values)
+        shares.append((forest.classes_[column], values[row, column]))
+    feature, threshold, otherwise = (np.concatenate(part) for part in zip(*nodes, strict=True))
+    topic, share = (np.concatenate(part) for part in zip(*shares, strict=True))
+    return Forest(
+        roots=np.array(roots, np.int32), feature=feature.astype(np.int32),
+        threshold=threshold.astype(np.float32), otherwise=otherwise.astype(np.int32),
+        first=np.concatenate([[0], np.cumsum(np.concatenate(leaves))]).astype(np.int32),
+        topic=topic.astype(np.int32), share=share.astype(np.float32),
+    )  # fmt: skip
 
 
 def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, score: Any) -> Candidate:
@@ -143,7 +190,7 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
     from sklearn.pipeline import make_pipeline
 
     began = time.monotonic()
-    counts = _word_and_letter_counts(settings)
+    counts = _counts(*_features(settings))
     x, labels = _count(counts, train[0]), train[1]
     weigh = TfidfTransformer(sublinear_tf=True).fit(x)
     x = weigh.transform(x, copy=False)
@@ -165,21 +212,22 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
         unseen = np.concatenate([_margins(older, x[cut:], topics), margins])
         unseen_labels = np.concatenate([labels[cut:], validation[1]])
     slope, bias = calibrate(unseen, unseen_labels)
-    pipeline = make_pipeline(counts, weigh, _calibrated(model, slope, bias, topics))
+    calibrated = _calibrated(model, slope, bias, topics)
+    arrays = TopicArrays(
+        _features(settings), weigh.idf_.astype(np.float32),
+        Linear(np.ascontiguousarray(calibrated.coef_.T), calibrated.intercept_),
+    )  # fmt: skip
     return Candidate(
-        "logistic", {"C": strength, "class_weight": "balanced"}, pipeline, time.monotonic() - began,
-        probabilities_of(slope * margins + bias), probabilities_of(slope * unseen + bias), unseen_labels,
+        "logistic", {"C": strength, "class_weight": "balanced"}, make_pipeline(counts, weigh, calibrated),
+        time.monotonic() - began, probabilities_of(slope * margins + bias),
+        probabilities_of(slope * unseen + bias), unseen_labels, arrays,
     )  # fmt: skip
 
 
-def _word_and_letter_counts(settings: TopicConfig) -> Any:
+def _features(settings: TopicConfig) -> tuple[Features, ...]:
     """Words, pairs of words, and letter sequences inside words: the stems and endings of a language."""
-    from sklearn.pipeline import make_union
-
-    return make_union(
-        _hashed(settings.hash_bits, ngram_range=(1, 2)),
-        _hashed(settings.hash_bits, analyzer="char_wb", ngram_range=(4, 5)),
-    ).fit(["-"])
+    bits = settings.hash_bits
+    return Features("words", 1, 2, bits), Features("letters", 4, 5, bits)
 
 
 def _count(counts: Any, sources: Sequence[str]) -> Any:
@@ -273,7 +321,7 @@ def _calibrated(model: Any, slope: float, bias: np.ndarray, topics: int) -> Any:
         coefficients, intercepts = all_coefficients, all_intercepts
     result = SGDClassifier(loss="log_loss")
     result.classes_ = np.arange(topics)
-    # Column order, so that its transpose multiplies a text's few features without a copy of 12 MB.
+    # Column order: its transpose is what is exported and multiplied.
     result.coef_ = np.asarray(slope * coefficients, dtype=np.float32, order="F")
     result.intercept_ = (slope * intercepts + bias).astype(np.float32)
     result.n_features_in_ = coefficients.shape[1]

@@ -53,16 +53,11 @@ def text() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(tmp_path_factory: pytest.TempPathFactory, save_topics: Callable[..., list[str]]) -> Path:
     """The files of a model revision as training publishes them: T5 of two layers, three topics."""
     import ctranslate2
     import sentencepiece
-    import sklearn
     import torch
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from skops.io import dump
     from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
     work = tmp_path_factory.mktemp("tiny")
@@ -94,9 +89,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     converter = ctranslate2.converters.TransformersConverter(str(checkpoint))
     converter.convert(str(folder / "ct2"), quantization="int8")
     shutil.copy(checkpoint / "tokenizer.json", folder)
-    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression(C=100))
-    pipeline.fit([text for text, _ in texts], [topic for _, topic in texts])
-    dump(pipeline, folder / "topics" / "topics.skops")
+    topics = save_topics(*zip(*texts, strict=True), folder / "topics" / "topics.safetensors")
     tasks = {
         "format": 1,
         "dataset": {"repo": "demo/news", "revision": "d" * 40},
@@ -109,8 +102,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
         },
         "topic": {
-            "path": "topics/topics.skops", "sklearn": sklearn.__version__,
-            "labels": [{"topic": topic, "name": TOPICS[topic][0]} for topic in pipeline.classes_],
+            "path": "topics/topics.safetensors",
+            "labels": [{"topic": topic, "name": TOPICS[topic][0]} for topic in topics],
             "threshold": 0.4, "max_chars": 4000, "min_chars": 40, "mask": ["ТАСС"], "title_repeat": 2,
         },
         "metrics": {"rougeL": 12.5, "topic_macro_f1": 0.99},

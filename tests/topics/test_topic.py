@@ -19,7 +19,7 @@ from t5sum.topic import (
     topic_source,
     train_topics,
 )
-from t5sum.topic_models import calibrate, predict, probabilities_of
+from t5sum.topic_models import calibrate, probabilities_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A budget that a busy machine keeps, so that the same candidate wins everywhere.
@@ -125,7 +125,7 @@ def test_report_compares_every_candidate_and_names_what_was_left_out(trained) ->
     assert report["unmapped_rubrics"] == ["forest"]
     assert {"topic": "forest", "name": "forest", "rows": 3, "wanted": 5} in report["left_out"]
     assert sum(map(sum, report["confusion"])) == report["rows"]["test"]
-    assert [path.name for path in (folder / "topics").iterdir()] == ["topics.skops"]
+    assert [path.name for path in (folder / "topics").iterdir()] == ["topics.safetensors"]
 
 
 def test_the_map_of_rubrics_travels_with_the_model(trained) -> None:
@@ -178,7 +178,7 @@ def test_t5_is_compared_when_asked_and_never_exported(t5: Path, tmp_path: Path) 
     assert figure["latency_ms"] > logistic["latency_ms"] and figure["size_mb"] > 0
     assert logistic["can_be_exported"] and not figure["can_be_exported"]
     assert found["report"]["chosen"] == "logistic"
-    assert [path.name for path in (tmp_path / "topics").iterdir()] == ["topics.skops"]
+    assert [path.name for path in (tmp_path / "topics").iterdir()] == ["topics.safetensors"]
 
 
 def test_t5_learns_to_write_the_name_of_the_topic(t5: Path) -> None:
@@ -357,7 +357,7 @@ def test_the_api_gives_the_probabilities_of_training(trained, served) -> None:
     row = rows["test"][0]
     source = topic_source(row["text"], row["title"], SETTINGS, load_map().mask)
     assert source == served.source(row["text"], row["title"])
-    expected = predict(served._pipeline, [source], len(served.labels))[0]
+    expected = served._classifier.predict_proba([source])[0]
     scores = {each.topic: each.score for each in served.detect(row["text"], row["title"]).scores}
     assert [scores[topic] for topic, _ in served.labels] == pytest.approx(expected, abs=1e-4)
     assert sum(scores.values()) == pytest.approx(1, abs=1e-3)

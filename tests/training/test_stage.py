@@ -19,7 +19,7 @@ FILES = {
     ".gitattributes", "README.md", "config.json", "ct2/config.json", "ct2/model.bin",
     "ct2/shared_vocabulary.json", "generation_config.json", "loss.png", "metrics.json", "model.safetensors",
     "provenance.json", "report.html", "tasks.json", "tokenizer.json", "tokenizer_config.json",
-    "topics/topics.skops",
+    "topics/topics.safetensors",
 }  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def test_topics_alone_need_no_model(stage, dataset, tiny) -> None:
     done = stage("train-topics", *tiny)
     assert done.returncode == 0, done.stderr
     [run] = stage.runs()
-    assert (run / "topics" / "topics.skops").exists()
+    assert (run / "topics" / "topics.safetensors").exists()
     assert not (run / "trained").exists()
 
 
@@ -258,13 +258,13 @@ def test_a_run_can_be_published_again_by_hand(served, hub, tiny) -> None:
 def test_a_model_without_a_file_that_its_tasks_name_is_not_published(served, hub, tiny) -> None:
     before = commits(hub)
     [run] = served.runs()
-    topics = run / "model" / "topics" / "topics.skops"
+    topics = run / "model" / "topics" / "topics.safetensors"
     topics.rename(topics.with_suffix(".away"))
     done = served("upload", str(run), *tiny)
     topics.with_suffix(".away").rename(topics)
     assert (done.returncode, commits(hub)) == (1, before)
     assert errors(done)[0].endswith(
-        "model lacks topics/topics.skops, which its tasks.json names: not published"
+        "model lacks topics/topics.safetensors, which its tasks.json names: not published"
     )
 
 

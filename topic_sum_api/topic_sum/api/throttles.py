@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from typing import Protocol
 
-import redis
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -26,6 +25,8 @@ REDIS_PAUSE_SECONDS = 10  # how long a Redis that failed is left alone
 
 
 class Counter(Protocol):
+    failures: tuple[type[Exception], ...]  # what both may raise
+
     def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
         """Count one in `window`; the counts of that window and of the one before it."""
 
@@ -35,6 +36,8 @@ class Counter(Protocol):
 
 class LocalCounter:
     """Counts of this process."""
+
+    failures = ()
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
@@ -55,9 +58,12 @@ class LocalCounter:
 
 
 class RedisCounter:
-    """Counts of all processes and replicas. Raises redis.RedisError."""
+    """Counts of all processes and replicas."""
 
     def __init__(self, url: str):
+        import redis  # here, so that who does not use it does not pay 6 MB for it
+
+        self.failures = (redis.RedisError,)
         # protocol=2: nothing here needs the third, which old servers do not speak.
         self._redis = redis.Redis.from_url(url, protocol=2, socket_timeout=0.5, socket_connect_timeout=0.5)
 
@@ -96,7 +102,7 @@ class Counters:
         counter, (count, before) = self._add(name, int(window), seconds)
         if count + before * (1 - into / seconds) <= most:
             return 0.0
-        with contextlib.suppress(redis.RedisError):
+        with contextlib.suppress(*counter.failures):
             counter.take_back(name, int(window), seconds)
         return until_admitted(count - 1, before, most, seconds, into)
 
@@ -104,7 +110,7 @@ class Counters:
         if self._shared and time.monotonic() >= self._again_at:
             try:
                 counted = self._shared.add(name, window, seconds)
-            except redis.RedisError as error:
+            except self._shared.failures as error:
                 # A limit that is counted a process at a time is better than no answer at all.
                 if not self._again_at:
                     log.error(

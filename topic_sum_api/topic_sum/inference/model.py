@@ -32,7 +32,7 @@ _SHAPE: dict[str, dict[str, type | tuple[type, ...]]] = {
         "generation": dict,
     },
     "topic": {
-        "path": str, "sklearn": str, "labels": list, "threshold": (int, float), "max_chars": int,
+        "path": str, "labels": list, "threshold": (int, float), "max_chars": int,
         "min_chars": int, "mask": list, "title_repeat": int,
     },
     "dataset": {"repo": str, "revision": str},

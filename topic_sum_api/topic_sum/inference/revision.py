@@ -23,7 +23,9 @@ from huggingface_hub.errors import (
 from .errors import HubUnavailable, ModelRefused
 
 # Only what serving needs is fetched: no torch weights, and never anything that could be a pickle.
-SERVED_FILES = ["tasks.json", "metrics.json", "provenance.json", "tokenizer.json", "ct2/*", "topics/*.skops"]
+SERVED_FILES = [
+    "tasks.json", "metrics.json", "provenance.json", "tokenizer.json", "ct2/*", "topics/*.safetensors"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,18 @@
-"""The topic classifier: a scikit-learn pipeline out of a skops file, loaded without pickle."""
+"""Topics of texts, with the words that decided."""
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import sklearn.exceptions
-import sklearn.utils
 
 from .errors import ModelRefused
 from .text import normalise
+from .topic_arrays import TopicArrays
 
-# skops asks for every estimator there is, to trust them all: that imports the whole of scikit-learn, two more
-# seconds of each start. Here the trusted types are named below, so its question gets an empty answer.
-_all_estimators = sklearn.utils.all_estimators
-sklearn.utils.all_estimators = lambda *args, **kwargs: []
-try:
-    from skops.io import load as skops_load
-    from skops.io.exceptions import UntrustedTypesFoundException
-finally:
-    sklearn.utils.all_estimators = _all_estimators
-
-# The only types a model file may hold. Anything else in it is refused before a single object is built.
-_TRUSTED_MODULES = (
-    "sklearn.pipeline", "sklearn.feature_extraction", "sklearn.preprocessing", "sklearn.linear_model",
-    "sklearn.svm", "sklearn.naive_bayes", "sklearn.calibration", "sklearn.isotonic", "sklearn.tree",
-    "sklearn.ensemble._forest", "sklearn.feature_selection", "sklearn.dummy", "sklearn.frozen", "numpy",
-    "scipy.sparse",
-)  # fmt: skip
-_TRUSTED_BUILTINS = {"int", "float", "str", "bool", "list", "tuple", "dict", "set", "slice", "bytes"}
-# The one trusted type that exists to call a function named in the file, and the kinds of skops nodes that
-# hold plain data: functions, methods and partials, even numpy's (numpy.load opens files), are none of them.
-_REFUSED = {"sklearn.preprocessing._function_transformer.FunctionTransformer"}
-_TRUSTED_NODES = {
-    "ObjectNode", "TreeNode", "NdArrayNode", "MaskedArrayNode", "SparseMatrixNode", "DTypeNode", "TypeNode",
-    "RandomStateNode", "RandomGeneratorNode", "DictNode", "DefaultDictNode", "ListNode", "TupleNode",
-    "SetNode", "SliceNode", "JsonNode", "BytesNode",
-}  # fmt: skip
-
-# What scikit-learn's vectorizers take for a word.
+# What the classifier takes for a word.
 _WORD = re.compile(r"\b\w\w+\b")
 
 
@@ -94,15 +63,19 @@ class TopicClassifier:
             self._masks = [re.compile(pattern) for pattern in settings["mask"]]
         except re.error as error:
             raise ModelRefused(f"tasks.json topic.mask holds a bad regular expression: {error}") from None
-        if _minor(settings["sklearn"]) != _minor(sklearn.__version__):
+        path = folder / settings["path"]
+        if path.suffix != ".safetensors":
             raise ModelRefused(
-                f"the topic model was made by scikit-learn {settings['sklearn']}, here is "
-                f"{sklearn.__version__}: train again, or install the same minor version"
+                f"{settings['path']} is refused: topic models are .safetensors files, nothing else is opened"
             )
-        self._pipeline = _load(folder / settings["path"])
-        columns = len(getattr(self._pipeline, "classes_", ()))
-        if columns != len(self._labels):
-            raise ModelRefused(f"the topic model has {columns} classes, tasks.json names {len(self._labels)}")
+        try:
+            self._classifier = TopicArrays.load(path)
+        except ValueError as error:
+            raise ModelRefused(f"{settings['path']} is refused: {error}") from None
+        if self._classifier.topics != len(self._labels):
+            raise ModelRefused(
+                f"the topic model has {self._classifier.topics} topics, tasks.json names {len(self._labels)}"
+            )
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -113,7 +86,7 @@ class TopicClassifier:
         """The topic of `text`, scores of all topics best first, and with `explain` the words that decided."""
         source = self.source(text, title)
         read = normalise(text)[: self._max_chars]
-        row = self._probabilities([source])[0]
+        [row] = self._classifier.predict_proba([source])
         order = np.argsort(-row, kind="stable")
         scores = [Score(*self._labels[i], round(float(row[i]), 4)) for i in order]
         letters = sum(character.isalpha() for character in title + text)
@@ -133,7 +106,7 @@ class TopicClassifier:
         )
 
     def source(self, text: str, title: str = "") -> str:
-        """The string the pipeline reads, as tasks.json defines it."""
+        """The string the classifier reads, as tasks.json defines it."""
         head = normalise(title)
         source = f"{head}\n" * self._title_repeat if head else ""
         source += normalise(text)[: self._max_chars]
@@ -141,13 +114,9 @@ class TopicClassifier:
             source = mask.sub(" ", source)
         return source
 
-    def _probabilities(self, sources: list[str]) -> np.ndarray:
-        """(sources, topics). The checks of scikit-learn's own arguments would take a quarter of the time."""
-        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-            return np.asarray(self._pipeline.predict_proba(sources), dtype=float)
-
     def _explain(self, source: str, label: int, count: int = 8) -> list[Word]:
-        """The words whose removal lowers the answer's log-odds most. Works for every kind of pipeline.
+        """The words whose removal lowers the answer's log-odds most. Works for every kind of
+        classifier.
 
         Every distinct word (at most 300, longest first out) is removed everywhere in turn, all in one
         predict_proba call, so this costs about as many detections as the text has words.
@@ -158,74 +127,10 @@ class TopicClassifier:
         if not words:
             return []
         without = [re.sub(rf"\b{re.escape(word)}\b", " ", source) for word in words]
-        rows = self._probabilities([source, *without])
+        rows = self._classifier.predict_proba([source, *without])
         # The other topics are added up, not taken as 1 - p: a sure model says 1.0 with and without the word.
         others = np.delete(rows, label, axis=1).sum(axis=1)
         odds = np.log(np.maximum(rows[:, label], 1e-300)) - np.log(np.maximum(others, 1e-300))
         drops = odds[0] - odds[1:]
         best = [i for i in np.argsort(-drops, kind="stable")[:count] if drops[i] > 0]
         return [Word(words[i], round(float(drops[i]), 4)) for i in best]
-
-
-def _load(path: Path) -> object:
-    if path.suffix != ".skops":
-        raise ModelRefused(f"{path.name} is refused: topic models are .skops files, pickles are never loaded")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            schema = json.loads(archive.read("schema.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError):
-        raise ModelRefused(f"{path.name} is damaged or no skops file (a pickle?): refused") from None
-    nodes = _nodes(schema)
-    refused = sorted({name for name, node in nodes if not _trusted(name) or node not in _TRUSTED_NODES})
-    if refused:
-        raise ModelRefused(f"{path.name} holds types that are not allowed: {', '.join(refused)}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", sklearn.exceptions.InconsistentVersionWarning)
-            pipeline = skops_load(path, trusted=sorted({name for name, _ in nodes}))
-    except UntrustedTypesFoundException as error:
-        raise ModelRefused(f"{path.name} holds types that are not allowed: {error}") from None
-    except sklearn.exceptions.InconsistentVersionWarning as warning:
-        raise ModelRefused(f"{path.name}: {warning}") from None
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ModelRefused(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from None
-    if not hasattr(pipeline, "predict_proba"):
-        raise ModelRefused(f"{path.name} holds no classifier with probabilities")
-    return pipeline
-
-
-def _nodes(node: object) -> set[tuple[str, str]]:
-    """Every type a skops schema names, at any depth, with the kind of node that would build it."""
-    found: set[tuple[str, str]] = set()
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if "__class__" in node or "__loader__" in node:
-                found.add((f"{node.get('__module__')}.{node.get('__class__')}", str(node.get("__loader__"))))
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
-    return found
-
-
-def _trusted(name: str) -> bool:
-    if name in _REFUSED:
-        return False
-    module, _, kind = name.rpartition(".")
-    if module == "builtins":
-        return kind in _TRUSTED_BUILTINS
-    return any(module == trusted or module.startswith(f"{trusted}.") for trusted in _TRUSTED_MODULES)
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])

@@ -80,7 +80,7 @@ def save_topics() -> Callable[..., list[str]]:
         weigh = TfidfTransformer(sublinear_tf=True)
         x = weigh.fit_transform(count.transform(texts))
         model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=0).fit(x, topics)
-        head = Linear(model.coef_.T.astype(np.float32), model.intercept_.astype(np.float32))
+        head = Linear(model.coef_.T.astype(np.float16), model.intercept_.astype(np.float32))
         TopicArrays((Features("words", 1, 1, 12),), weigh.idf_.astype(np.float32), head).save(path)
         return [str(topic) for topic in model.classes_]
 

@@ -25,6 +25,11 @@ from safetensors.numpy import save_file
 
 _WORD = re.compile(r"\b\w\w+\b")
 LEAF = -1  # the feature of a node that asks nothing
+# Of the arrays in a file; all others are int32.
+_KINDS: dict[str, type] = {
+    "weights": np.float16, "bias": np.float32, "idf": np.float32, "threshold": np.float32,
+    "share": np.float32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Features:
 class Linear:
     """One topic against the rest: sigmoids made to sum to 1. Of two topics one column, the second's."""
 
-    weights: np.ndarray  # float32 (columns, topics), (columns, 1) for two
+    weights: np.ndarray  # float16 (columns, topics), (columns, 1) for two
     bias: np.ndarray  # float32 (topics,), (1,) for two
 
     @property
@@ -89,7 +94,7 @@ class Linear:
             raise ValueError("its weights are not all numbers")
 
     def probabilities(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
-        margins = values @ self.weights[columns] + self.bias
+        margins = values @ self.weights[columns].astype(np.float32) + self.bias
         if len(margins) == 1:
             margins = np.array([-margins[0], margins[0]])
         each = 1 / (1 + np.exp(-np.clip(margins, -500, 500).astype(float)))
@@ -218,9 +223,9 @@ class TopicArrays:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no topic classifier ({type(error).__name__}: {error})") from None
         for name, array in (*arrays.items(), ("idf", idf)):
-            wanted = np.float32 if name in ("weights", "bias", "idf", "threshold", "share") else np.int32
+            wanted = np.dtype(_KINDS.get(name, np.int32))
             if array.dtype != wanted:
-                raise ValueError(f"{name} is {array.dtype}, not {np.dtype(wanted)}")
+                raise ValueError(f"{name} is {array.dtype}, not {wanted}")
         columns = sum(block.columns for block in features)
         if idf.shape != (columns,) or not np.isfinite(idf).all():
             raise ValueError(f"idf {idf.shape} for {columns} columns")

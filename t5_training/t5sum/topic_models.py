@@ -215,7 +215,7 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
     calibrated = _calibrated(model, slope, bias, topics)
     arrays = TopicArrays(
         _features(settings), weigh.idf_.astype(np.float32),
-        Linear(np.ascontiguousarray(calibrated.coef_.T), calibrated.intercept_),
+        Linear(calibrated.coef_.T.astype(np.float16), calibrated.intercept_),
     )  # fmt: skip
     return Candidate(
         "logistic", {"C": strength, "class_weight": "balanced"}, make_pipeline(counts, weigh, calibrated),
@@ -321,8 +321,8 @@ def _calibrated(model: Any, slope: float, bias: np.ndarray, topics: int) -> Any:
         coefficients, intercepts = all_coefficients, all_intercepts
     result = SGDClassifier(loss="log_loss")
     result.classes_ = np.arange(topics)
-    # Column order: its transpose is what is exported and multiplied.
-    result.coef_ = np.asarray(slope * coefficients, dtype=np.float32, order="F")
+    # Rounded as they are exported, so that what is judged is what serves.
+    result.coef_ = (slope * coefficients).astype(np.float16).astype(np.float32)
     result.intercept_ = (slope * intercepts + bias).astype(np.float32)
     result.n_features_in_ = coefficients.shape[1]
     return result

@@ -110,7 +110,7 @@ def test_a_threshold_between_two_numbers_keeps_its_side_in_float32() -> None:
 
 LINEAR = TopicArrays(
     (Features("words", 1, 1, 3),), np.ones(8, np.float32),
-    Linear(np.ones((8, 3), np.float32), np.zeros(3, np.float32)),
+    Linear(np.ones((8, 3), np.float16), np.zeros(3, np.float32)),
 )  # fmt: skip
 FOREST = TopicArrays(
     (Features("words", 1, 1, 3),), np.ones(8, np.float32),
@@ -129,11 +129,12 @@ def numbers(kind: type, *values: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("whole", "change", "words"),
     [
-        (LINEAR, {"weights": np.ones((8, 2), np.float32)}, r"weights \(8, 2\), bias \(3,\), 8 columns"),
-        (LINEAR, {"weights": np.ones((7, 3), np.float32)}, r"weights \(7, 3\)"),
-        (LINEAR, {"weights": np.full((8, 3), np.nan, np.float32)}, "not all numbers"),
+        (LINEAR, {"weights": np.ones((8, 2), np.float16)}, r"weights \(8, 2\), bias \(3,\), 8 columns"),
+        (LINEAR, {"weights": np.ones((7, 3), np.float16)}, r"weights \(7, 3\)"),
+        (LINEAR, {"weights": np.full((8, 3), np.nan, np.float16)}, "not all numbers"),
         (LINEAR, {"bias": numbers(np.float32)}, "bias"),
         (LINEAR, {"bias": np.zeros(3)}, "bias is float64, not float32"),
+        (LINEAR, {"weights": np.ones((8, 3), np.float32)}, "weights is float32, not float16"),
         (LINEAR, {"idf": np.ones(9, np.float32)}, r"idf \(9,\) for 8 columns"),
         (LINEAR, {"idf": np.full(8, np.inf, np.float32)}, "idf"),
         (LINEAR, {"more": np.ones(1, np.float32)}, "no topic classifier"),
@@ -220,7 +221,7 @@ def test_features_of_one_kind_may_stand_twice() -> None:
     """Each block has columns of its own."""
     block = Features("words", 1, 1, 3)
     once = LINEAR.predict_proba(["матч гол"])
-    weights = np.concatenate([LINEAR.head.weights, np.zeros((8, 3), np.float32)])
+    weights = np.concatenate([LINEAR.head.weights, np.zeros((8, 3), np.float16)])
     twice = replace(LINEAR, features=(block, block), idf=np.ones(16, np.float32),
                     head=Linear(weights, LINEAR.head.bias))  # fmt: skip
     assert twice.predict_proba(["матч гол"]).shape == once.shape

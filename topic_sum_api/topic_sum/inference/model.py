@@ -140,6 +140,11 @@ def load_tasks(folder: Path) -> dict:
     for name in (tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
         if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
             raise ModelRefused(f"tasks.json names a file outside the model: {name!r}")
+    if not tasks["topic"]["path"].endswith(".safetensors"):
+        raise ModelRefused(
+            f"{tasks['topic']['path']} is never opened: this API reads topics from .safetensors files; "
+            "train again with this version"
+        )
     for label in tasks["topic"]["labels"]:
         if not isinstance(label, dict) or not {"topic", "name"} <= label.keys():
             raise ModelRefused(f"tasks.json topic.labels holds {label!r}")

@@ -63,13 +63,8 @@ class TopicClassifier:
             self._masks = [re.compile(pattern) for pattern in settings["mask"]]
         except re.error as error:
             raise ModelRefused(f"tasks.json topic.mask holds a bad regular expression: {error}") from None
-        path = folder / settings["path"]
-        if path.suffix != ".safetensors":
-            raise ModelRefused(
-                f"{settings['path']} is refused: topic models are .safetensors files, nothing else is opened"
-            )
         try:
-            self._classifier = TopicArrays.load(path)
+            self._classifier = TopicArrays.load(folder / settings["path"])
         except ValueError as error:
             raise ModelRefused(f"{settings['path']} is refused: {error}") from None
         if self._classifier.topics != len(self._labels):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -131,21 +132,31 @@ def test_translators_share_one_heap(repo_root, tmp_path):
     assert heaps[1] == 1
 
 
-def test_the_watcher_gives_memory_back_again_and_again(monkeypatch, tmp_path):
+def test_memory_goes_back_after_translations_and_only_then(monkeypatch, tmp_path):
     from topic_sum.inference import service as module
     from topic_sum.inference.revision import Source
 
     given = threading.Semaphore(0)
     monkeypatch.setattr(module, "give_memory_back", given.release)
+    monkeypatch.setattr(module, "GIVE_BACK_SECONDS", 0.01)
     monkeypatch.setattr(module.Service, "refresh", lambda self: None)
     service = module.Service(
-        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 1, 60, 16, 10, 0.01)
+        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 1, 60, 16, 10, 300)
     )
     service.start()
     try:
-        assert all(given.acquire(timeout=10) for _ in range(3))
+        assert not given.acquire(timeout=0.3), "nothing was done"
+        for calls in (1, 3):
+            service.room.run([lambda: 1] * calls, service.visit(lambda: False))
+            assert given.acquire(timeout=10)
+            time.sleep(0.1)
+        while given.acquire(blocking=False):
+            pass
+        assert not given.acquire(timeout=0.3), "nothing was done since"
     finally:
         service.stop()
+    service._thread.join(timeout=10)
+    assert not service._thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -325,8 +336,11 @@ def test_load_model_refuses_a_pickle_named_safetensors(changed, tmp_path):
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"topic": {"path": "topics/topics.skops"}}, "topics/topics.skops is missing"),
-        ({"topic": {"path": "tasks.json"}}, "tasks.json is refused: topic models are .safetensors files"),
+        (
+            {"topic": {"path": "topics/topics.skops"}},
+            "topics/topics.skops is never opened: this API reads topics from .safetensors files; train again",
+        ),
+        ({"topic": {"path": "topics/none.safetensors"}}, "topics/none.safetensors is missing"),
         ({"topic": {"labels": [{"topic": "a", "name": "А"}]}}, "3 topics, tasks.json names 1"),
         ({"topic": {"mask": ["("]}}, "bad regular expression"),
         ({"topic": {"path": "../../etc/passwd"}}, "outside the model"),

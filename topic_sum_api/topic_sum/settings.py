@@ -168,7 +168,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (o
 TRANSLATORS = env_int("TRANSLATORS", max(1, CORES // WEB_CONCURRENCY), least=1, most=256)
 QUEUE_SIZE = env_int("QUEUE_SIZE", 4 * TRANSLATORS, most=10_000)
 # Texts of about one length that a translator takes at once when there is a line; 1 is each by itself.
-MAX_BATCH_SIZE = env_int("MAX_BATCH_SIZE", 2, least=1, most=64)
+MAX_BATCH_SIZE = env_int("MAX_BATCH_SIZE", 4, least=1, most=64)
 REQUEST_SECONDS = env_int("REQUEST_SECONDS", 60, least=1, most=3600)
 # How long a client may take to send a request.
 RECEIVE_SECONDS = env_int("RECEIVE_SECONDS", 20, least=1, most=600)

@@ -99,6 +99,7 @@ class Room:
         self._lock = threading.Lock()
         self._line: list[_Waiting] = []
         self._busy = 0  # translators
+        self.turns = 0  # that translators have had
         self._inside = 0
         self.expect(1.0)
 
@@ -203,6 +204,7 @@ class Room:
         took = time.monotonic() - begun
         with self._lock:  # before anybody is told: whoever comes next must find this translator idle
             self._busy -= 1
+            self.turns += 1
             self._turn_average += 0.2 * (took - self._turn_average)
             for waiting in batch:
                 waiting.visit.worked += took / len(batch)

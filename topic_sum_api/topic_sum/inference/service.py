@@ -28,6 +28,8 @@ log = logging.getLogger("topic_sum")
 
 # Until a first model is here the Hub is asked this often, whatever MODEL_CHECK_SECONDS says.
 FIRST_RETRY_SECONDS = 10
+# Memory goes back to the system so often, while there are translations.
+GIVE_BACK_SECONDS = 4.0
 # A summary takes about as long as this many trials, which write a third of its words about a short text.
 _SUMMARY_IN_TRIALS = 4
 
@@ -85,6 +87,7 @@ class Service:
         self._refused: dict[str, str] = {}
         self._kept = ""  # the commit noted on this disk by this process
         self._events = events
+        self._turns = 0  # of the room, when memory was last given back
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._on_ready: Callable[[Model], None] = lambda model: None
@@ -120,12 +123,23 @@ class Service:
             except Exception:  # a bug must not end the watch: the traceback is logged, the old model serves
                 log.exception("error: the model watcher failed; it goes on")
                 self.trouble = "the model watcher failed, see the log"
-            give_memory_back()  # 37 of 100 MB that ten long texts at a time had taken; half a millisecond
             pause = self.limits.check_seconds
             if not self.ready:
                 pause = min(pause, FIRST_RETRY_SECONDS)
             # Replicas started together must not ask the Hub together.
-            self._stop.wait(pause * random.uniform(0.9, 1.1))
+            self._pause(pause * random.uniform(0.9, 1.1))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, and give back what translations took and freed: under load a twentieth of the memory, after a
+        burst nearly half. After each batch it would make the next ones slower."""
+        end = time.monotonic() + seconds
+        while not self._stop.wait(max(0.0, min(GIVE_BACK_SECONDS, end - time.monotonic()))):
+            turns = self.room.turns
+            if turns != self._turns:
+                self._turns = turns
+                give_memory_back()
+            if time.monotonic() >= end:
+                return
 
     def refresh(self) -> None:
         """Resolve the revision; fetch, load, try and swap in the model when it is another one than serves."""

@@ -72,6 +72,9 @@ SECRETS = "containers/test_cycle.py::test_api_comes_up_with_a_secret_file_by_the
 SECOND = "parser/test_second_outlet.py::test_two_outlets_share_one_store_one_schema_and_one_dataset"
 AUDIT = "test_run_sh.py::test_audit_asks_for_every_lock"
 INSTALLED = "test_cycle.py::test_pip_finds_all_that_a_lock_names_installed"
+UPGRADE = "test_upgrade.py::test_a_new_version_leaves_settings_and_artifacts_and_the_old_one_comes_back"
+TRACKER = "test_upgrade.py::test_a_tracker_installs_beside_training_and_changes_nothing_that_is_pinned"
+UV = "test_upgrade.py::test_uv_makes_a_lock_with_hashes_that_pip_takes"
 CRON = "run_scripts/test_posix.py::test_line_for_cron_logs_what_went_wrong"
 BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
 ELSEWHERE: dict[str, str] = {
@@ -103,6 +106,18 @@ ELSEWHERE: dict[str, str] = {
         "training/test_stage.py::test_smoke_with_a_tracker_has_its_record_or_says_how_to_install_it",
     "torchrun --nproc_per_node=2 main.py":
         "training/test_ranks.py::test_two_processes_learn_what_one_learns_and_go_on_where_they_were",
+    "accelerate launch main.py":
+        "training/test_ranks.py::test_accelerate_launch_starts_them_as_well",
+    "git pull": UPGRADE,
+    "git checkout VERSION": UPGRADE,
+    "chmod 600 .env": UPGRADE,
+    # From the index, up to the moment where pip would unpack them beside what is here.
+    "pip install mlflow-skinny sqlalchemy alembic": TRACKER,
+    "pip install tensorboard": TRACKER,
+    "pip install trackio": TRACKER,
+    "pip install pip-audit": "test_upgrade.py::test_the_audit_installs",
+    "pip install uv": UV,
+    "uv pip compile requirements.lock --no-deps --generate-hashes --output-file hashed.lock": UV,
     "python manage.py check --deploy":
         "api/test_access.py::test_check_deploy_is_clean_behind_https_with_keys",
     "python manage.py api_key": "api/test_access.py::test_api_key_makes_a_key_and_its_hash",
@@ -145,7 +160,6 @@ ELSEWHERE: dict[str, str] = {
         "run_scripts/test_twins.py::test_task_for_the_windows_scheduler_can_be_registered",
 }  # fmt: skip
 # What no test runs, and why. CONTRIBUTING says it in a sentence.
-INDEX = "packages that the tests do not need, from the index"
 THEIRS = "needs the full package of another maker, of which the tests install nothing"
 SYSTEMD = "needs systemd and root"
 BENCHMARK = (
@@ -153,14 +167,7 @@ BENCHMARK = (
 )
 OTHERS = "another maker's command, as its manual has it; it acts on what is the reader's"
 NOT_RUN = {
-    "pip install uv": INDEX,
-    "accelerate launch main.py": "starts the processes that torchrun does, and those are tested",
-    "uv pip compile requirements.lock --no-deps --generate-hashes --output-file hashed.lock": INDEX,
     "docker buildx imagetools inspect python:3.11-slim-bookworm": "asks the image's registry",
-    "pip install pip-audit": INDEX,
-    "pip install mlflow-skinny sqlalchemy alembic": INDEX,
-    "pip install tensorboard": INDEX,
-    "pip install trackio": INDEX,
     "python -m pip install torch==2.13.0+cu130 --index-url https://download.pytorch.org/whl/cu130":
         "for a computer with an NVIDIA card; that training names it is in training/test_preflight.py",
     "mlflow ui --backend-store-uri sqlite:///../artifacts/tracking/mlflow.db": THEIRS,
@@ -179,9 +186,6 @@ NOT_RUN = {
     "docker inspect": OTHERS,
     "docker builder prune": OTHERS,
     "docker image prune": OTHERS,
-    "git pull": OTHERS,
-    "git checkout VERSION": OTHERS,
-    "chmod 600 .env": OTHERS,
     "kill -9": "a signal's name; tests/faults sends it",
     "benchmarks/run.sh": BENCHMARK,
     "python benchmarks/NAME.py": BENCHMARK,

@@ -47,6 +47,8 @@ from transformers import (
     AutoModelForSeq2SeqLM, AutoTokenizer, DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments,
     TrainerCallback,
 )
+from transformers.utils import logging
+logging.disable_progress_bar()
 told = json.load(sys.stdin)
 torch.set_num_threads(told["threads"])
 model = AutoModelForSeq2SeqLM.from_pretrained(told["model"])

@@ -356,10 +356,7 @@ def running(command: list[str], environment: dict[str, str], cwd: Path, ready: s
 
 
 def own_python() -> Path:
-    """Python with the API's own lock and nothing else, as its image has it.
-
-    Beside training's packages scikit-learn would import pandas and pyarrow, which take 70 MB.
-    """
+    """Python with the API's own lock and nothing else, as its image has it."""
     return python_of("api", lock=ROOT / "topic_sum_api" / "requirements.lock")
 
 

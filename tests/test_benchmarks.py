@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,26 @@ def test_a_benchmark_writes_medians_with_their_spread(
         figures = figures[name]
     median, least, greatest = figures
     assert 0 < least <= median <= greatest
+
+
+@pytest.mark.parametrize(
+    ("script", "small"),
+    [
+        ("crawl", "--articles 30 --rounds 1 --grow 30,40"),
+        ("dataset", "--rows 300 --rounds 1 --once --parts publish"),
+    ],
+)
+def test_the_lines_of_the_collectors_page_run(script: str, small: str, tmp_path: Path) -> None:
+    """As they stand there but for their sizes; the peers of --peers come from the index, and stay there."""
+    page = (ROOT / "dataset_parser/README.md").read_text(encoding="utf-8")
+    [line] = re.findall(rf"^python (\.\./benchmarks/{script}\.py .*)$", page, re.M)
+    command = [sys.executable, *line.replace("--peers ", "").split(), *small.split()]
+    done = subprocess.run(
+        [*command, "--json", str(tmp_path / "figures")], cwd=ROOT / "dataset_parser", capture_output=True,
+        text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads((tmp_path / "figures").read_text(encoding="utf-8"))["machine"]
 
 
 @pytest.mark.parametrize("script", ["crawl", "dataset", "evaluate", "serve", "topics", "train"])

@@ -70,10 +70,17 @@ WHOLE_IN_CONTAINERS = "containers/test_cycle.py::test_whole_cycle_ends_with_a_he
 PAGES = "containers/test_cycle.py::test_kept_pages_are_read_again_and_come_out_as_contributing_says"
 SECRETS = "containers/test_cycle.py::test_api_comes_up_with_a_secret_file_by_the_line_of_the_operations_page"
 SECOND = "parser/test_second_outlet.py::test_two_outlets_share_one_store_one_schema_and_one_dataset"
+CI = "test_run_sh.py::test_ci_runs_the_tests_with_and_without_a_wine"
 AUDIT = "test_run_sh.py::test_audit_asks_for_every_lock"
 INSTALLED = "test_cycle.py::test_pip_finds_all_that_a_lock_names_installed"
 UPGRADE = "test_upgrade.py::test_a_new_version_leaves_settings_and_artifacts_and_the_old_one_comes_back"
-TRACKER = "test_upgrade.py::test_a_tracker_installs_beside_training_and_changes_nothing_that_is_pinned"
+TRACKER = (
+    "training/test_tracking.py::test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page"
+)
+SYSTEMD = "test_demo.py::test_systemd_runs_the_units_of_the_operations_page"
+MEASURED = "test_benchmarks.py::test_the_lines_of_the_collectors_page_run"
+LEFT = "containers/test_cycle.py::test_crawl_left_at_work_is_stopped_as_the_page_says"
+FREED = "containers/test_images.py::test_lines_that_free_room_are_known_to_docker"
 UV = "test_upgrade.py::test_uv_makes_a_lock_with_hashes_that_pip_takes"
 CRON = "run_scripts/test_posix.py::test_line_for_cron_logs_what_went_wrong"
 BACKUP = "containers/test_cycle.py::test_memory_of_the_crawl_is_saved_and_read_back_as_the_page_says"
@@ -111,10 +118,21 @@ ELSEWHERE: dict[str, str] = {
     "git pull": UPGRADE,
     "git checkout VERSION": UPGRADE,
     "chmod 600 .env": UPGRADE,
-    # From the index, up to the moment where pip would unpack them beside what is here.
     "pip install mlflow-skinny sqlalchemy alembic": TRACKER,
     "pip install tensorboard": TRACKER,
     "pip install trackio": TRACKER,
+    "mlflow ui --backend-store-uri sqlite:///../artifacts/tracking/mlflow.db": TRACKER,
+    "tensorboard --logdir ../artifacts/tracking/tensorboard": TRACKER,
+    "TRACKIO_DIR=../artifacts/tracking/trackio trackio show": TRACKER,
+    "python -m pip install torch==2.13.0+cu130 --index-url https://download.pytorch.org/whl/cu130":
+        "test_upgrade.py::test_torch_for_a_card_installs_by_the_line_of_the_page_and_stays",
+    "systemctl daemon-reload && systemctl enable --now gazeta.timer": SYSTEMD,
+    "systemctl list-timers gazeta.timer": SYSTEMD,
+    "systemctl stop gazeta.timer": SYSTEMD,
+    "systemctl restart gazeta-api": SYSTEMD,
+    "systemctl is-failed gazeta": SYSTEMD,
+    "journalctl -u gazeta": SYSTEMD,
+    "kill -9": "faults/test_cycle_kill.py::test_a_night_killed_again_and_again_ends_like_an_undisturbed_one",
     "pip install pip-audit": "test_upgrade.py::test_the_audit_installs",
     "pip install uv": UV,
     "uv pip compile requirements.lock --no-deps --generate-hashes --output-file hashed.lock": UV,
@@ -140,6 +158,14 @@ ELSEWHERE: dict[str, str] = {
         "containers/test_cycle.py::test_exit_takes_the_api_down_and_the_port_is_free",
     "docker compose -f docker-compose.api.yml -f docker-compose.secrets.yml up "
     "--build --detach --wait": SECRETS,
+    "docker compose -f docker-compose.api.yml -f docs/scale/compose.yml up "
+    "--build --detach --wait --scale api=2":
+        "containers/test_cycle.py::test_copies_behind_nginx_by_the_line_of_the_page",
+    "docker ps": LEFT,
+    "docker stop": LEFT,
+    "docker inspect": SECRETS,
+    "docker builder prune": FREED,
+    "docker image prune": FREED,
     "docker image inspect gazeta-api --format '{{json .Config.Labels}}'":
         "containers/test_images.py::test_image_says_what_it_is",
     # The tests' own scripts.
@@ -151,51 +177,20 @@ ELSEWHERE: dict[str, str] = {
     "DEMO_FULL=1 ./tests/run.sh tests/test_demo.py": RUN_SH,
     "WINE_DIR=DIR ./tests/run.sh tests/run_scripts": RUN_SH,
     "./tests/run.sh --coverage": "test_run_sh.py::test_coverage_asks_ninety_per_cent_of_each_sibling",
-    ".ci/run": "test_run_sh.py::test_ci_runs_the_tests_with_and_without_a_wine",
+    # At sizes that measure nothing.
+    "benchmarks/run.sh": "test_run_sh.py::test_the_small_run_asks_each_benchmark_for_what_it_knows",
+    "python benchmarks/NAME.py": "test_benchmarks.py::test_a_benchmark_writes_medians_with_their_spread",
+    "python ../benchmarks/crawl.py --peers --grow 5000,60000": MEASURED,
+    "python ../benchmarks/dataset.py --rows 60000": MEASURED,
+    "tests/run_scripts/make_wine.sh": CI,
+    "tests/run_scripts/make_wine.sh DIR": CI,
+    ".ci/run": CI,
     ".ci/audit": AUDIT,
     ".ci/lock": "test_supply_chain.py::test_the_script_that_locks_begins_from_what_is_pinned",
     ".venv/bin/python tests/licences.py":
         "test_supply_chain.py::test_the_list_of_licences_is_that_of_the_locks",
     r'schtasks /create /tn "Gazeta cycle" /xml docs\windows\gazeta_cycle.xml':
         "run_scripts/test_twins.py::test_task_for_the_windows_scheduler_can_be_registered",
-}  # fmt: skip
-# What no test runs, and why. CONTRIBUTING says it in a sentence.
-THEIRS = "needs the full package of another maker, of which the tests install nothing"
-SYSTEMD = "needs systemd and root"
-BENCHMARK = (
-    "measures for minutes to hours; a benchmark is run by hand, its figures are in benchmarks/README.md"
-)
-OTHERS = "another maker's command, as its manual has it; it acts on what is the reader's"
-NOT_RUN = {
-    "docker buildx imagetools inspect python:3.11-slim-bookworm": "asks the image's registry",
-    "python -m pip install torch==2.13.0+cu130 --index-url https://download.pytorch.org/whl/cu130":
-        "for a computer with an NVIDIA card; that training names it is in training/test_preflight.py",
-    "mlflow ui --backend-store-uri sqlite:///../artifacts/tracking/mlflow.db": THEIRS,
-    "tensorboard --logdir ../artifacts/tracking/tensorboard": THEIRS,
-    "TRACKIO_DIR=../artifacts/tracking/trackio trackio show": THEIRS,
-    "systemctl daemon-reload && systemctl enable --now gazeta.timer": SYSTEMD,
-    "systemctl list-timers gazeta.timer": SYSTEMD,
-    "systemctl stop gazeta.timer": SYSTEMD,
-    "systemctl restart gazeta-api": SYSTEMD,
-    "systemctl is-failed gazeta": SYSTEMD,
-    "journalctl -u gazeta": SYSTEMD,
-    'schtasks /run /tn "Gazeta cycle"': "Wine's schtasks can only make tasks",
-    'schtasks /query /tn "Gazeta cycle" /v /fo list': "Wine's schtasks can only make tasks",
-    "docker ps": OTHERS,
-    "docker stop": OTHERS,
-    "docker inspect": OTHERS,
-    "docker builder prune": OTHERS,
-    "docker image prune": OTHERS,
-    "kill -9": "a signal's name; tests/faults sends it",
-    "benchmarks/run.sh": BENCHMARK,
-    "python benchmarks/NAME.py": BENCHMARK,
-    "python ../benchmarks/crawl.py --peers --grow 5000,60000": BENCHMARK,
-    "python ../benchmarks/dataset.py --rows 60000": BENCHMARK,
-    "docker compose -f docker-compose.api.yml -f docs/scale/compose.yml up "
-    "--build --detach --wait --scale api=2":
-        "needs the images of nginx and Redis; api/test_scale.py reads its files, runs their settings",
-    "tests/run_scripts/make_wine.sh": "needs root and a Debian mirror; .ci/run calls it where it can",
-    "tests/run_scripts/make_wine.sh DIR": "needs root and a Debian mirror; .ci/run calls it where it can",
 }  # fmt: skip
 
 
@@ -456,10 +451,9 @@ def test_the_reader_of_commands_finds_them() -> None:
 
 def test_every_command_of_the_documentation_is_run() -> None:
     written = {plain(line): name for name in documents() for line in commands(name)}
-    known = {plain(line) for line in (*WALK, *ELSEWHERE, *NOT_RUN)}
+    known = {plain(line) for line in (*WALK, *ELSEWHERE)}
     assert {line: name for line, name in written.items() if line not in known} == {}
     assert known - written.keys() == set(), "no document has these any more"
-    assert not ELSEWHERE.keys() & NOT_RUN.keys() and all(NOT_RUN.values())
 
 
 @pytest.mark.parametrize("folder", ["dataset_parser", "t5_training", "topic_sum_api"])

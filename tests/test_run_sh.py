@@ -105,6 +105,36 @@ def test_ci_runs_the_tests_with_and_without_a_wine(wine: str, words: str, tree: 
     assert ("will be skipped" in said) == bool(wine)
 
 
+ASK = """
+import argparse, runpy, sys
+real = argparse.ArgumentParser.parse_args
+argparse.ArgumentParser.parse_args = lambda parser: sys.exit(0 if real(parser) else 1)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, "benchmarks")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_small_run_asks_each_benchmark_for_what_it_knows(tree: Path) -> None:
+    """benchmarks/run.sh, and each of its lines up to the moment where the benchmark has read its options."""
+    shutil.copytree(ROOT / "benchmarks", tree / "benchmarks")
+    (tree.parent / "shared" / "data").mkdir(parents=True, exist_ok=True)
+    code, calls, said = run(tree, "benchmarks/run.sh")
+    assert (code, calls[0]) == (0, SETUP), said
+    lines = [call.split()[1:] for call in calls[1:]]
+    assert {Path(line[0]).stem for line in lines} == {
+        path.stem for path in (ROOT / "benchmarks").glob("*.py")
+    } - {"peers"}
+    for line in lines:
+        assert line[-2] == "--json"
+        done = subprocess.run([sys.executable, "-c", ASK, *line], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    # One that misses its bar is named at the end and stops nothing.
+    (tree / "calls").unlink()
+    code, again, said = run(tree, "benchmarks/run.sh", FAIL="dataset.py=1")
+    assert (code, again) == (1, calls) and "failed or below a bar: dataset" in said
+
+
 def test_audit_asks_for_every_lock(tree: Path) -> None:
     code, calls, _ = run(tree, ".ci/audit --strict")
     options = "--no-deps --disable-pip --requirement"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import re
 import subprocess
 import sys
+import threading
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -59,7 +63,7 @@ def pip(*words: str, python: Path | str = sys.executable) -> str:
 
 
 @pytest.mark.parametrize("tracker", ["mlflow-skinny sqlalchemy alembic", "tensorboard", "trackio"])
-def test_a_tracker_installs_beside_training_and_changes_nothing_that_is_pinned(tracker: str) -> None:
+def test_a_tracker_changes_nothing_that_is_pinned(tracker: str) -> None:
     """The lines of t5_training/README.md, `pip install …`, up to the moment where pip would unpack."""
     assert f"pip install {tracker}" in (ROOT / "t5_training/README.md").read_text(encoding="utf-8")
     told = pip("install", "--dry-run", *tracker.split())
@@ -71,6 +75,33 @@ def test_a_tracker_installs_beside_training_and_changes_nothing_that_is_pinned(t
     }
     said = {"pillow"} if tracker == "trackio" else set()  # by that page
     assert new.keys() & pinned == said
+
+
+def test_torch_for_a_card_installs_by_the_line_of_the_page_and_stays(tmp_path: Path) -> None:
+    """From an index that stands in for torch's own and has a wheel with nothing in it."""
+    page = (ROOT / "t5_training/README.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"python\.exe (-m pip install torch==\S+ --index-url \S+)\n", page)
+    [version] = re.findall(r"torch==(\S+)", line)
+    index = tmp_path / "index"
+    (index / "torch").mkdir(parents=True)
+    about = f"torch-{version}.dist-info"
+    with zipfile.ZipFile(index / "torch" / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=index)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = re.sub(r"https://\S+", f"http://127.0.0.1:{server.server_port}", line)
+        told = pip(*own.split()[2:], python=python)
+        server.shutdown()
+    assert f"Successfully installed torch-{version}" in told
+    # What the lock asks for is this torch, too: the next run of the cycle leaves it.
+    [pinned] = re.findall(r"^torch==\S+", (ROOT / "t5_training/requirements.lock").read_text(), re.M)
+    told = pip("install", "--dry-run", "--no-index", pinned, python=python)
+    assert f"already satisfied: {pinned}" in told and "Would install" not in told
 
 
 def test_the_audit_installs(tmp_path: Path) -> None:

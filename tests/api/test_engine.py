@@ -305,7 +305,7 @@ def test_a_client_that_went_away_is_not_computed():
 class Read:
     """A call that the room may make in a batch: it answers with its name."""
 
-    batch_tokens = 1000
+    batch_tokens, room_tokens = 1000, 1500
 
     def __init__(self, name, tokens, made, kind="a", seconds=0.0):
         self.name, self.tokens, self.made, self.kind, self.seconds = name, tokens, made, kind, seconds
@@ -423,6 +423,26 @@ def test_a_batch_leaves_to_idle_translators_what_they_can_do(waiting, busy, take
     room._busy = busy
     assert [one.call.name for one in room._take()] == [str(n) for n in range(taken)]
     assert len(room._line) == waiting - taken
+
+
+@pytest.mark.parametrize(("held", "taken"), [(0, 2), (700, 2), (701, 1), (1500, 1)])
+def test_a_batch_leaves_to_those_that_run_what_they_hold(held, taken):
+    room = Room(translators=2, queue_size=50, max_batch_size=4)
+    room._line = [_Waiting(Read(str(n), 400, []), staying(), Future()) for n in range(2)]
+    room._busy, room._held = 1, held
+    assert [one.call.name for one in room._take()] == [str(n) for n in range(taken)]
+
+
+def test_what_a_batch_held_is_free_when_it_ends():
+    made: list[list[str]] = []
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    seen = []
+    calls = [Read(name, tokens, made) for name, tokens in (("one", 500), ("fails", 400), ("long", 1400))]
+    for call in calls:
+        call.batch = lambda calls, batch=call.batch: (seen.append(room._held), batch(calls))[1]
+    in_line(room, calls)
+    # Both in one batch, padded; one by one after its error; and one call for itself, however long.
+    assert (seen, room._held) == ([1000, 1000, 1000, 1400], 0)
 
 
 def test_a_batchs_time_is_shared_by_those_in_it():

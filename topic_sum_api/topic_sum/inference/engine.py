@@ -27,8 +27,10 @@ _LIKELY_OPENING = 0.02
 # Computes calls, perhaps at the same time or in one batch, and gives their results in order.
 Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 
-# A batch takes at most the memory of so many of the longest texts that a model reads.
-_LONGEST_IN_BATCH = 2
+# A batch takes at most the memory of so many of the longest texts that a model reads, and all that are made
+# at the same time that of so many for each translator.
+_LONGEST_IN_BATCH = 2.125
+_LONGEST_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,11 @@ class Translation:
 
     @property
     def batch_tokens(self) -> int:
-        return _LONGEST_IN_BATCH * (self.kind.source_max + self.kind.output_max)
+        return int(_LONGEST_IN_BATCH * self.kind.longest)
+
+    @property
+    def room_tokens(self) -> int:
+        return _LONGEST_AT_ONCE * self.kind.translators * self.kind.longest
 
     def __call__(self) -> list[str]:
         return self.kind.translate([self.source])
@@ -84,7 +90,7 @@ class Summarizer:
         self.output_max: int = self._generation.get("beam_size", 2) * self._generation.get(
             "max_decoding_length", 256
         )
-        self._translators = translators
+        self.translators = translators
         unknown = set(self._generation) - GENERATION_SETTINGS
         if unknown:
             raise ModelRefused(
@@ -112,6 +118,11 @@ class Summarizer:
             )
         except (RuntimeError, ValueError, MemoryError) as error:
             raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that is read, and of its output."""
+        return self.source_max + self.output_max
 
     def summarize(
         self,
@@ -209,7 +220,7 @@ class Summarizer:
                 lambda: self._openings(source, 2 * count),
             ]
         )
-        size = math.ceil(len(openings) / self._translators)
+        size = math.ceil(len(openings) / self.translators)
         others = run(
             [
                 lambda some=openings[start : start + size]: self.translate(

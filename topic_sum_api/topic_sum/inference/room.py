@@ -39,6 +39,10 @@ class Batchable(Protocol):
     def batch_tokens(self) -> int:
         """What a batch may hold, the padding of its shorter texts included."""
 
+    @property
+    def room_tokens(self) -> int:
+        """What all batches together may hold while they run. One call may always."""
+
     def batch(self, calls: Sequence[Batchable]) -> list:
         """The results of `calls`, this one among them and all of its kind, in order."""
 
@@ -99,6 +103,7 @@ class Room:
         self._lock = threading.Lock()
         self._line: list[_Waiting] = []
         self._busy = 0  # translators
+        self._held = 0  # tokens of the batches that run
         self.turns = 0  # that translators have had
         self._inside = 0
         self.expect(1.0)
@@ -198,12 +203,15 @@ class Room:
             batch = self._take()
             if not batch:
                 return
+            tokens = _padded(batch)
             self._busy += 1
+            self._held += tokens
         begun = time.monotonic()
         outcomes = _outcomes([waiting.call for waiting in batch])
         took = time.monotonic() - begun
         with self._lock:  # before anybody is told: whoever comes next must find this translator idle
             self._busy -= 1
+            self._held -= tokens
             self.turns += 1
             self._turn_average += 0.2 * (took - self._turn_average)
             for waiting in batch:
@@ -224,18 +232,22 @@ class Room:
         if not self._line:
             return []
         most = min(self._max_batch_size, math.ceil(len(self._line) / (self.translators - self._busy)))
-        batch = _companions(self._line, most)
+        batch = _companions(self._line, most, self._held)
         self._line = [waiting for waiting in self._line if waiting not in batch]
         return [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
 
 
-def _companions(line: list[_Waiting], most: int) -> list[_Waiting]:
-    """The first of `line` and up to `most` - 1 others, nearest in length, that fit in a batch with it."""
+def _companions(line: list[_Waiting], most: int, held: int) -> list[_Waiting]:
+    """The first of `line` and up to `most` - 1 others, nearest in length, that fit in a batch with it.
+
+    `held` tokens are those of the batches that run already.
+    """
     first = line[0]
     batch = [first]
     head = first.call
     if most == 1 or not isinstance(head, Batchable):
         return batch
+    fits = min(head.batch_tokens, head.room_tokens - held)
     shortest = longest = head.tokens
     others = [
         (abs(call.tokens - head.tokens), place, waiting)
@@ -247,10 +259,15 @@ def _companions(line: list[_Waiting], most: int) -> list[_Waiting]:
             break
         tokens = waiting.call.tokens
         low, high = min(shortest, tokens), max(longest, tokens)
-        if high <= _MOST_TIMES_AS_LONG * low and high * (len(batch) + 1) <= head.batch_tokens:
+        if high <= _MOST_TIMES_AS_LONG * low and high * (len(batch) + 1) <= fits:
             batch.append(waiting)
             shortest, longest = low, high
     return batch
+
+
+def _padded(batch: list[_Waiting]) -> int:
+    """Tokens that a batch holds; a call of another kind counts as none."""
+    return len(batch) * max(each.call.tokens if isinstance(each.call, Batchable) else 0 for each in batch)
 
 
 def _outcomes(calls: list[Callable[[], object]]) -> list[tuple[object, BaseException | None]]:

@@ -285,9 +285,9 @@ def record(logs: Path, result: dict) -> None:
 def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
     """Start `command`, copy its words to our stdout, our stderr and the log until it ends."""
     # Ctrl+C reaches the command by itself (it is in our process group): we only wait for its end.
-    told_to_stop = threading.Event()
+    told_to_stop: list[int] = []
     for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda *_: told_to_stop.set())
+        signal.signal(getattr(signal, name), lambda number, _: told_to_stop.append(number))
     ours, theirs = [], []
     for stream in (sys.stdout, sys.stderr):
         if theirs and os.name != "nt" and sys.stdout.isatty() and sys.stderr.isatty():
@@ -307,8 +307,10 @@ def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
     code = child.wait()
     for each in copies:
         each.finish()
-    if told_to_stop.is_set() and command[:2] == ["docker", "compose"] and "run" in command:
+    if told_to_stop and command[:2] == ["docker", "compose"] and "run" in command:
         stop_containers(command[: command.index("run")], cwd, env)
+        if code == 255:  # what Compose now and then says of itself, when it is told to stop: seen with 2.26
+            code = 128 + told_to_stop[0]
     if os.name == "nt":
         return 130 if code == 0xC000013A else code  # how Windows says: ended by Ctrl+C
     return 128 - code if code < 0 else code

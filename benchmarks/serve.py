@@ -68,7 +68,7 @@ LENGTHS = {  # of characters, and whether ours reads a long text in windows or o
     "any, the first window": (1, 10**9, False),
     "any, all windows": (1, 10**9, True),
 }
-TOGETHER = (3,)  # texts at once in a translator of CTranslate2 alone: of 1 to 12 the best (others by hand)
+TOGETHER = (2, 3)  # texts at once in a translator of CTranslate2 alone; 3 is the best of 1 to 12
 ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
 MEMORY = 1 / 3  # of the peer's, at most; at full size
 READY, AROUND, LEAK = 5.0, 8.0, 0.02  # seconds; milliseconds; growth

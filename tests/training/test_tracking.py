@@ -225,7 +225,8 @@ def shown(kind: str, url: str, run: Path) -> bool:
             ids = {"experiment_ids": [experiment["experiment_id"]]}
             runs = ask(f"{url}/api/2.0/mlflow/runs/search", ids)["runs"]
             return [each["info"]["run_name"] for each in runs] == [run.name]
-    return run.name in ask(f"{url}/api/get_runs_for_project", {"project": "demo-t5"})
+    runs = ask(f"{url}/api/get_runs_for_project", {"project": "demo-t5"})["data"]
+    return [each["name"] for each in runs] == [run.name]
 
 
 def ask(url: str, body: dict | None = None) -> Any:

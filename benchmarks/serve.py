@@ -69,7 +69,7 @@ LENGTHS = {  # of characters, and whether ours reads a long text in windows or o
     "any, all windows": (1, 10**9, True),
 }
 TOGETHER = (2, 3)  # texts at once in a translator of CTranslate2 alone; 3 is the best of 1 to 12
-ALONE_SHARE = 0.9  # of what CTranslate2 alone gives, at least
+ALONE_SHARE = 0.9  # of what CTranslate2 alone gives in the memory that is allowed here, at least
 MEMORY = 1 / 3  # of the peer's, at most; at full size
 READY, AROUND, LEAK = 5.0, 8.0, 0.02  # seconds; milliseconds; growth
 JSON = {"Content-Type": "application/json"}
@@ -466,8 +466,9 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
         time.sleep(10)  # what is to be given back is
         memory = {"ours": memory_mb(mine.pid), "peer": memory_mb(theirs.pid)}
         most = max(arguments.clients)
-        # The same texts, each once. Many more than in a turn: the last of them find no others to go with.
-        count = max(8, round(6 * statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
+        # The same texts, each once. More than in a turn: the last of them find no others to go with.
+        times = 6 if arguments.seconds >= 20 else 2
+        count = max(8, round(times * statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
         same = random.Random(most).sample(texts, len(texts))[:count]
         # Ours is seen with all of them. The peer takes too long for that: with the longest, which cost most.
         longest = sorted(same, key=len)[-8:]
@@ -825,12 +826,14 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
             lines.append((f"memory {what}, all processes, MB", f"{mine[figure]:.0f}", f"{peer[figure]:.0f}",
                           f"{share:.2f}", asked))  # fmt: skip
         for size, alone in each["engine"].items():
-            share = Spread(*alone["ours_of_it"])
-            asked = bar(
-                f"of CTranslate2 alone, {size} together", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}"
-            )
-            peak = f"{alone['peak_mb'][0]:.0f} MB"
-            lines.append((f"CTranslate2 alone, {size} together; ours of it", peak,
+            share, peak = Spread(*alone["ours_of_it"]), alone["peak_mb"][0]
+            if peak <= MEMORY * peer["memory_under_load_mb"]:
+                asked = bar(
+                    f"of CTranslate2 alone, {size} together", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}"
+                )
+            else:
+                asked = "too much memory"
+            lines.append((f"CTranslate2 alone, {size} together; ours of it", f"{peak:.0f} MB",
                           Spread(*alone["per_second"]), share, asked))  # fmt: skip
         asked = bar("ready", each["ready_seconds"] < READY, f"{READY:g}")
         lines.append(("ready from the local copy, s", f"{each['ready_seconds']:.1f}", "", "", asked))

@@ -467,8 +467,8 @@ def speed(folder: Path, texts: list[str], arguments: argparse.Namespace, cores: 
         memory = {"ours": memory_mb(mine.pid), "peer": memory_mb(theirs.pid)}
         most = max(arguments.clients)
         # The same texts, each once. More than in a turn: the last of them find no others to go with.
-        times = 6 if arguments.seconds >= 20 else 2
-        count = max(8, round(times * statistics.mean(len(asked.times) for asked in rounds["ours"][most])))
+        turn = statistics.mean(len(asked.times) for asked in rounds["ours"][most])
+        count = max(8, round((6 if arguments.seconds >= 20 else 2) * turn))
         same = random.Random(most).sample(texts, len(texts))[:count]
         # Ours is seen with all of them. The peer takes too long for that: with the longest, which cost most.
         longest = sorted(same, key=len)[-8:]
@@ -825,16 +825,17 @@ def report(figures: dict[str, dict], arguments: argparse.Namespace) -> int:
             asked = bar(f"memory {what}", share <= MEMORY, f"{MEMORY:.2f}")
             lines.append((f"memory {what}, all processes, MB", f"{mine[figure]:.0f}", f"{peer[figure]:.0f}",
                           f"{share:.2f}", asked))  # fmt: skip
+        judged = 0
         for size, alone in each["engine"].items():
-            share, peak = Spread(*alone["ours_of_it"]), alone["peak_mb"][0]
-            if peak <= MEMORY * peer["memory_under_load_mb"]:
-                asked = bar(
-                    f"of CTranslate2 alone, {size} together", share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}"
-                )
-            else:
-                asked = "too much memory"
+            share, peak = Spread(*alone["ours_of_it"]), Spread(*alone["peak_mb"]).greatest
+            asked = "too much memory"
+            if not full or peak <= MEMORY * peer["memory_under_load_mb"]:
+                judged += 1
+                what = f"of CTranslate2 alone, {size} together"
+                asked = bar(what, share.median >= ALONE_SHARE, f"{ALONE_SHARE:g}")
             lines.append((f"CTranslate2 alone, {size} together; ours of it", f"{peak:.0f} MB",
                           Spread(*alone["per_second"]), share, asked))  # fmt: skip
+        bar("of CTranslate2 alone: none in the memory allowed", judged > 0, "")
         asked = bar("ready", each["ready_seconds"] < READY, f"{READY:g}")
         lines.append(("ready from the local copy, s", f"{each['ready_seconds']:.1f}", "", "", asked))
         table(["", "ours", "peer", "ratio", "asked"], lines)

@@ -1,13 +1,15 @@
 """A systemd of the tests' own: process 1 of namespaces that end with the test.
 
-Its /etc is a layer over this computer's, its /run, /srv and lists of units are file systems of its own, and
-of the distribution's units it knows only those below: nothing on this computer is changed, none of its
-services is started. The network and all other files are this computer's.
+Its /etc is a layer over this computer's, its /run, /srv and lists of units are file systems of its own, it
+may write no kernel setting and no console, and of the distribution's units it knows only those below: nothing
+on this computer is changed, none of its services is started. The network and all other files are this
+computer's. What is left of it are empty control groups.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +49,12 @@ mkdir /srv/gazeta
 mount --bind {folder} /srv/gazeta
 umount --recursive /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for each in console tty0; do
+  if [ -e /dev/$each ]; then mount --bind /dev/null /dev/$each; fi
+done
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
+touch /run/own-systemd
 export container=other
 exec setpriv --bounding-set -sys_module,-sys_boot,-sys_time,-syslog \\
   /lib/systemd/systemd --system --unit=multi-user.target --show-status=0 --log-target=null
@@ -63,6 +71,10 @@ def why_not() -> str:
     return f"no {missing[0]} on the PATH" if missing else ""
 
 
+class NotAllowed(Exception):
+    """The system gives no namespaces, or no mounts in them."""
+
+
 class Systemd:
     """Runs lines of bash beside the services of a systemd; the project is /srv/gazeta there."""
 
@@ -70,9 +82,10 @@ class Systemd:
         self.enter = ["nsenter", "--target", str(first), "--mount", "--pid", "--cgroup", "--ipc", "--uts"]
 
     def ask(self, line: str) -> subprocess.CompletedProcess[str]:
+        # Never in another place than that which BOOT made: this computer may have a systemd, too.
         return subprocess.run(
-            [*self.enter, "bash", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=300,
+            [*self.enter, "bash", "-c", f"test -e /run/own-systemd || exit 99; {line}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200,
         )  # fmt: skip
 
     def run(self, line: str, code: int = 0) -> str:
@@ -81,20 +94,21 @@ class Systemd:
         return ended.stdout
 
     def write(self, path: str, text: str) -> None:
-        subprocess.run([*self.enter, "tee", path], input=text.encode(), stdout=subprocess.DEVNULL, check=True)
+        line = f"test -e /run/own-systemd && cat > {path}"
+        subprocess.run([*self.enter, "bash", "-c", line], input=text.encode(), check=True)
 
 
 @contextmanager
 def booted(folder: Path, path: str) -> Iterator[Systemd]:
     """A systemd that sees `folder` as /srv/gazeta and gives its services `path` as their PATH.
 
-    Raises RuntimeError where the system does not let it start.
+    Raises NotAllowed where it may not start, RuntimeError where it starts and does not get ready.
     """
     script = BOOT.format(units=" ".join(UNITS), path=path, folder=f"'{folder}'")
     spaces = ["--mount", "--pid", "--fork", "--cgroup", "--ipc", "--uts", "--mount-proc", "--kill-child"]
     with subprocess.Popen(
-        ["unshare", *spaces, "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True,
+        ["setpriv", "--pdeathsig", "KILL", "unshare", *spaces, "bash", "-c", script],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as outside:  # fmt: skip
         try:
             yield _ready(outside)
@@ -103,13 +117,19 @@ def booted(folder: Path, path: str) -> Iterator[Systemd]:
 
 
 def _ready(outside: subprocess.Popen[str]) -> Systemd:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
     while time.monotonic() < deadline and outside.poll() is None:
-        if first := children.read_text().split():
+        first = children.read_text().split()
+        # BOOT ends by becoming systemd: all its mounts are there then.
+        if first and Path(f"/proc/{first[0]}/comm").read_text().strip() == "systemd":
             made = Systemd(int(first[0]))
             if made.ask("systemctl is-system-running").stdout.strip() in ("running", "degraded"):
                 return made
         time.sleep(0.1)
+    ended = outside.poll() is not None
     outside.kill()
-    raise RuntimeError(f"systemd does not start: {outside.communicate()[1].strip()[-500:]}")
+    said = outside.communicate()[1].strip()[-500:]
+    if ended and re.search(r"(?i)not permitted|permission denied|read-only", said):
+        raise NotAllowed(said)
+    raise RuntimeError(f"systemd does not get ready: {said}")

@@ -225,8 +225,8 @@ def test_systemd_runs_the_units_of_the_operations_page(copy: Copy, own_systemd: 
             for name, text in units.items():
                 systemd.write(f"/etc/systemd/system/{name}", text)
             systemd_as_the_page_says(copy, systemd)
-    except RuntimeError as error:
-        pytest.skip(str(error))
+    except own_systemd.NotAllowed as error:
+        pytest.skip(f"no namespaces for a systemd: {error}")
     finally:
         copy.bash("python demo/services.py stop --root artifacts/demo")
         (copy.root / ".env").unlink()  # it holds the token; the next test looks for it
@@ -241,6 +241,8 @@ def systemd_as_the_page_says(copy: Copy, systemd: Any) -> None:
     systemd.run("systemctl daemon-reload && systemctl enable --now gazeta.timer")
     listed = systemd.run("systemctl list-timers gazeta.timer")
     assert re.search(r" 03:[0-2]\d:\d\d .*gazeta\.timer +gazeta\.service\n", listed), listed
+    systemd.run("systemctl stop gazeta.timer")  # it may be three o'clock
+    assert "0 timers listed" in systemd.run("systemctl list-timers gazeta.timer")
 
     # The model that settings ask for is not on this Hub: the night ends with the exit code of that.
     assert not failed()
@@ -257,8 +259,10 @@ def systemd_as_the_page_says(copy: Copy, systemd: Any) -> None:
     for part, values in small.items():
         merged[part] |= values
     config.write_text(yaml.safe_dump(merged, allow_unicode=True), encoding="utf-8")
-    systemd.run("systemctl start gazeta")
-    config.write_bytes(before)
+    try:
+        systemd.run("systemctl start gazeta")
+    finally:
+        config.write_bytes(before)
     assert not failed()
     assert len(re.findall(r" training +(?:done|nothing to do) ", systemd.run("journalctl -u gazeta"))) == 1
 
@@ -279,8 +283,6 @@ def systemd_as_the_page_says(copy: Copy, systemd: Any) -> None:
     systemd.run("systemctl stop gazeta-api")
     assert not copy.ready()
 
-    systemd.run("systemctl stop gazeta.timer")
-    assert "0 timers listed" in systemd.run("systemctl list-timers gazeta.timer")
     assert TOKEN not in systemd.run("journalctl")
 
 

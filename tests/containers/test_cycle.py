@@ -298,11 +298,11 @@ def test_crawl_left_at_work_is_stopped_as_the_page_says(cycle: Cycle, stand_ins)
     }
     mine = ["--filter", f"label=com.docker.compose.project={project}", "--format", "{{.Names}}"]
     command = ["docker", "compose", "-f", "docker-compose.parser.yml", "run", "--rm", "-T", "parser"]
+    by_hand = subprocess.Popen(
+        command, cwd=cycle.checkout, env=cycle.docker.environment(**slow), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
     try:
-        by_hand = subprocess.Popen(
-            command, cwd=cycle.checkout, env=cycle.docker.environment(**slow), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
         deadline = time.monotonic() + 90
         while articles_asked_for(stand_ins.site) < 10:
             assert by_hand.poll() is None and time.monotonic() < deadline
@@ -318,6 +318,8 @@ def test_crawl_left_at_work_is_stopped_as_the_page_says(cycle: Cycle, stand_ins)
         volume = ["--volume", f"{project}_crawl:/artifacts"]
         assert int(cycle.docker.said("run", "--rm", *volume, "gazeta-parser", "python", "-c", count)) >= 3
     finally:
+        by_hand.kill()
+        by_hand.wait()
         for container in cycle.docker.said("ps", "--all", *mine).split():
             cycle.docker.run("rm", "--force", container)
         cycle.compose("parser", "down", "--volumes", **slow)
@@ -399,7 +401,7 @@ def test_copies_behind_nginx_by_the_line_of_the_page(cycle: Cycle, free_port: Ca
                 pytest.skip(f"{image} is not here and cannot be pulled")
     page = (cycle.checkout / "topic_sum_api/README.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^ +(docker compose .*docs/scale/compose\.yml .*)$", page, re.M)
-    settings = {**cycle.settings, "PORT": str(free_port()), "RATE_LIMIT": "30/hour",
+    settings = {**cycle.settings, "PORT": str(free_port()), "RATE_LIMIT": "30/day",
                 "COMPOSE_PROJECT_NAME": f"mlops-test-scale-{os.getpid()}"}  # fmt: skip
     files = ["-f", "docker-compose.api.yml", "-f", "docs/scale/compose.yml"]
 

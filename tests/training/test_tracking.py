@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -127,6 +128,9 @@ def test_the_model_is_kept_with_its_figures(run, config, capsys, monkeypatch) ->
 
 # ------------------------------------------------------------------ the real ones, out of the package index
 
+# What they would tell their makers.
+QUIET = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GRADIO_ANALYTICS_ENABLED": "False"}
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Callable[..., Path]:
@@ -171,6 +175,9 @@ def test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page(
     [site] = folder.glob("lib/python*/site-packages")
     monkeypatch.syspath_prepend(str(site))
     stage.python = str(folder / "bin/python")
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    stage.environment |= QUIET
     stopped = stage("train", *tiny, f"tracking={kind}")
     assert stopped.returncode == 0, stopped.stderr
     done = stage(*tiny, f"tracking={kind}")
@@ -201,7 +208,7 @@ def test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page(
             ["bash", "-c", f"exec env {line}"], cwd=there, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True,
             env={**os.environ, "PATH": f"{viewer / 'bin'}{os.pathsep}{os.environ['PATH']}",
-                 "GRADIO_SERVER_PORT": str(port), "BROWSER": "true", "GRADIO_ANALYTICS_ENABLED": "False"},
+                 "GRADIO_SERVER_PORT": str(port), "BROWSER": "true"},
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"
@@ -210,7 +217,8 @@ def test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page(
         except (OSError, RuntimeError):
             raise AssertionError(Path(log.name).read_text()) from None
         finally:
-            os.killpg(viewing.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(viewing.pid, signal.SIGKILL)
             viewing.wait()
 
 

@@ -199,6 +199,23 @@ def test_the_lines_by_hand_go_from_the_site_to_an_answer(copy: Copy) -> None:
     assert not copy.ready() and not answers(f"http://127.0.0.1:{copy.hub}/")
 
 
+def test_the_token_is_nowhere_in_what_the_demo_left(copy: Copy) -> None:
+    """After the tests above: artifacts, logs, reports, the Hub with its cards, caches, what was said."""
+    assert "POST /api/v1/analyze" in copy.words and TOKEN not in copy.words
+    assert copy.git("status", "--porcelain") == ""  # what is written is kept out of git
+    assert set(copy.git("grep", "--name-only", TOKEN).split()) == HOLD_THE_TOKEN
+    left = [path for path in copy.root.parent.rglob("*") if path.is_file() and not path.is_symlink()]
+    names = {path.relative_to(copy.root.parent).as_posix() for path in left}
+    for kind in ("logs/.*/training.log", "demo/hub/.*", "demo/hub.log", "demo/runs/.*/report.html",
+                 "demo/crawl/crawl.sqlite3", "demo/hf/.*", "demo/api/.*"):  # fmt: skip
+        assert any(re.fullmatch(f"project/artifacts/{kind}", name) for name in names), kind
+    holding = {
+        path.relative_to(copy.root).as_posix() for path in left
+        if ".git" not in path.parts and TOKEN.encode() in path.read_bytes()
+    }  # fmt: skip
+    assert holding == HOLD_THE_TOKEN
+
+
 @pytest.fixture
 def own_systemd() -> ModuleType:
     """The module beside this one; by its file, as tests are no package."""
@@ -229,7 +246,7 @@ def test_systemd_runs_the_units_of_the_operations_page(copy: Copy, own_systemd: 
         pytest.skip(f"no namespaces for a systemd: {error}")
     finally:
         copy.bash("python demo/services.py stop --root artifacts/demo")
-        (copy.root / ".env").unlink()  # it holds the token; the next test looks for it
+        (copy.root / ".env").unlink()
 
 
 def systemd_as_the_page_says(copy: Copy, systemd: Any) -> None:
@@ -291,20 +308,3 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.2)
-
-
-def test_the_token_is_nowhere_in_what_the_demo_left(copy: Copy) -> None:
-    """After the tests above: artifacts, logs, reports, the Hub with its cards, caches, what was said."""
-    assert "POST /api/v1/analyze" in copy.words and TOKEN not in copy.words
-    assert copy.git("status", "--porcelain") == ""  # what is written is kept out of git
-    assert set(copy.git("grep", "--name-only", TOKEN).split()) == HOLD_THE_TOKEN
-    left = [path for path in copy.root.parent.rglob("*") if path.is_file() and not path.is_symlink()]
-    names = {path.relative_to(copy.root.parent).as_posix() for path in left}
-    for kind in ("logs/.*/training.log", "demo/hub/.*", "demo/hub.log", "demo/runs/.*/report.html",
-                 "demo/crawl/crawl.sqlite3", "demo/hf/.*", "demo/api/.*"):  # fmt: skip
-        assert any(re.fullmatch(f"project/artifacts/{kind}", name) for name in names), kind
-    holding = {
-        path.relative_to(copy.root).as_posix() for path in left
-        if ".git" not in path.parts and TOKEN.encode() in path.read_bytes()
-    }  # fmt: skip
-    assert holding == HOLD_THE_TOKEN

@@ -77,7 +77,7 @@ UPGRADE = "test_upgrade.py::test_a_new_version_leaves_settings_and_artifacts_and
 TRACKER = (
     "training/test_tracking.py::test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page"
 )
-SYSTEMD = "test_demo.py::test_systemd_runs_the_units_of_the_operations_page"
+SYSTEMD = "test_systemd.py::test_systemd_runs_the_units_of_the_operations_page"
 MEASURED = "test_benchmarks.py::test_the_lines_of_the_collectors_page_run"
 LEFT = "containers/test_cycle.py::test_crawl_left_at_work_is_stopped_as_the_page_says"
 FREED = "containers/test_images.py::test_lines_that_free_room_are_known_to_docker"

@@ -6,8 +6,6 @@ one that everybody gets.
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import json
 import os
 import re
@@ -18,11 +16,8 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
-import yaml
 
 pytestmark = pytest.mark.timeout(1500)
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,97 +209,3 @@ def test_the_token_is_nowhere_in_what_the_demo_left(copy: Copy) -> None:
         if ".git" not in path.parts and TOKEN.encode() in path.read_bytes()
     }  # fmt: skip
     assert holding == HOLD_THE_TOKEN
-
-
-@pytest.fixture
-def own_systemd() -> ModuleType:
-    """The module beside this one; by its file, as tests are no package."""
-    spec = importlib.util.spec_from_file_location("own_systemd", Path(__file__).with_name("own_systemd.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_systemd_runs_the_units_of_the_operations_page(copy: Copy, own_systemd: ModuleType) -> None:
-    """Every night's run and the API as services, with the demo's site, Hub and settings: the page's lines."""
-    if why := own_systemd.why_not():
-        pytest.skip(why)
-    page = (copy.root / "docs/operations.md").read_text(encoding="utf-8")
-    units = dict(re.findall(r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)```", page, re.DOTALL))
-    (without_docker,) = re.findall(r"in place of `ExecStart`:\n\n```ini\n(.*?)```", page, re.DOTALL)
-    units["gazeta.service"] = re.sub(r"ExecStart=.*\n", without_docker, units["gazeta.service"])
-    settings = (copy.root / "demo/demo.env").read_text(encoding="utf-8")
-    (copy.root / ".env").write_text(f"{settings}PORT={copy.api}\n", encoding="utf-8")
-    copy.bash("python demo/services.py start --root artifacts/demo")
-    try:
-        with own_systemd.booted(copy.root, copy.environment["PATH"]) as systemd:
-            for name, text in units.items():
-                systemd.write(f"/etc/systemd/system/{name}", text)
-            systemd_as_the_page_says(copy, systemd)
-    except own_systemd.NotAllowed as error:
-        pytest.skip(f"no namespaces for a systemd: {error}")
-    finally:
-        copy.bash("python demo/services.py stop --root artifacts/demo")
-        (copy.root / ".env").unlink()
-
-
-def systemd_as_the_page_says(copy: Copy, systemd: Any) -> None:
-    def failed() -> bool:
-        said = systemd.ask("systemctl is-failed gazeta")
-        assert (said.returncode == 0) == (said.stdout.strip() == "failed"), said
-        return said.returncode == 0
-
-    systemd.run("systemctl daemon-reload && systemctl enable --now gazeta.timer")
-    listed = systemd.run("systemctl list-timers gazeta.timer")
-    assert re.search(r" 03:[0-2]\d:\d\d .*gazeta\.timer +gazeta\.service\n", listed), listed
-    systemd.run("systemctl stop gazeta.timer")  # it may be three o'clock
-    assert "0 timers listed" in systemd.run("systemctl list-timers gazeta.timer")
-
-    # The model that settings ask for is not on this Hub: the night ends with the exit code of that.
-    assert not failed()
-    systemd.run("systemctl start gazeta", code=1)
-    assert failed()
-    told = systemd.run("journalctl -u gazeta")
-    assert re.search(r" parser +(done|nothing to do) ", told), told
-    assert re.search(r"error: .*ai-forever/ruT5-base", told), told
-
-    config = copy.root / "t5_training/config.yaml"
-    before = config.read_bytes()
-    small = yaml.safe_load((copy.root / "demo/train.yaml").read_text(encoding="utf-8"))
-    merged = yaml.safe_load(config.read_text(encoding="utf-8"))
-    for part, values in small.items():
-        merged[part] |= values
-    config.write_text(yaml.safe_dump(merged, allow_unicode=True), encoding="utf-8")
-    try:
-        systemd.run("systemctl start gazeta")
-    finally:
-        config.write_bytes(before)
-    assert not failed()
-    assert len(re.findall(r" training +(?:done|nothing to do) ", systemd.run("journalctl -u gazeta"))) == 1
-
-    with (copy.root / "artifacts/run.lock").open() as lock:  # exit code 6 is no fault
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        systemd.run("systemctl start gazeta")
-        assert not failed() and "another run of this folder" in systemd.run("journalctl -u gazeta")
-
-    systemd.run("systemctl enable --now gazeta-api")
-    wait_until(copy.ready, "the API as a service")
-    first = systemd.run("systemctl show --property MainPID gazeta-api")
-    systemd.run("systemctl restart gazeta-api")
-    wait_until(copy.ready, "the API, restarted")
-    assert systemd.run("systemctl show --property MainPID gazeta-api") != first
-    systemd.run("systemctl kill --signal KILL gazeta-api")
-    wait_until(lambda: not copy.ready(), "its end")
-    wait_until(copy.ready, "the API, started again by systemd")
-    systemd.run("systemctl stop gazeta-api")
-    assert not copy.ready()
-
-    assert TOKEN not in systemd.run("journalctl")
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.2)

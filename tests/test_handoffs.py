@@ -174,10 +174,11 @@ def test_training_and_api_give_the_topic_classifier_the_same_string(served, text
     assert served.topics.source(text, title) == ours
 
 
-def test_the_arrays_of_topics_are_asked_by_the_same_code_on_both_sides() -> None:
-    """What the report judges and times is what serves: the file is one, in two images."""
+@pytest.mark.parametrize("name", ["topic_arrays.py", "support.py"])
+def test_both_sides_ask_the_same_code(name: str) -> None:
+    """What the report judges, of topics and of made-up names, is what serves: one file, in two images."""
     ours, theirs = (
-        (ROOT / folder / "topic_arrays.py").read_bytes()
+        (ROOT / folder / name).read_bytes()
         for folder in ("t5_training/t5sum", "topic_sum_api/topic_sum/inference")
     )
     assert ours == theirs, "change it in t5_training and copy it"

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 WORD = re.compile(r"[^\W\d_]+(?:[-‑’'][^\W\d_]+)*")
 # 25 · 10 000 · 1,5 · 15.05.2020 · 12:30 · 10 000,5
@@ -249,10 +250,29 @@ def _supported(mention: Mention, summary: str, text: Text) -> bool:
         return text.supports_name(mention.surface)
     value = NUMERALS.get(fold(mention.surface))
     if value is not None:
-        return str(value) in text.numbers
+        return str(value) in text.numbers or bool(_whole_numeral(mention, summary) & text.numbers)
     exact = re.sub(r"[ \u00a0\u202f]", "", mention.surface).replace(",", ".")
     scaled = _scaled(float(exact), summary, mention.end) if re.fullmatch(r"\d+(?:\.\d+)?", exact) else set()
-    if exact in text.numbers or scaled & text.numbers:
+    # 19.30 is 19:30, and 2,0 is 2.
+    same = {exact, exact.replace(":", "."), exact.replace(".", ":"), re.sub(r"^(\d+)\.0+$", r"\1", exact)}
+    if same & text.numbers or scaled & text.numbers:
         return True
     parts = [part.lstrip("0") or "0" for part in re.split(r"[.:]", exact)]
     return len(parts) > 1 and not re.fullmatch(r"\d+\.\d+", exact) and set(parts) <= text.numbers
+
+
+def _whole_numeral(mention: Mention, summary: str) -> set[str]:
+    """Readings of the numeral that `mention` is a word of: 25 for either word of «двадцать пять»."""
+    words: list[re.Match] = []
+    for match in WORD.finditer(summary):
+        if fold(match.group()) in NUMERALS:
+            words.append(match)
+        elif match.start() > mention.start:
+            break
+        else:
+            words = []
+    values = [NUMERALS[fold(match.group())] for match in words]
+    falling = all(len(str(big)) > len(str(small)) for big, small in pairwise(values))
+    if len(values) < 2 or not falling:
+        return set()
+    return {str(sum(values)), *_scaled(sum(values), summary, words[-1].end())}

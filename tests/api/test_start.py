@@ -132,31 +132,90 @@ def test_translators_share_one_heap(repo_root, tmp_path):
     assert heaps[1] == 1
 
 
-def test_memory_goes_back_after_translations_and_only_then(monkeypatch, tmp_path):
+class Machine:
+    """A clock and a memory that are told what to be."""
+
+    def __init__(self):
+        self.now, self.held, self.needed, self.given = 100.0, 300, 300, 0
+
+    def give_back(self):
+        self.given += 1
+        self.held = self.needed
+
+    def look(self, memory, turns, seconds=0.0):
+        self.now += seconds
+        before = self.given
+        memory.look(turns)
+        return self.given > before
+
+
+def test_memory_goes_back_when_more_is_held_than_is_needed_and_after_work():
+    from topic_sum.inference.memory import Memory
+
+    machine = Machine()
+    memory = Memory(lambda: machine.held, machine.give_back, lambda: machine.now)
+    assert machine.look(memory, 0), "the first look learns what is needed"
+    assert not machine.look(memory, 0, 60), "nothing was done"
+    machine.held = 320
+    assert not machine.look(memory, 0, 1), "a little more is no reason"
+    machine.held = 330
+    assert machine.look(memory, 0, 1), "a tenth more is"
+    machine.held, machine.needed = 400, 380
+    assert not machine.look(memory, 0, 0.1), "not all the time"
+    assert machine.look(memory, 0, 1)
+    machine.held = 400
+    assert not machine.look(memory, 1, 3), "so much was needed a moment ago"
+    assert machine.look(memory, 1, 3), "after work it goes back all the same"
+    assert not machine.look(memory, 1, 60), "nothing was done since"
+
+
+def test_what_is_needed_no_longer_is_forgotten():
+    from topic_sum.inference.memory import Memory
+
+    machine = Machine()
+    memory = Memory(lambda: machine.held, machine.give_back, lambda: machine.now)
+    machine.held = machine.needed = 1000
+    machine.look(memory, 0)
+    machine.needed = 300
+    for turn in range(1, 60):
+        machine.held = 400
+        machine.look(memory, turn, 5)
+    machine.held = 340
+    assert machine.look(memory, 59, 1)
+
+
+def test_what_a_process_holds_is_told():
+    from topic_sum.processor import resident
+
+    before = resident()
+    if sys.platform != "linux":
+        assert before == 0
+        return
+    more = bytearray(50_000_000)
+    assert 45e6 < resident() - before < 60e6
+    assert len(more) == 50_000_000
+
+
+def test_a_service_looks_after_its_memory_until_it_is_stopped(monkeypatch, tmp_path):
     from topic_sum.inference import service as module
     from topic_sum.inference.revision import Source
 
-    given = threading.Semaphore(0)
-    monkeypatch.setattr(module, "give_memory_back", given.release)
-    monkeypatch.setattr(module, "GIVE_BACK_SECONDS", 0.01)
+    looked = threading.Semaphore(0)
+    monkeypatch.setattr(module.Memory, "look", lambda self, turns: looked.release())
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
     monkeypatch.setattr(module.Service, "refresh", lambda self: None)
     service = module.Service(
         Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 1, 60, 16, 10, 300)
     )
     service.start()
-    try:
-        assert not given.acquire(timeout=0.3), "nothing was done"
-        for calls in (1, 3):
-            service.room.run([lambda: 1] * calls, service.visit(lambda: False))
-            assert given.acquire(timeout=10)
-            time.sleep(0.1)
-        while given.acquire(blocking=False):
-            pass
-        assert not given.acquire(timeout=0.3), "nothing was done since"
-    finally:
-        service.stop()
+    assert looked.acquire(timeout=10)
+    service.stop()
     service._thread.join(timeout=10)
     assert not service._thread.is_alive()
+    time.sleep(0.2)
+    while looked.acquire(blocking=False):
+        pass
+    assert not looked.acquire(timeout=0.2)
 
 
 @pytest.mark.parametrize(
@@ -289,10 +348,51 @@ def refusal(model_hub, tmp_path, caplog):
         assert not service.ready
         [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         assert line.startswith(f"error: model {repo}@{commit[:8]} is refused: ")
-        assert service.trouble in line
+        assert service.trouble in line.replace(str(tmp_path), "")
+        assert str(tmp_path) not in service.trouble
         return line
 
     return refused
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (MemoryError(), "there is too little memory to load ct2/"),
+        (Exception("Too many open files (os error 24)"), "tokenizer.json cannot be read"),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_for_a_moment_is_tried_again(
+    model_hub, model_folder, tmp_path, caplog, monkeypatch, fault, words
+):
+    from topic_sum.inference import engine
+    from topic_sum.inference.revision import Source
+    from topic_sum.inference.service import Limits, Service
+
+    commit = model_hub.publish(model_folder, "demo/moment")
+    source = Source("demo/moment", "production", tmp_path / "copies", model_hub.url, model_hub.token)
+    events: list[str] = []
+    service = Service(source, Limits(1, 4, 1, 60, 16, 10, 300), events.append)
+
+    def fail(*_, **__):
+        raise fault
+
+    with monkeypatch.context() as patched:
+        if isinstance(fault, MemoryError):
+            patched.setattr(engine.ctranslate2, "Translator", fail)
+        else:
+            patched.setattr(engine.Tokenizer, "from_file", fail)
+        service.refresh()
+        service.refresh()
+    assert not service.ready
+    assert words in service.trouble
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "could not be loaded now" in line
+    service.refresh()
+    assert service.model.revision == commit
+    assert service.trouble == ""
+    assert events == ["model_not_loaded", "model_not_loaded", "model_loaded"]
+    service.stop()
 
 
 def test_an_unknown_format_is_refused(refusal, changed):

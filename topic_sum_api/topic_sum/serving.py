@@ -40,6 +40,7 @@ def service() -> Service:
         ),
         events=metrics.count_model_event,
         on_batch=metrics.BATCHES.observe,
+        on_inside=metrics.IN_ROOM.set,  # as it changes: with several processes any of them may be asked
     )
 
 

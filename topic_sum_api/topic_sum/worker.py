@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import re
 import selectors
 import socket
@@ -24,6 +25,8 @@ from functools import partial
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from topic_sum.api.messages import language, words
+
+log = logging.getLogger("topic_sum.requests")
 
 # A head longer than this is handed over as it is: the parser refuses it.
 MOST_HEAD_BYTES = 64 * 1024
@@ -53,8 +56,15 @@ def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
     asked = _LANGUAGE.search(head)
     lang = language(asked.group(1).decode("latin-1") if asked else "")
     code = _REFUSALS.get(status, "bad_request")
+    # Counted and no line each: strangers could fill the disk. Imported here, in the process that answers.
+    from topic_sum.api.metrics import ERRORS
+
+    ERRORS.labels(code).inc()
+    request_id = uuid.uuid4().hex
+    if status == 500:
+        log.error("error: a request could not be answered", extra={"request_id": request_id})
     body = json.dumps(
-        {"error": {"code": code, "message": words(code, lang, request_id=uuid.uuid4().hex), "field": None}},
+        {"error": {"code": code, "message": words(code, lang, request_id=request_id), "field": None}},
         ensure_ascii=False,
     ).encode()
     return (

@@ -39,7 +39,7 @@ MODEL = Gauge(
 )
 
 # A count that begins at 1 has not risen, for Prometheus: these exist from the start.
-for _event in ("model_loaded", "model_refused", "hub_unavailable"):
+for _event in ("model_loaded", "model_refused", "model_not_loaded", "hub_unavailable"):
     MODEL_EVENTS.labels(_event)
 
 _state: dict = {"service": None, "labels": None}

@@ -10,7 +10,7 @@ from pathlib import Path
 import ctranslate2
 from tokenizers import Tokenizer
 
-from .errors import ModelRefused
+from .errors import ModelRefused, NotNow
 from .text import literal, sentences
 
 # Kept as they are asked of the model file: everything here is a parameter of translate_batch.
@@ -30,7 +30,7 @@ Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 # A batch takes at most the memory of so many of the longest texts that a model reads, and all that are made
 # at the same time that of so many for each translator.
 _LONGEST_IN_BATCH = 2.125
-_LONGEST_AT_ONCE = 2
+_LONGEST_AT_ONCE = 1.875
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class Summarizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / settings["tokenizer"]))
         except Exception as error:  # tokenizers raises bare Exception for every bad file
+            if "os error" in str(error):  # of this machine, not of the file
+                raise NotNow(f"{settings['tokenizer']} cannot be read: {error}") from None
             raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -116,7 +118,9 @@ class Summarizer:
                 inter_threads=translators,
                 intra_threads=1,
             )
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except MemoryError:
+            raise NotNow("there is too little memory to load ct2/: free some, or give the API more") from None
+        except (RuntimeError, ValueError) as error:
             raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
 
     @property

@@ -7,6 +7,10 @@ class ModelRefused(Exception):
     """The files of a model revision are missing, damaged, unsafe or of an unknown format."""
 
 
+class NotNow(Exception):
+    """A model revision could not be loaded just now (memory, descriptors, the disk): it is tried again."""
+
+
 class HubUnavailable(Exception):
     """The Hub did not answer, or did not let us in. The message says what to do."""
 

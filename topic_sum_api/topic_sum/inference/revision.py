@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .errors import HubUnavailable, ModelRefused
+from .errors import HubUnavailable
 
 # Only what serving needs is fetched: no torch weights, and never anything that could be a pickle.
 SERVED_FILES = [
@@ -165,12 +165,6 @@ def forget_old(source: Source, keep: set[str], log: Callable[[str], None]) -> No
     for blob in blobs.iterdir() if blobs.is_dir() else ():
         if blob.resolve() not in used and not blob.name.endswith((".incomplete", ".lock")):
             blob.unlink(missing_ok=True)
-
-
-def check_name(repo: str) -> None:
-    """Raises ModelRefused when `repo` cannot be a repository's name."""
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise ModelRefused(f"MODEL_REPO={repo!r} is not of the form user/name")
 
 
 def _note(source: Source) -> Path:

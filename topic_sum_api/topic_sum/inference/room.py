@@ -22,6 +22,10 @@ T = TypeVar("T")
 _GLANCE_SECONDS = 0.25
 # A batch is padded to its longest call: one of more than this many times as many tokens stays out of it.
 _MOST_TIMES_AS_LONG = 2
+# Those a batch has answered often ask again at once, one a few milliseconds after the other. Their translator
+# waits for them no longer than this, nor than this share of what a batch takes.
+_COMPANY_SECONDS = 0.05
+_COMPANY_SHARE = 0.02
 
 
 @runtime_checkable
@@ -77,11 +81,13 @@ class Room:
     will probably be answered in `request_seconds`: a request let in and sent away later costs twice.
 
     A translator that gets free takes the call that has waited longest, and with it those nearest to it in
-    length, up to `max_batch_size`. Nobody waits for company, and a batch never takes what an idle translator
-    could do. CTranslate2 cannot stop a beam search half-way, so a call that has begun runs to its end even
+    length, up to `max_batch_size`. Nobody waits for company but for a moment after a batch, and a batch never
+    takes what an idle translator could do.
+
+    CTranslate2 cannot stop a beam search half-way, so a call that has begun runs to its end even
     when its request gave up; one that has not is never run for a request that is gone or out of time.
 
-    `on_batch` is told the size of each batch.
+    `on_batch` is told the size of each batch, `on_inside` how many requests run or wait.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Room:
         request_seconds: float = math.inf,
         max_batch_size: int = 1,
         on_batch: Callable[[int], None] = lambda size: None,
+        on_inside: Callable[[int], None] = lambda inside: None,
     ):
         self.translators = translators
         self.places = translators + queue_size
@@ -99,10 +106,14 @@ class Room:
         self._max_batch_size = max_batch_size
         self._request_seconds = request_seconds
         self._on_batch = on_batch
+        self._on_inside = on_inside
         self._pool = ThreadPoolExecutor(translators, thread_name_prefix="translator")
         self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)  # of the line, and of translators that got free
+        self._mine = threading.local()  # of each translator: `wanted` calls next, waited for `until`
         self._line: list[_Waiting] = []
         self._busy = 0  # translators
+        self._running = 0  # calls of the batches that run
         self._held = 0  # tokens of the batches that run
         self.turns = 0  # that translators have had
         self._inside = 0
@@ -130,11 +141,13 @@ class Room:
             if late or self._inside >= self.places:
                 raise Busy(retry_after=max(1, min(120, math.ceil(turn / 2))))
             self._inside += 1
+            self._on_inside(self._inside)
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
+                self._on_inside(self._inside)
                 visit.over = True
                 if visit.worked:  # nothing was computed for an answer out of the cache
                     self._average += 0.2 * (visit.worked - self._average)
@@ -187,6 +200,7 @@ class Room:
         with self._lock:
             self._line.append(waiting)
             visit.in_line += 1
+            self._news.notify_all()
         try:
             # A turn for each call: one whose call went into an earlier batch finds less to do, or nothing.
             self._pool.submit(self._turn)
@@ -200,11 +214,13 @@ class Room:
 
     def _turn(self) -> None:
         with self._lock:
+            self._wait_for_company()
             batch = self._take()
             if not batch:
                 return
             tokens = _padded(batch)
             self._busy += 1
+            self._running += len(batch)
             self._held += tokens
         begun = time.monotonic()
         outcomes = _outcomes([waiting.call for waiting in batch])
@@ -212,6 +228,9 @@ class Room:
         with self._lock:  # before anybody is told: whoever comes next must find this translator idle
             self._busy -= 1
             self._held -= tokens
+            self._running -= len(batch)
+            self._expect_company(len(batch))
+            self._news.notify_all()
             self.turns += 1
             self._turn_average += 0.2 * (took - self._turn_average)
             for waiting in batch:
@@ -225,6 +244,23 @@ class Room:
                 waiting.future.set_exception(error)  # raised again where its request waits
         if isinstance(batch[0].call, Batchable):
             self._on_batch(len(batch))
+
+    def _expect_company(self, answered: int) -> None:
+        """How many should go together next, if as many ask as do now; a translator notes it after a batch."""
+        waiting = len(self._line)
+        share = math.ceil((self._running + waiting + answered) / self.translators)
+        self._mine.wanted = min(share, waiting + answered, self._max_batch_size)
+        self._mine.until = time.monotonic() + min(_COMPANY_SECONDS, _COMPANY_SHARE * self._turn_average)
+
+    def _wait_for_company(self) -> None:
+        """A moment for those that this translator has just answered: the first of them to ask again would be
+        taken alone, and the others wait for all it takes. Only where no other translator is idle."""
+        wanted, until = getattr(self._mine, "wanted", 0), getattr(self._mine, "until", 0.0)
+        while 0 < len(self._line) < wanted and self._busy == self.translators - 1:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._news.wait(left)
 
     def _take(self) -> list[_Waiting]:
         """Out of the line: the call that has waited longest, with those it is best made with."""

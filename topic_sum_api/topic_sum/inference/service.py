@@ -17,7 +17,8 @@ from . import revision
 from .cache import Cache
 from .engine import Generation, different
 from .engine import Source as ReadSource
-from .errors import HubUnavailable, ModelRefused, NotReady
+from .errors import HubUnavailable, ModelRefused, NotNow, NotReady
+from .memory import IDLE_SECONDS, LOOK_SECONDS, Memory
 from .model import Model, load_model
 from .room import Room, Visit
 from .text import normalise, shorten
@@ -28,8 +29,6 @@ log = logging.getLogger("topic_sum")
 
 # Until a first model is here the Hub is asked this often, whatever MODEL_CHECK_SECONDS says.
 FIRST_RETRY_SECONDS = 10
-# Memory goes back to the system so often, while there are translations.
-GIVE_BACK_SECONDS = 4.0
 # A summary takes about as long as this many trials, which write a third of its words about a short text.
 _SUMMARY_IN_TRIALS = 4
 
@@ -71,23 +70,28 @@ class Service:
         limits: Limits,
         events: Callable[[str], None] = lambda event: None,
         on_batch: Callable[[int], None] = lambda size: None,
+        on_inside: Callable[[int], None] = lambda inside: None,
     ):
         self.source = source
         self.limits = limits
         self.room = Room(
-            limits.translators, limits.queue_size, limits.request_seconds, limits.max_batch_size, on_batch
+            limits.translators,
+            limits.queue_size,
+            limits.request_seconds,
+            limits.max_batch_size,
+            on_batch,
+            on_inside,
         )
         self.summaries = Cache(limits.cache_size)
         # Of their own: topics cost milliseconds and must not push out summaries that cost seconds.
         self.topics = Cache(limits.cache_size)
-        # What the Hub last said, in words for /model and /health/ready; empty when all is well.
-        self.trouble = "the model is being loaded"
+        # What the Hub or the disk last said; empty when all is well.
+        self._trouble = "the model is being loaded"
         self.from_local_copy = False
         self._model: Model | None = None
         self._refused: dict[str, str] = {}
         self._kept = ""  # the commit noted on this disk by this process
         self._events = events
-        self._turns = 0  # of the room, when memory was last given back
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._on_ready: Callable[[Model], None] = lambda model: None
@@ -103,6 +107,11 @@ class Service:
         return model
 
     @property
+    def trouble(self) -> str:
+        """In words for /model and /health/ready, which say nothing of where things lie on this machine."""
+        return self._trouble.replace(str(self.source.folder), "its folder")
+
+    @property
     def ready(self) -> bool:
         return self._model is not None
 
@@ -111,6 +120,7 @@ class Service:
         self._on_ready = on_ready
         self._thread = threading.Thread(target=self._watch, name="model-watcher", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch_memory, name="memory-watcher", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -122,24 +132,17 @@ class Service:
                 self.refresh()
             except Exception:  # a bug must not end the watch: the traceback is logged, the old model serves
                 log.exception("error: the model watcher failed; it goes on")
-                self.trouble = "the model watcher failed, see the log"
+                self._trouble = "the model watcher failed, see the log"
             pause = self.limits.check_seconds
             if not self.ready:
                 pause = min(pause, FIRST_RETRY_SECONDS)
             # Replicas started together must not ask the Hub together.
-            self._pause(pause * random.uniform(0.9, 1.1))
+            self._stop.wait(pause * random.uniform(0.9, 1.1))
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, and give back what translations took and freed: 30 of 717 MB under load, 181 of 527 after it.
-        After each batch it would make the next ones slower."""
-        end = time.monotonic() + seconds
-        while not self._stop.wait(max(0.0, min(GIVE_BACK_SECONDS, end - time.monotonic()))):
-            turns = self.room.turns
-            if turns != self._turns:
-                self._turns = turns
-                give_memory_back()
-            if time.monotonic() >= end:
-                return
+    def _watch_memory(self) -> None:
+        memory = Memory()
+        while not self._stop.wait(LOOK_SECONDS if self.room.inside else IDLE_SECONDS):
+            memory.look(self.room.turns)
 
     def refresh(self) -> None:
         """Resolve the revision; fetch, load, try and swap in the model when it is another one than serves."""
@@ -165,6 +168,10 @@ class Service:
             self._events("hub_unavailable")
             if self._model is None:
                 self._load_remembered()
+            return
+        except NotNow as error:
+            self._events("model_not_loaded")
+            self._say(f"model {self.source.repo}@{commit[:8]} could not be loaded now: {error}")
             return
         except ModelRefused as error:
             self._refused[commit] = f"model {self.source.repo}@{commit[:8]} is refused: {error}"
@@ -223,6 +230,10 @@ class Service:
             return
         try:
             model = self._load_from(folder, commit)
+        except NotNow as error:
+            self._events("model_not_loaded")
+            self._say(f"the local copy {self.source.repo}@{commit[:8]} could not be loaded now: {error}")
+            return
         except ModelRefused as error:
             self._refused[commit] = f"the local copy {self.source.repo}@{commit[:8]} is refused: {error}"
             log.error("error: %s", self._refused[commit])
@@ -238,7 +249,7 @@ class Service:
         self.topics.clear()
         self._events("model_loaded")
         if not keep_trouble:
-            self.trouble = ""
+            self._trouble = ""
         if first:
             self.room.expect(_SUMMARY_IN_TRIALS * model.trial_seconds)
             self._on_ready(model)
@@ -247,11 +258,11 @@ class Service:
 
     def _say(self, trouble: str) -> None:
         """Log a trouble when it is new, so that a Hub down for a day is not a thousand lines."""
-        if trouble and trouble != self.trouble:
+        if trouble and trouble != self._trouble:
             serving = self._model
             then = f"; still serving {serving.revision[:8]}" if serving else "; trying again"
             log.error("error: %s%s", trouble, then)
-        self.trouble = trouble
+        self._trouble = trouble
 
     # Answers
 

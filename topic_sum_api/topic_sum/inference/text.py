@@ -25,6 +25,8 @@ _MARK = re.compile(f"[{_MARKS}]")
 _STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
 # What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
 _BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
+# The gap between two groups of a number's digits, looked at from the digit before it.
+_GROUPED = re.compile(r"\d\s\d{3}(?!\d)")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
 
 
@@ -77,6 +79,8 @@ def shorten(text: str, max_chars: int) -> str:
     if clauses and clauses[-1] >= max_chars // 2 and _has_word(room[: clauses[-1]]):
         return room[: clauses[-1]].rstrip(" ,;:—–") + "…"
     words = room if text[max_chars - 1].isspace() else room.rpartition(" ")[0]
+    while _GROUPED.match(text, len(words) - 1):  # «1 500 000» is one number: its beginning is another
+        words = words.rpartition(" ")[0]
     words = words.rstrip(" ,;:—–-«(")
     return (words if _has_word(words) else room.rstrip()) + "…"
 

@@ -44,7 +44,7 @@ def test_avx512_is_used_where_it_costs_nothing():
     flags = "avx2 avx512f avx512cd avx512bw avx512dq avx512vl"
     assert wide(f"vendor_id\t: GenuineIntel\nflags\t\t: fpu {flags} avx512_vbmi2\n")
     assert not wide(f"vendor_id\t: GenuineIntel\nflags\t\t: fpu {flags}\n")  # an early one: it slows down
-    assert not wide(f"vendor_id\t: AuthenticAMD\nflags\t\t: fpu {flags} avx512_vbmi2\n")  # not measured
+    assert not wide(f"vendor_id\t: AuthenticAMD\nflags\t\t: fpu {flags} avx512_vbmi2\n")  # gains nothing
     assert not wide("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2\n")
     assert not wide("")
 

@@ -52,6 +52,7 @@ def wide(cpu_info: str) -> bool:
 
     CTranslate2 takes AVX2 on Intel unless told, because early processors with AVX-512 slow down when they use
     it. Those since Ice Lake (they have VBMI2) hardly do: a beam search took 10% less processor time with it.
+    An AMD EPYC of the fourth generation took 0 to 3% less, which is left.
     """
     intel = "GenuineIntel" in cpu_info
     flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every benchmark small, one after another: ten minutes on two idle cores, and a few more when their peers are
-# installed first. Figures as JSON go to artifacts/benchmarks/. The sizes that count are in README.md beside this.
+# Runs every benchmark small, one after another: a quarter of an hour on two idle cores, and a few minutes more when their
+# peers are installed first. Figures as JSON go to artifacts/benchmarks/. The sizes that count are in README.md beside this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

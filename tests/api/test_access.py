@@ -258,6 +258,47 @@ def test_requests_without_a_right_key_are_counted_by_address_and_lock_out_no_hol
     assert guarded.get("/api/v1/model", **right, **address).status == 200
 
 
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # the same client, by a socket for both kinds
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("::1", "::"),
+        ("unix:", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_a_client_is_its_address_or_the_network_of_its_house(address, client):
+    from django.test import RequestFactory
+    from topic_sum.api.access import client_address
+
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR=address)) == client
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("redis://127.0.0.1:6379/0", True),
+        ("unix:///run/redis.sock", True),
+        ("unix://", False),
+        ("redis://", False),
+        ("http://127.0.0.1", False),
+    ],
+)
+def test_redis_is_asked_by_an_address_or_by_a_socket(monkeypatch, given, taken):
+    from django.core.exceptions import ImproperlyConfigured
+    from topic_sum import settings
+
+    monkeypatch.setenv("REDIS_URL", given)
+    try:
+        assert settings.env_url("REDIS_URL", ("redis", "rediss", "unix")) == given.rstrip("/")
+    except ImproperlyConfigured as error:
+        assert not taken, error
+    else:
+        assert taken
+
+
 def test_without_keys_the_limit_is_by_address_and_proxies_are_believed_as_far_as_told(serve):
     server = serve(RATE_LIMIT="3/hour", NUM_PROXIES="1")
 

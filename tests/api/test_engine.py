@@ -445,18 +445,15 @@ def test_what_a_batch_held_is_free_when_it_ends():
     assert (seen, room._held) == ([1000, 1000, 1000, 1400], 0)
 
 
-def asked_again(clients, calls=5, translators=1, **constants):
-    """The batches made of `clients`, each asking for its next text as soon as it has the last."""
+def asked_again(clients, calls, translators=1, seconds=0.05):
+    """Sizes of the batches made of `clients`, each asking for its next text as soon as it has the last."""
     room = Room(translators=translators, queue_size=50, max_batch_size=4)
     made: list[list[str]] = []
-    start = threading.Barrier(clients)
 
     def one(client):
         for number in range(calls):
-            if not number:
-                start.wait()
             time.sleep(0.005 * client)  # one after the other
-            room.run([Read(f"{client} {number}", 100, made, seconds=0.05)], staying())
+            room.run([Read(f"{client} {number}", 100, made, seconds=seconds)], staying())
 
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(one, range(clients)))
@@ -464,25 +461,35 @@ def asked_again(clients, calls=5, translators=1, **constants):
 
 
 def test_those_a_batch_has_answered_go_together_again(monkeypatch):
-    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 5)
-    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 5)
-    sizes = asked_again(3)
-    # Once two have gone together the third joins them, and they stay together.
-    assert 3 in sizes
-    together = sizes[sizes.index(3) :]
-    assert together.count(3) >= len(together) - 1
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 2)
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 10)
+    sizes = asked_again(3, calls=5, seconds=0.3)
+    assert sum(sizes) == 15
+    # The first is taken alone; once the others are there they stay together while all three ask.
+    assert sizes.count(3) >= 3
 
 
 def test_nobody_waits_for_those_who_do_not_come(monkeypatch):
-    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 0.3)
-    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 5)
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 2)
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 10)
     room = Room(translators=1, queue_size=50, max_batch_size=4)
     made: list[list[str]] = []
     in_line(room, [Read(str(n), 100, made) for n in range(3)])
     begun = time.monotonic()
     room.run([Read("alone", 100, made)], staying())
     assert made[-1] == ["alone"]
-    assert 0.1 < time.monotonic() - begun < 5, "the moment is over: it is taken alone"
+    assert 0.5 < time.monotonic() - begun < 10, "the moment is over: it is taken alone"
+
+
+@pytest.mark.parametrize("asked", [lambda: None, Read("long", 600, [])], ids=["explanation", "long"])
+def test_no_moment_is_waited_for_what_goes_alone_anyway(monkeypatch, asked):
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 60)
+    monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 60)
+    room = Room(translators=1, queue_size=50, max_batch_size=4)
+    in_line(room, [Read(str(n), 100, []) for n in range(3)])
+    begun = time.monotonic()
+    room.run([asked], staying())
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize("translators", [1, 2])
@@ -490,8 +497,8 @@ def test_a_lone_client_waits_for_nobody(monkeypatch, translators):
     monkeypatch.setattr("topic_sum.inference.room._COMPANY_SECONDS", 60)
     monkeypatch.setattr("topic_sum.inference.room._COMPANY_SHARE", 60)
     begun = time.monotonic()
-    assert asked_again(1, calls=10, translators=translators) == [1] * 10
-    assert asked_again(translators, calls=10, translators=translators) == [1] * 10 * translators
+    assert asked_again(1, 10, translators) == [1] * 10
+    assert asked_again(translators, 10, translators) == [1] * 10 * translators
     assert time.monotonic() - begun < 30
 
 

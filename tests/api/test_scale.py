@@ -1,5 +1,6 @@
 """docs/scale and docs/kubernetes: several copies of the API, as far as that shows without running them."""
 
+import http.client
 import importlib.util
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -97,6 +99,21 @@ def test_errors_of_nginx_have_the_shape_of_all_others(nginx, api, text):
     # The API's own come through as they are.
     assert told(front.get("/nothing")) == (404, "not_found")
     assert told(front.post("/api/v1/topic", {})) == (400, "required")
+
+
+def test_a_proxy_before_nginx_that_ends_tls_is_not_sent_to_https_again(nginx, serve):
+    front = nginx(urlsplit(serve(HTTPS="1", NUM_PROXIES="2").url).port)
+
+    def asked(**headers):
+        connection = http.client.HTTPConnection(urlsplit(front.url).netloc, timeout=20)
+        connection.request("GET", "/api/v1/model", headers=headers)
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, (answer.headers["Location"] or "")[:8]
+
+    assert asked() == (301, "https://")
+    assert asked(**{"X-Forwarded-Proto": "https"}) == (200, "")
+    assert asked(**{"X-Forwarded-Proto": "gopher"}) == (301, "https://")
 
 
 def test_no_copy_that_answers_is_a_503_with_retry_after(nginx, free_port):

@@ -27,6 +27,21 @@ def loop() -> Iterator[Worker]:
     made.tmp.close()
 
 
+def test_refusals_that_no_view_sees_are_counted_and_a_bug_is_logged_with_the_number_told(caplog):
+    from topic_sum.api.metrics import ERRORS
+
+    def counted(code):
+        return ERRORS.labels(code)._value.get()
+
+    codes = {408: "body_not_received", 431: "headers_too_large", 501: "length_required", 500: "server_error"}
+    before = {code: counted(code) for code in codes.values()}
+    answers = {status: worker.refusal(status, "No") for status in codes}
+    assert {code: counted(code) - before[code] for code in before} == dict.fromkeys(before, 1)
+    [line] = caplog.records
+    assert line.request_id.encode() in answers[500]
+    assert line.request_id.encode() not in answers[501]
+
+
 @contextlib.contextmanager
 def client_of(loop: Worker) -> Iterator[tuple[Connection, socket.socket]]:
     """A connection of the worker and the client's end of it."""

@@ -94,7 +94,11 @@ def test_a_full_disk_is_named_and_the_model_comes_once_there_is_room(
             assert "No space left on device: free some disk or set ARTIFACTS_DIR" in line
             assert "Traceback" not in server.log
             assert server.get("/health/live").status == 200
-            assert server.get("/health/ready").status == 503
+            waits = server.get("/health/ready")
+            assert waits.status == 503
+            assert "No space left on device" in waits.json["detail"]
+            assert str(disk.folder) not in waits.json["detail"], "where things lie is for the log"
+            assert str(disk.folder) in line
             began = time.monotonic()
             disk.make_room()
             server.wait_ready()
@@ -111,7 +115,9 @@ def test_a_full_disk_is_named_and_the_model_comes_once_there_is_room(
         api.wait_until(lambda: "error:" in server.log, "the log says what is in the way")
         assert "works here: No space left on device: free some disk" in server.log
         assert server.log.count("error:") == 1 and "Traceback" not in server.log
-        assert "No space left" in server.get("/api/v1/model").json["trouble"]
+        trouble = server.get("/api/v1/model").json["trouble"]
+        assert "No space left" in trouble
+        assert str(disk.folder) not in trouble
         disk.make_room()
         api.wait_until(lambda: server.get("/api/v1/model").json["trouble"] is None, "the note is made")
     finally:

@@ -59,7 +59,9 @@ def env_url(name: str, schemes: tuple[str, ...]) -> str | None:
     if not raw:
         return None
     parts = urlsplit(raw)
-    if parts.scheme not in schemes or not (parts.path if parts.scheme == "unix" else parts.netloc):
+    if parts.scheme not in schemes or not (
+        parts.path and not parts.netloc if parts.scheme == "unix" else parts.netloc
+    ):
         raise ImproperlyConfigured(f"{name}={raw!r} is no address of the form {schemes[0]}://host")
     return raw
 

@@ -60,7 +60,6 @@ def refresh_gauges() -> None:
     service = _state["service"]
     if service is None:
         return
-    IN_ROOM.set(service.room.inside)
     PLACES.set(service.room.places)
     READY.set(1 if service.ready else 0)
     if not service.ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,14 @@ _TRIAL_TOKENS = 24
 # Openings less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
 
+# What CTranslate2 and tokenizers say where memory or descriptors are short, and the file is not to blame.
+_OF_THE_MACHINE = re.compile(r"failed to allocate|bad_alloc|open file|os error", re.IGNORECASE)
+
 # Computes calls, perhaps at the same time or in one batch, and gives their results in order.
 Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 
 # A batch takes at most the memory of so many of the longest texts that a model reads, and all that are made
-# at the same time that of so many for each translator.
+# at the same time that of so many for each translator (or two, where there is only one).
 _LONGEST_IN_BATCH = 2.125
 _LONGEST_AT_ONCE = 1.875
 
@@ -67,7 +71,7 @@ class Translation:
 
     @property
     def room_tokens(self) -> int:
-        return _LONGEST_AT_ONCE * self.kind.translators * self.kind.longest
+        return int(max(_LONGEST_AT_ONCE * self.kind.translators, 2) * self.kind.longest)
 
     def __call__(self) -> list[str]:
         return self.kind.translate([self.source])
@@ -99,7 +103,7 @@ class Summarizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / settings["tokenizer"]))
         except Exception as error:  # tokenizers raises bare Exception for every bad file
-            if "os error" in str(error):  # of this machine, not of the file
+            if _OF_THE_MACHINE.search(str(error)):
                 raise NotNow(f"{settings['tokenizer']} cannot be read: {error}") from None
             raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
@@ -118,9 +122,9 @@ class Summarizer:
                 inter_threads=translators,
                 intra_threads=1,
             )
-        except MemoryError:
-            raise NotNow("there is too little memory to load ct2/: free some, or give the API more") from None
         except (RuntimeError, ValueError) as error:
+            if _OF_THE_MACHINE.search(str(error)):
+                raise NotNow(f"ct2/ cannot be loaded: {error}") from None
             raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
 
     @property

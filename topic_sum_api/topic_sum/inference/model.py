@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .engine import Generation, Run, Summarizer
-from .errors import ModelRefused
+from .errors import ModelRefused, NotNow
 from .text import normalise
 from .topics import TopicAnswer, TopicClassifier
 
@@ -87,7 +87,19 @@ class Model:
 
 
 def load_model(folder: Path, repo: str, revision: str, translators: int) -> Model:
-    """Load the revision that lies in `folder` and try it. Raises ModelRefused with the reason in one line."""
+    """Load the revision that lies in `folder` and try it.
+
+    Raises ModelRefused with the reason in one line; NotNow where this machine, not the revision, is at fault.
+    """
+    try:
+        return _load_model(folder, repo, revision, translators)
+    except MemoryError:
+        raise NotNow("there is too little memory to load it: free some, or give the API more") from None
+    except OSError as error:
+        raise NotNow(f"a file cannot be read: {error.strerror or error}") from None
+
+
+def _load_model(folder: Path, repo: str, revision: str, translators: int) -> Model:
     tasks = load_tasks(folder)
     for name in ("ct2/model.bin", "ct2/config.json", tasks["summarize"]["tokenizer"], tasks["topic"]["path"]):
         if not (folder / name).is_file():

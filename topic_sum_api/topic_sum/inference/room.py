@@ -141,16 +141,17 @@ class Room:
             if late or self._inside >= self.places:
                 raise Busy(retry_after=max(1, min(120, math.ceil(turn / 2))))
             self._inside += 1
-            self._on_inside(self._inside)
         try:
+            with self._lock:
+                self._on_inside(self._inside)
             yield
         finally:
             with self._lock:
                 self._inside -= 1
-                self._on_inside(self._inside)
                 visit.over = True
                 if visit.worked:  # nothing was computed for an answer out of the cache
                     self._average += 0.2 * (visit.worked - self._average)
+                self._on_inside(self._inside)
 
     def run(self, calls: Sequence[Callable[[], T]], visit: Visit) -> list[T]:
         """Results of `calls` in order. Of all that a request asks only `at_once` calls are in line at a time
@@ -220,7 +221,8 @@ class Room:
                 return
             tokens = _padded(batch)
             self._busy += 1
-            self._running += len(batch)
+            size = sum(isinstance(waiting.call, Batchable) for waiting in batch)
+            self._running += size
             self._held += tokens
         begun = time.monotonic()
         outcomes = _outcomes([waiting.call for waiting in batch])
@@ -228,8 +230,8 @@ class Room:
         with self._lock:  # before anybody is told: whoever comes next must find this translator idle
             self._busy -= 1
             self._held -= tokens
-            self._running -= len(batch)
-            self._expect_company(len(batch))
+            self._running -= size
+            self._expect_company(size)
             self._news.notify_all()
             self.turns += 1
             self._turn_average += 0.2 * (took - self._turn_average)
@@ -247,7 +249,7 @@ class Room:
 
     def _expect_company(self, answered: int) -> None:
         """How many should go together next, if as many ask as do now; a translator notes it after a batch."""
-        waiting = len(self._line)
+        waiting = sum(_live(each) for each in self._line)
         share = math.ceil((self._running + waiting + answered) / self.translators)
         self._mine.wanted = min(share, waiting + answered, self._max_batch_size)
         self._mine.until = time.monotonic() + min(_COMPANY_SECONDS, _COMPANY_SHARE * self._turn_average)
@@ -256,11 +258,15 @@ class Room:
         """A moment for those that this translator has just answered: the first of them to ask again would be
         taken alone, and the others wait for all it takes. Only where no other translator is idle."""
         wanted, until = getattr(self._mine, "wanted", 0), getattr(self._mine, "until", 0.0)
-        while 0 < len(self._line) < wanted and self._busy == self.translators - 1:
-            left = until - time.monotonic()
-            if left <= 0:
+        while self._line and self._busy == self.translators - 1:
+            head, left = self._line[0], until - time.monotonic()
+            waiting = sum(_live(each) for each in self._line)
+            if left <= 0 or not _live(head) or waiting >= wanted or not self._room_for_two(head.call):
                 return
             self._news.wait(left)
+
+    def _room_for_two(self, call: Batchable) -> bool:
+        return 2 * call.tokens <= min(call.batch_tokens, call.room_tokens - self._held)
 
     def _take(self) -> list[_Waiting]:
         """Out of the line: the call that has waited longest, with those it is best made with."""
@@ -271,6 +277,11 @@ class Room:
         batch = _companions(self._line, most, self._held)
         self._line = [waiting for waiting in self._line if waiting not in batch]
         return [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
+
+
+def _live(waiting: _Waiting) -> bool:
+    """Whether it is a call that goes into batches and that somebody still waits for."""
+    return isinstance(waiting.call, Batchable) and not waiting.future.cancelled()
 
 
 def _companions(line: list[_Waiting], most: int, held: int) -> list[_Waiting]:

@@ -23,7 +23,7 @@ from .model import Model, load_model
 from .room import Room, Visit
 from .text import normalise, shorten
 from .topics import TopicAnswer
-from .unsupported import Unsupported, find_unsupported
+from .unsupported import Evidence, Unsupported, find_unsupported
 
 log = logging.getLogger("topic_sum")
 
@@ -172,6 +172,8 @@ class Service:
         except NotNow as error:
             self._events("model_not_loaded")
             self._say(f"model {self.source.repo}@{commit[:8]} could not be loaded now: {error}")
+            if self._model is None and revision.remembered(self.source) != commit:
+                self._load_remembered()
             return
         except ModelRefused as error:
             self._refused[commit] = f"model {self.source.repo}@{commit[:8]} is refused: {error}"
@@ -232,7 +234,9 @@ class Service:
             model = self._load_from(folder, commit)
         except NotNow as error:
             self._events("model_not_loaded")
-            self._say(f"the local copy {self.source.repo}@{commit[:8]} could not be loaded now: {error}")
+            log.warning(
+                "the local copy %s@%s could not be loaded now: %s", self.source.repo, commit[:8], error
+            )
             return
         except ModelRefused as error:
             self._refused[commit] = f"the local copy {self.source.repo}@{commit[:8]} is refused: {error}"
@@ -299,7 +303,7 @@ class Service:
         else:
             generation = kept
         assert isinstance(generation, Generation)
-        evidence = f"{title}\n{text}"
+        evidence = Evidence(f"{title}\n{text}")
         summaries = generation.summaries
         if max_chars is not None:
             # Shortened, two may say the same.

@@ -33,6 +33,7 @@ LONGEST_FIRST = sorted(ENDINGS.split(), key=len, reverse=True)
 # Москва → московский, россиянин, украинец: what may follow the part two words share.
 DERIVED = re.compile(r"[а-я]{0,3}(?:ск|цк|янин|анин|ян|ан|ич|ц|ец)|")
 SHORTEST_STEM = 3
+LONGEST_WORD = 64  # letters; what is longer is no name, and its endings are not looked at
 SHARED_PART = 4
 POLITE = {"вы", "вас", "вам", "вами", "ваш", "ваша", "ваше", "ваши", "вашей", "вашего", "вашу"}
 SAME_PLACE = {"рф": "росс", "сша": "америк", "ес": "евросоюз", "евросоюз": "ес"}
@@ -77,9 +78,13 @@ def fold(word: str) -> str:
     return word.lower().replace("ё", "е").replace("‑", "-")
 
 
-@lru_cache(maxsize=200_000)
 def stems(word: str) -> frozenset[str]:
     """What may be left of a folded word once a Russian case ending is taken off; the word itself included."""
+    return _stems(word) if len(word) <= LONGEST_WORD else frozenset({word})
+
+
+@lru_cache(maxsize=200_000)
+def _stems(word: str) -> frozenset[str]:
     found = {word}
     for ending in LONGEST_FIRST:
         if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
@@ -105,7 +110,12 @@ class Text:
             if len(stem) >= SHARED_PART:
                 self.by_beginning[stem[:SHARED_PART]].add(stem)
         # Соединенные Штаты Америки supports США, where the first of the words is capitalised.
-        self.initials = "".join(word[0] if "А" <= word[0] <= "Я" else word[0].lower() for word in spelled)
+        capital = ["А" <= word[0] <= "Я" for word in spelled]
+        letters = "".join(fold(word[0])[0] for word in spelled)
+        # Those that begin with a capital, as initials begin: of at most six words.
+        self.initials = {
+            letters[at : at + length] for at, first in enumerate(capital) if first for length in range(2, 7)
+        }
         self.numbers = numbers(text)
 
     def supports_name(self, name: str) -> bool:
@@ -116,11 +126,7 @@ class Text:
         if len(parts) > 1 and all(self._supports_word(part) for part in parts):
             return True
         if name.isupper() and 2 <= len(name) <= 6:
-            at = self.initials.lower().find(folded)
-            while at >= 0:
-                if self.initials[at].isupper():
-                    return True
-                at = self.initials.lower().find(folded, at + 1)
+            return folded in self.initials
         return False
 
     def _supports_word(self, folded: str) -> bool:
@@ -253,8 +259,11 @@ def _supported(mention: Mention, summary: str, text: Text) -> bool:
         return str(value) in text.numbers or bool(_whole_numeral(mention, summary) & text.numbers)
     exact = re.sub(r"[ \u00a0\u202f]", "", mention.surface).replace(",", ".")
     scaled = _scaled(float(exact), summary, mention.end) if re.fullmatch(r"\d+(?:\.\d+)?", exact) else set()
-    # 19.30 is 19:30, and 2,0 is 2.
-    same = {exact, exact.replace(":", "."), exact.replace(".", ":"), re.sub(r"^(\d+)\.0+$", r"\1", exact)}
+    same = {exact}
+    if re.fullmatch(r"\d{1,2}[.:][0-5]\d", mention.surface):  # a time: 19.30 is 19:30
+        same |= {exact.replace(":", "."), exact.replace(".", ":")}
+    elif re.fullmatch(r"\d+\.\d+", exact):  # 2,0 is 2, and 2,50 is 2,5
+        same.add(exact.rstrip("0").rstrip("."))
     if same & text.numbers or scaled & text.numbers:
         return True
     parts = [part.lstrip("0") or "0" for part in re.split(r"[.:]", exact)]
@@ -263,14 +272,16 @@ def _supported(mention: Mention, summary: str, text: Text) -> bool:
 
 def _whole_numeral(mention: Mention, summary: str) -> set[str]:
     """Readings of the numeral that `mention` is a word of: 25 for either word of «двадцать пять»."""
+    begin = max(0, mention.start - 60)
     words: list[re.Match] = []
-    for match in WORD.finditer(summary):
-        if fold(match.group()) in NUMERALS:
+    for match in WORD.finditer(summary, begin, mention.end + 60):
+        joined = not words or summary[words[-1].end() : match.start()].isspace()
+        if fold(match.group()) in NUMERALS and joined:
             words.append(match)
         elif match.start() > mention.start:
             break
         else:
-            words = []
+            words = [match] if fold(match.group()) in NUMERALS else []
     values = [NUMERALS[fold(match.group())] for match in words]
     falling = all(len(str(big)) > len(str(small)) for big, small in pairwise(values))
     if len(values) < 2 or not falling:

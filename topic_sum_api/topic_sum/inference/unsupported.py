@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
-from .support import WORD, Text, begins_sentence, fold, mentions, stems
+from .support import WORD, Text, _stems, begins_sentence, fold, mentions, stems
 from .support import unsupported as not_supported
 
 # What opens a sentence before a name without being one: «В Твери …», «После Сомова …», «Но Сомов …».
@@ -27,18 +28,29 @@ class Unsupported:
     end: int
 
 
-def find_unsupported(summary: str, source: str) -> list[Unsupported]:
-    """Names and numbers of `summary` that are not in `source` (pass title and text together), in order.
+class Evidence:
+    """A source, title and text together: read when it is first asked, once for all summaries."""
+
+    def __init__(self, source: str):
+        self._source = source
+
+    @cached_property
+    def known(self) -> Text:
+        return Text(self._source)
+
+
+def find_unsupported(summary: str, source: Evidence | str) -> list[Unsupported]:
+    """Names and numbers of `summary` that are not in `source`, in order.
 
     By the rule that training reports (`support.py`, the same file there): names by their stems, numbers by
     their values, in digits or in words. A capitalised word that opens a sentence is a name only in capitals
     throughout, or before another name that the source does not have. An empty list does not prove the
     summary true.
     """
-    known = Text(source)
+    known = (source if isinstance(source, Evidence) else Evidence(source)).known
     found, _ = not_supported(summary, known, _opening_names(summary, known))
-    if stems.cache_info().currsize > _MOST_STEMS:
-        stems.cache_clear()
+    if _stems.cache_info().currsize > _MOST_STEMS:
+        _stems.cache_clear()
     return [Unsupported(mention.surface, mention.kind, mention.start, mention.end) for mention in found]
 
 

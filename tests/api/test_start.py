@@ -156,7 +156,7 @@ def test_memory_goes_back_when_more_is_held_than_is_needed_and_after_work():
     memory = Memory(lambda: machine.held, machine.give_back, lambda: machine.now)
     assert machine.look(memory, 0), "the first look learns what is needed"
     assert not machine.look(memory, 0, 60), "nothing was done"
-    machine.held = 320
+    machine.held = 315
     assert not machine.look(memory, 0, 1), "a little more is no reason"
     machine.held = 330
     assert machine.look(memory, 0, 1), "a tenth more is"

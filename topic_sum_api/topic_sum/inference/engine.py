@@ -34,7 +34,7 @@ Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 # A batch takes at most the memory of so many of the longest texts that a model reads, and all that are made
 # at the same time that of so many for each translator (or two, where there is only one).
 _LONGEST_IN_BATCH = 2.125
-_LONGEST_AT_ONCE = 1.875
+_LONGEST_AT_ONCE = 1.75
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from topic_sum.processor import give_memory_back, resident
 LOOK_SECONDS = 0.1
 IDLE_SECONDS = 1.0
 # So much over what was needed is too much, as a share of it.
-_TOO_MUCH = 0.08
+_TOO_MUCH = 0.06
 # To give back costs a hundredth of a second, and the pages that are taken anew.
 _LEAST_SECONDS = 0.5
 # After work memory goes back also where it is not too much.
@@ -25,7 +25,7 @@ class Memory:
 
     Keys and values of a translation grow with every word, and two translators that grow leave holes between
     each other that neither fits into: half as much again as they need was seen. What is needed is what is
-    still there right after the holes were given back; once a twelfth more is held, they go back again.
+    still there right after the holes were given back; once a sixteenth more is held, they go back again.
     """
 
     def __init__(

@@ -534,7 +534,7 @@ def test_readme_has_every_option_exit_code_and_name_at_the_top(name: str) -> Non
     ).stdout
     told = set(re.findall(r"`(--[a-z-]+)[^`]*`", "".join(re.findall(r"^\| `--.*$", text, re.M))))
     assert told == set(re.findall(r"^  (--[a-z-]+)", usage, re.M))
-    assert re.findall(r"^\| (\d[\d, ]*) \|", text, re.M) == [*"0123456", "130, 143"]
+    assert re.findall(r"^\| (\d[\d, ]*) \|", text, re.M) == [*"0123456", "129, 130, 143"]
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tree = text[text.index("    run_mlops.sh  run_mlops.bat") :]
     tops = {line.partition("/")[0] for line in names.splitlines()} - {".gitignore", ".gitattributes"}

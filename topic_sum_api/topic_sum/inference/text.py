@@ -79,9 +79,8 @@ def shorten(text: str, max_chars: int) -> str:
     if clauses and clauses[-1] >= max_chars // 2 and _has_word(room[: clauses[-1]]):
         return room[: clauses[-1]].rstrip(" ,;:—–") + "…"
     words = room if text[max_chars - 1].isspace() else room.rpartition(" ")[0]
-    while words and _GROUPED.match(
-        text, len(words) - 1
-    ):  # «1 500 000» is one number: its beginning is another
+    # «1 500 000» is one number: its beginning is another.
+    while words and _GROUPED.match(text, len(words) - 1):
         words = words.rpartition(" ")[0]
     words = words.rstrip(" ,;:—–-«(")
     return (words if _has_word(words) else room.rstrip()) + "…"

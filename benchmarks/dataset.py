@@ -132,8 +132,8 @@ def swap_words(text: str, seed: int) -> str:
 
 
 def fill(store_path: Path, rows: Iterator[tuple[str, ...]]) -> None:
-    from gazeta.items import Article
-    from gazeta.store import Store
+    from gazeta.crawl.store import Store
+    from gazeta.sites.base import Article
 
     with Store(store_path) as store:
         crawl = store.start_crawl("gazeta", {})
@@ -164,7 +164,11 @@ def timed(spent: Counter[str], name: str, function: Callable) -> Callable:
 
 def measured() -> None:
     """In a process of its own: publish, and print what it took as one line of JSON."""
-    from gazeta import assemble, card, hub, near, publish, rules, shards
+    from gazeta import publish
+    from gazeta import repository as hub
+    from gazeta.dataset import card, rules, shards
+    from gazeta.dataset import duplicates as near
+    from gazeta.dataset import local as assemble
 
     spent: Counter[str] = Counter()
     for name, home, attribute in (
@@ -308,7 +312,8 @@ def against_peers(rows: int, rounds: int) -> dict:
     from datasets import Dataset, disable_caching
     from datasets.utils.logging import disable_progress_bar
     from datasketch import MinHash, MinHashLSH
-    from gazeta import near, rules, words
+    from gazeta.dataset import duplicates as near
+    from gazeta.dataset import rules, words
 
     disable_caching()
     disable_progress_bar()
@@ -481,7 +486,8 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def part_copies() -> dict:
-    from gazeta import near, words
+    from gazeta.dataset import duplicates as near
+    from gazeta.dataset import words
 
     path = SHARED / "tg2019_ru_fulltext.jsonl.gz"
     if not path.is_file():
@@ -539,9 +545,9 @@ def part_copies() -> dict:
 
 
 def part_headlines() -> dict:
-    from gazeta.assemble import assemble
-    from gazeta.checks import check
-    from gazeta.rules import Row
+    from gazeta.dataset.checks import check
+    from gazeta.dataset.local import assemble
+    from gazeta.dataset.rules import Row
 
     path = SHARED / "newsapi_ru_headlines_leads.jsonl.gz"
     if not path.is_file():

@@ -125,8 +125,8 @@ def news(count: int) -> tuple[list[dict], str]:
 
 
 def metrics(count: int, rounds: int) -> dict:
-    from t5sum.scoring import Article, compare_all, score_systems
-    from t5sum.support import known_names
+    from t5sum.judge.scoring import Article, compare_all, score_systems
+    from t5sum.served.support import known_names
 
     rows, source = news(count)
     spent: dict[str, list[float]] = {}
@@ -166,8 +166,8 @@ def _cpu() -> float:
 
 def agreement(count: int, rounds: int) -> dict:
     import razdel
-    from t5sum.metrics import score, tokens, words
-    from t5sum.published import published_scores
+    from t5sum.judge.metrics import score, tokens, words
+    from t5sum.judge.published import published_scores
 
     rows, source = news(count)
     predictions = [" ".join(s.text for s in list(razdel.sentenize(row["text"]))[:2]) for row in rows]
@@ -226,9 +226,9 @@ def agreement(count: int, rounds: int) -> dict:
 def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
-    from t5sum.generate import generate, sources
-    from t5sum.tokens import train_tokenizer
-    from t5sum.train import quiet_libraries
+    from t5sum.generate.predict import generate, sources
+    from t5sum.generate.tokens import train_tokenizer
+    from t5sum.generate.train import quiet_libraries
     from transformers import T5Config, T5ForConditionalGeneration
 
     quiet_libraries()

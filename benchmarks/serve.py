@@ -318,13 +318,13 @@ def topic_model(path: Path, topics: int = 12) -> int:
     import numpy as np
 
     sys.path.insert(0, str(ROOT / "t5_training"))
-    from t5sum.topic_arrays import Features, Linear, TopicArrays
+    from t5sum.served.classifier import Features, Linear, TextModel
 
     blocks = (Features("words", 1, 2, 17), Features("letters", 4, 5, 17))
     columns, chance = sum(block.columns for block in blocks), np.random.default_rng(1)
     weights = chance.normal(size=(columns, topics)).astype(np.float16)
     head = Linear(weights, np.zeros(topics, np.float32))
-    TopicArrays(blocks, np.ones(columns, np.float32), head).save(path)
+    TextModel(blocks, np.ones(columns, np.float32), head).save(path)
     return topics
 
 

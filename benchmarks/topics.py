@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 sys.path[:0] = [str(ROOT / "t5_training"), str(ROOT / "topic_sum_api")]
 
-from t5sum.topic import TopicConfig, load_map, topic_source, train_topics  # noqa: E402
+from t5sum.classify.topics import TopicConfig, load_map, topic_source, train_topics  # noqa: E402
 
 BARS = {
     "macro-F1 over the tutorial": 2.0, "ECE": 0.03, "median ms": 5.0, "MB": 30.0, "seconds": 180,

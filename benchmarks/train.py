@@ -109,7 +109,7 @@ def main() -> int:
 
     import torch
     from t5sum.config import load_config
-    from t5sum.train import quiet_libraries
+    from t5sum.generate.train import quiet_libraries
 
     before = load()
     precision = "bf16" if arguments.bf16 else "fp32"
@@ -174,10 +174,11 @@ def compare(
 ) -> dict[str, list[dict[str, float]]]:
     """One epoch of each a round, over the same rows: system → seconds, examples, tokens and padded tokens."""
     import torch
-    from t5sum.runs import Run
-    from t5sum.tasks import examples, normalise
-    from t5sum.tokens import train_tokenizer
-    from t5sum.train import Attempt, choose_device
+    from t5sum.generate.examples import examples
+    from t5sum.generate.tokens import train_tokenizer
+    from t5sum.generate.train import Attempt, choose_device
+    from t5sum.run.directory import Run
+    from t5sum.served.text import normalise
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):

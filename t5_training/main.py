@@ -10,7 +10,7 @@ from typing import Any
 
 from t5sum import StageError, __version__
 from t5sum.config import Config, load_config, read_environment
-from t5sum.ranks import rank
+from t5sum.run.ranks import rank
 
 # OpenMP's threads spin while they wait for one another: where another program has a core, all of them wait
 # for the one that lost its turn, and training slows down 4 to 10 times. Asleep they cost nothing, and on idle
@@ -43,7 +43,8 @@ refused the model, 5 the Hub or a device is not there, 6 another run is active, 
 
 
 def whole_stage(config: Config) -> int:
-    from t5sum import ranks, steps
+    from t5sum import pipeline as steps
+    from t5sum.run import ranks
 
     steps.need_names(config)
     ranks.join(config.train.device)
@@ -67,7 +68,8 @@ def whole_stage(config: Config) -> int:
 
 
 def only_train(config: Config) -> int:
-    from t5sum import ranks, steps
+    from t5sum import pipeline as steps
+    from t5sum.run import ranks
 
     steps.need_names(config, model=False)
     ranks.join(config.train.device)
@@ -79,7 +81,7 @@ def only_train(config: Config) -> int:
 
 
 def only_topics(config: Config) -> int:
-    from t5sum import steps
+    from t5sum import pipeline as steps
 
     steps.need_names(config, model=False)
     dataset = steps.resolve_dataset(config)
@@ -89,14 +91,15 @@ def only_topics(config: Config) -> int:
 
 
 def only_evaluate(config: Config, model: str, dataset: str) -> int:
-    from t5sum import steps
+    from t5sum import pipeline as steps
 
     steps.need_names(config)
     return steps.evaluate_revision(config, model, dataset)
 
 
 def promote(config: Config, revision: str, because: str) -> int:
-    from t5sum import publish, steps
+    from t5sum import pipeline as steps
+    from t5sum import publish
 
     steps.need_names(config, dataset=False)
     publish.promote(config.hub.model_repo, revision, because or "promoted by hand")
@@ -104,7 +107,8 @@ def promote(config: Config, revision: str, because: str) -> int:
 
 
 def rollback(config: Config, because: str) -> int:
-    from t5sum import publish, steps
+    from t5sum import pipeline as steps
+    from t5sum import publish
 
     steps.need_names(config, dataset=False)
     publish.rollback(config.hub.model_repo, because or "rolled back by hand")
@@ -112,7 +116,7 @@ def rollback(config: Config, because: str) -> int:
 
 
 def upload(config: Config, name: str) -> int:
-    from t5sum import steps
+    from t5sum import pipeline as steps
 
     steps.need_names(config, dataset=False)
     with steps.find_run(config, name) as run:

@@ -74,14 +74,14 @@ def save_topics() -> Callable[..., list[str]]:
         import numpy as np
         from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
         from sklearn.linear_model import SGDClassifier
-        from t5sum.topic_arrays import Features, Linear, TopicArrays
+        from t5sum.served.classifier import Features, Linear, TextModel
 
         count = HashingVectorizer(n_features=2**12, norm=None, alternate_sign=False)
         weigh = TfidfTransformer(sublinear_tf=True)
         x = weigh.fit_transform(count.transform(texts))
         model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=0).fit(x, topics)
         head = Linear(model.coef_.T.astype(np.float16), model.intercept_.astype(np.float32))
-        TopicArrays((Features("words", 1, 1, 12),), weigh.idf_.astype(np.float32), head).save(path)
+        TextModel((Features("words", 1, 1, 12),), weigh.idf_.astype(np.float32), head).save(path)
         return [str(topic) for topic in model.classes_]
 
     return save

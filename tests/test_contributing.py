@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gazeta.items import Article
-from gazeta.store import Store
+from gazeta.crawl.store import Store
+from gazeta.sites.base import Article
 
 REPO = "demo/news"
 
@@ -72,7 +72,7 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
     assert "published 60 rows" in publish(repo_root / "dataset_parser")
 
     # Beside whatever was added before, so that this holds once a column was really added.
-    rules = copied / "gazeta" / "rules.py"
+    rules = copied / "gazeta" / "dataset" / "rules.py"
     change(rules, 'DATE_FORMAT = "', 'COLUMNS = (*COLUMNS, "era")\nDATE_FORMAT = "')
     change(rules, "    summary_origin: str\n", "    era: str\n    summary_origin: str\n")
     change(rules, '    summary_origin: str = ""', '    era: str = ""\n    summary_origin: str = ""')

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from gazeta import pages, settings
-from gazeta.plan import BadArgument, parse_arguments
+from gazeta import settings
+from gazeta.crawl.plan import BadArgument, parse_arguments
+from gazeta.sites import gazeta as pages
 
 # Spiders, in the order in which they crawl. The dataset is published when all of them ended well.
 SITES = ("gazeta",)

@@ -25,13 +25,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gazeta import card, hub, settings
-from gazeta.assemble import Dataset, assemble
-from gazeta.checks import Verdict, check
-from gazeta.hub import Hub, HubProblem, Stale
+from gazeta import repository as hub
+from gazeta import settings
+from gazeta.crawl.store import Store, StoreBusy
+from gazeta.dataset import card
+from gazeta.dataset.checks import Verdict, check
+from gazeta.dataset.local import Dataset, assemble
+from gazeta.dataset.shards import NotOurDataset, Revision
 from gazeta.progress import say
-from gazeta.shards import NotOurDataset, Revision
-from gazeta.store import Store, StoreBusy
+from gazeta.repository import Hub, HubProblem, Stale
 
 TRIES = 5  # how often to begin again when others commit in between
 WAITING = "unpublished.json"  # stands in the dataset's folder while it is not on the Hub

@@ -17,9 +17,11 @@ from types import ModuleType
 from scrapy.spiderloader import SpiderLoader
 from scrapy.utils.project import get_project_settings
 
-from gazeta import alarm, report, settings
-from gazeta.items import NotAnArticle, PageChanged
-from gazeta.store import Store, StoreBusy
+from gazeta import settings
+from gazeta.crawl import report
+from gazeta.crawl import verdict as alarm
+from gazeta.crawl.store import Store, StoreBusy
+from gazeta.sites.base import NotAnArticle, PageChanged
 
 
 class Unfit(Exception):
@@ -40,7 +42,7 @@ def parser_digest(modules: dict[str, ModuleType]) -> str:
     """Changes when the code that reads pages does."""
     code = hashlib.sha256()
     files = {Path(pages.__file__) for pages in modules.values() if pages.__file__}
-    for path in sorted(files | {Path(__file__).with_name("html.py")}):
+    for path in sorted(files | {Path(__file__).parent / "sites" / "html.py"}):
         code.update(path.read_bytes())
     return code.hexdigest()[:16]
 

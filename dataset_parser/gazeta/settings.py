@@ -138,21 +138,21 @@ GIVE_UP_AFTER = env_number("CRAWL_GIVE_UP", 600)  # seconds without a good answe
 
 SPIDER_MODULES = ["gazeta.spiders"]
 COMMANDS_MODULE = "gazeta.commands"
-SCHEDULER = "gazeta.frontier.Frontier"
+SCHEDULER = "gazeta.crawl.frontier.Frontier"
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
     "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
     "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
-    "gazeta.middlewares.PoliteRobots": 100,
-    "gazeta.middlewares.PoliteRedirects": 600,
-    "gazeta.middlewares.Patience": 610,
+    "gazeta.crawl.politeness.PoliteRobots": 100,
+    "gazeta.crawl.politeness.PoliteRedirects": 600,
+    "gazeta.crawl.politeness.Patience": 610,
 }
 EXTENSIONS = {
     "scrapy.extensions.logstats.LogStats": None,
     "scrapy.extensions.telnet.TelnetConsole": None,
     "scrapy.extensions.remote_control.RemoteControl": None,
-    "gazeta.report.Progress": 0,
+    "gazeta.crawl.report.Progress": 0,
 }
 TELNETCONSOLE_ENABLED = REMOTE_CONTROL_ENABLED = False  # no port is opened
 HTTPERROR_ALLOW_ALL = True  # what a status means is the spider's business

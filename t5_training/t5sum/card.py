@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from t5sum.config import Config
-from t5sum.hub import endpoint
-from t5sum.metrics import METRICS
-from t5sum.runs import Run
+from t5sum.judge.metrics import METRICS
+from t5sum.repository import endpoint
+from t5sum.run.directory import Run
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 

@@ -18,10 +18,10 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from t5sum import StageError
-from t5sum.evaluate import EvaluateConfig
-from t5sum.gate import GateConfig
-from t5sum.topic import MAP as TOPIC_MAP
-from t5sum.topic import TopicConfig
+from t5sum.classify.topics import MAP as TOPIC_MAP
+from t5sum.classify.topics import TopicConfig
+from t5sum.judge.evaluate import EvaluateConfig
+from t5sum.judge.gate import GateConfig
 
 HOME = Path(__file__).resolve().parent.parent
 REAL_HUB = "https://huggingface.co"

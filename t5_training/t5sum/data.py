@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t5sum import StageError
-from t5sum.hub import download
+from t5sum.repository import download
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("text", "summary", "title", "date", "url", "rubric")

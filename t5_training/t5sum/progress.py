@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from t5sum.ranks import rank
+from t5sum.run.ranks import rank
 
 QUIET_SECONDS = 30  # between two lines where there is no terminal
 

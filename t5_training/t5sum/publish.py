@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from t5sum import StageError
-from t5sum.hub import PREVIOUS, PRODUCTION, hub_errors, revisions
 from t5sum.progress import say
-from t5sum.runs import read_json
+from t5sum.repository import PREVIOUS, PRODUCTION, hub_errors, revisions
+from t5sum.run.directory import read_json
 
 
 def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> str:
@@ -73,7 +73,7 @@ def promote(repo: str, revision: str, because: str) -> str:
 
     `because`, and whose token it was, go into the tag's message.
     """
-    from t5sum.hub import resolve
+    from t5sum.repository import resolve
 
     commit = resolve(repo, revision, "model")
     named = revisions(repo)

@@ -17,7 +17,7 @@ from topic_sum.inference.cache import Cache
 from topic_sum.inference.engine import Translation
 from topic_sum.inference.errors import Busy, ClientGone, TimeLimit
 from topic_sum.inference.room import Room, Visit, _Waiting
-from topic_sum.inference.text import normalise
+from topic_sum.inference.served.text import normalise
 
 
 def in_order(calls):
@@ -156,7 +156,7 @@ import json, random, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from topic_sum.inference.engine import Summarizer
-from topic_sum.inference.text import normalise
+from topic_sum.inference.served.text import normalise
 folder = Path(sys.argv[2])
 asked = json.loads((folder / "tasks.json").read_text())["summarize"]
 in_order = lambda calls: [call() for call in calls]

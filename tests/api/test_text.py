@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from topic_sum.inference.text import normalise, shorten
+from topic_sum.inference.served.text import normalise
+from topic_sum.inference.text import shorten
 from topic_sum.inference.unsupported import find_unsupported
 
 SUMMARY = (

@@ -13,9 +13,9 @@ from pathlib import Path
 import gazeta.publish
 import gazeta.settings
 import pytest
-from gazeta.items import Article
-from gazeta.rules import Row
-from gazeta.store import Store
+from gazeta.crawl.store import Store
+from gazeta.dataset.rules import Row
+from gazeta.sites.base import Article
 from huggingface_hub import constants
 from hypothesis import settings as hypothesis_settings
 

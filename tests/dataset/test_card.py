@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gazeta import card, settings
-from gazeta.assemble import Dataset, assemble
-from gazeta.checks import check
-from gazeta.shards import Revision
+from gazeta import settings
+from gazeta.dataset import card
+from gazeta.dataset.checks import check
+from gazeta.dataset.local import Dataset, assemble
+from gazeta.dataset.shards import Revision
 
 REPORT = {
     "crawl": 7,

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gazeta import rules
-from gazeta.assemble import Dataset, assemble
-from gazeta.checks import check, distance, variation
+from gazeta.dataset import rules
+from gazeta.dataset.checks import check, distance, variation
+from gazeta.dataset.local import Dataset, assemble
+from gazeta.dataset.rules import COLUMNS, REQUIRED_COLUMNS
+from gazeta.dataset.shards import SCHEMA, Revision
 from gazeta.publish import ACCEPTABLE
-from gazeta.rules import COLUMNS, REQUIRED_COLUMNS
-from gazeta.shards import SCHEMA, Revision
 
 
 def failed(dataset: Dataset) -> set[str]:

@@ -11,7 +11,8 @@ from itertools import combinations
 import datasketch
 import numpy as np
 import pytest
-from gazeta import near, words
+from gazeta.dataset import duplicates as near
+from gazeta.dataset import words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

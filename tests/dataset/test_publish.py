@@ -16,11 +16,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from gazeta import hub as hub_module
 from gazeta import publish as publish_module
-from gazeta.hub import Hub
-from gazeta.rules import COLUMNS
-from gazeta.store import Store
+from gazeta import repository as hub_module
+from gazeta.crawl.store import Store
+from gazeta.dataset.rules import COLUMNS
+from gazeta.repository import Hub
 from huggingface_hub import CommitOperationAdd, HfApi
 
 REPO = "demo/news"

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gazeta.assemble import Dataset, assemble
-from gazeta.rows import (
+from gazeta.dataset.local import Dataset, assemble
+from gazeta.dataset.rules import Row
+from gazeta.dataset.selection import (
     SPLITS,
     Duplicate,
     Entry,
@@ -19,8 +20,7 @@ from gazeta.rows import (
     splits_by_time,
     story_digest,
 )
-from gazeta.rules import Row
-from gazeta.shards import Revision
+from gazeta.dataset.shards import Revision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -134,7 +134,7 @@ def test_three_rows_are_enough_for_three_splits_and_two_are_not():
 
 
 def replace_entry(entry: Entry, fetched_at: str) -> Entry:
-    from gazeta.near import sketch
+    from gazeta.dataset.duplicates import sketch
 
     return Entry(entry.url, entry.date, fetched_at, entry.content, entry.story, sketch("а б в"))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from gazeta import rules
-from gazeta.items import Article
-from gazeta.rules import COLUMNS, RULES, clean, parse_date, tidy, tidy_line, tidy_row
+from gazeta.dataset import rules
+from gazeta.dataset.rules import COLUMNS, RULES, clean, parse_date, tidy, tidy_line, tidy_row
+from gazeta.sites.base import Article
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gazeta.assemble import assemble
-from gazeta.rows import content_digest
-from gazeta.rules import COLUMNS, Row
-from gazeta.shards import SCHEMA, NotOurDataset, Revision, Spool
+from gazeta.dataset.local import assemble
+from gazeta.dataset.rules import COLUMNS, Row
+from gazeta.dataset.selection import content_digest
+from gazeta.dataset.shards import SCHEMA, NotOurDataset, Revision, Spool
 
 
 def test_shards_are_ordered_by_date_and_url_in_six_text_columns(tmp_path, invented):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gazeta.words import shingles, word_codes
+from gazeta.dataset.words import shingles, word_codes
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -52,7 +52,7 @@ def make_model(tmp_path_factory):
             return made[seed]
         import torch
         from ctranslate2.converters import TransformersConverter
-        from t5sum.tokens import train_tokenizer
+        from t5sum.generate.tokens import train_tokenizer
         from transformers import T5Config, T5ForConditionalGeneration
 
         folder = tmp_path_factory.mktemp(f"model{seed}")

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 from rouge_score.rouge_scorer import _lcs_table
-from t5sum.baselines import common_length, lead, oracle, sentences, textrank
-from t5sum.traits import TextWords, copied_spans, traits
+from t5sum.judge.baselines import common_length, lead, oracle, sentences, textrank
+from t5sum.judge.traits import TextWords, copied_spans, traits
 
 
 def split(text: str) -> list[str]:
@@ -62,10 +62,11 @@ def test_textrank_takes_any_text():
 
 def test_textrank_needs_no_download(tmp_path):
     code = (
-        "from t5sum.baselines import textrank; print(textrank(['Мост открыли.', 'Мост закрыли.', 'Снег.']))"
+        "from t5sum.judge.baselines import textrank\n"
+        "print(textrank(['Мост открыли.', 'Мост закрыли.', 'Снег.']))"
     )
     made = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"],
         capture_output=True, text=True, encoding="utf-8", check=True,
         env={"HOME": str(tmp_path), "PYTHONUTF8": "1"},
     )  # fmt: skip

@@ -6,8 +6,9 @@ import json
 import shutil
 
 import pytest
-from t5sum import StageError, behaviour
-from t5sum.generate import Generation
+from t5sum import StageError
+from t5sum.generate.predict import Generation
+from t5sum.judge import behaviour
 
 # Every name has another one of its declension in some other row.
 PEOPLE = [("Орлов", "Котов"), ("Кедрин", "Волков"), ("Березинский", "Лапин"), ("Белов", "Студеницкий")]

@@ -8,8 +8,7 @@ import shutil
 
 import pytest
 from t5sum import StageError
-from t5sum.evaluate import EvaluateConfig, evaluate, newest_rows
-from t5sum.generate import (
+from t5sum.generate.predict import (
     batches,
     encode,
     generate,
@@ -18,8 +17,9 @@ from t5sum.generate import (
     load_tokenizer,
     sources,
 )
-from t5sum.metrics import BY_ARTICLE, METRICS, score
-from t5sum.runs import write_json
+from t5sum.judge.evaluate import EvaluateConfig, evaluate, newest_rows
+from t5sum.judge.metrics import BY_ARTICLE, METRICS, score
+from t5sum.run.directory import write_json
 
 SETTINGS = EvaluateConfig(device="cpu", full_precision_rows=6, samples=200, examples=3)
 
@@ -172,7 +172,7 @@ def test_wrong_settings_are_refused_by_name(wrong):
 
 
 def test_several_processes_score_as_one_does(rows):
-    from t5sum.scoring import FEWEST_FOR_PROCESSES, Article, score_systems
+    from t5sum.judge.scoring import FEWEST_FOR_PROCESSES, Article, score_systems
 
     articles = [Article(row["text"], row["summary"], {"model": row["title"]}) for row in rows]
     articles = (articles * FEWEST_FOR_PROCESSES)[:FEWEST_FOR_PROCESSES]

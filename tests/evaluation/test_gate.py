@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from t5sum.bootstrap import compare, resampled_means, weights
-from t5sum.gate import TIES, GateConfig, decide
+from t5sum.judge.bootstrap import compare, resampled_means, weights
+from t5sum.judge.gate import TIES, GateConfig, decide
 
 
 def system(scores, empty: int = 0):

@@ -9,9 +9,9 @@ import random
 
 import numpy as np
 import pytest
-from t5sum import metrics, scoring
-from t5sum.metrics import BY_ARTICLE, METRICS, OF_COUNTS, bleu_of, chrf_of, meteor, score, tokens, words
-from t5sum.published import published_scores, rouge_l, rouge_n, split_sentences
+from t5sum.judge import metrics, scoring
+from t5sum.judge.metrics import BY_ARTICLE, METRICS, OF_COUNTS, bleu_of, chrf_of, meteor, score, tokens, words
+from t5sum.judge.published import published_scores, rouge_l, rouge_n, split_sentences
 
 # Invented pairs: prediction, reference, and ROUGE-1, -2, -L (F, percent) as `rouge` 0.3.2 printed them for
 # the razdel-tokenised, lower-cased texts.
@@ -280,12 +280,12 @@ def test_the_metric_of_the_package_evaluate_needs_no_network(repo_root, tmp_path
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     import evaluate
-    from t5sum.summary_metric import SummaryMetric
+    from t5sum.judge.summary_metric import SummaryMetric
 
     expected = score(PREDICTIONS, REFERENCES)
     metric = SummaryMetric(cache_dir=str(tmp_path))
     assert metric.compute(predictions=PREDICTIONS, references=REFERENCES) == pytest.approx(expected)
-    path = repo_root / "t5_training" / "t5sum" / "summary_metric.py"
+    path = repo_root / "t5_training" / "t5sum" / "judge" / "summary_metric.py"
     loaded = evaluate.load(str(path), cache_dir=str(tmp_path / "cache"))
     loaded.add_batch(predictions=PREDICTIONS[:2], references=REFERENCES[:2])
     loaded.add_batch(predictions=PREDICTIONS[2:], references=REFERENCES[2:])

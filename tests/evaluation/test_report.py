@@ -5,10 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from t5sum.charts import histogram, line_chart, ticks
-from t5sum.evaluate import EvaluateConfig, evaluate
-from t5sum.gate import GateConfig, decide
-from t5sum.report import dataset_figures, marked, render_report, text_table, write_report
+from t5sum.judge.charts import histogram, line_chart, ticks
+from t5sum.judge.evaluate import EvaluateConfig, evaluate
+from t5sum.judge.gate import GateConfig, decide
+from t5sum.judge.report import dataset_figures, marked, render_report, text_table, write_report
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt; \u202eсправа налево\u202c "

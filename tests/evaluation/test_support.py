@@ -7,7 +7,7 @@ import json
 
 import pytest
 import razdel
-from t5sum.support import Text, known_names, mentions, numbers, unsupported
+from t5sum.served.support import Text, known_names, mentions, numbers, unsupported
 
 TEXT = (
     "В Москве мэр Сергей Орлов открыл станцию метро. Московский метрополитен потратил 2,5 млрд рублей. "

@@ -66,7 +66,7 @@ KILLER = """
 import json, os, pathlib, signal, sys, time
 home, log, steps, words = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4:]
 sys.path.insert(0, home)
-import main, datasets, matplotlib.pyplot, t5sum.steps, t5sum.train
+import main, datasets, matplotlib.pyplot, t5sum.pipeline, t5sum.generate.train
 
 def last_step():
     logs = pathlib.Path(log).glob("*/log.jsonl")

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from gazeta.store import Store
+from gazeta.crawl.store import Store
 
 FIELDS = ("title", "subtitle", "summary", "summary_origin", "text", "date", "rubric")
 DONE = {
@@ -30,7 +30,7 @@ DONE = {
 
 
 HOLD = """import sys
-from gazeta.store import Store
+from gazeta.crawl.store import Store
 store = Store(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from gazeta.pages import MAX_LISTED, RUBRICS, Listing, listing_urls, parse_listing
+from gazeta.sites.gazeta import MAX_LISTED, RUBRICS, Listing, listing_urls, parse_listing
 
 FIRST = "https://www.gazeta.ru/social/"
 NOON = int(datetime(2022, 4, 28, 9, 0, tzinfo=UTC).timestamp())  # in Moscow

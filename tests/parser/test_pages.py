@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from gazeta import pages
-from gazeta.items import NotAnArticle, PageChanged
-from gazeta.pages import (
+from gazeta.sites import gazeta as pages
+from gazeta.sites.base import NotAnArticle, PageChanged
+from gazeta.sites.gazeta import (
     BODIES,
     canonical_url,
     is_article_url,

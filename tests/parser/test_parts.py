@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gazeta import __main__ as stage
 from gazeta import settings
-from gazeta.alarm import alarms
-from gazeta.links import MAX_LINKS, BadSource, parse_source
-from gazeta.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
-from gazeta.pages import parse_listing
-from gazeta.plan import BadArgument, parse_arguments
-from gazeta.store import Scope
+from gazeta.crawl.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
+from gazeta.crawl.plan import BadArgument, parse_arguments
+from gazeta.crawl.store import Scope
+from gazeta.crawl.verdict import alarms
+from gazeta.sites.gazeta import parse_listing
+from gazeta.sites.sitemaps import MAX_LINKS, BadSource, parse_source
 
 URL = "https://www.gazeta.ru/social/2024/02/03/18000001.shtml"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from gazeta.store import Store
+from gazeta.crawl.store import Store
 
 SECOND = Path(__file__).parent / "second"
 CASES = sorted(path.stem for path in (SECOND / "pages").glob("*.json"))

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gazeta import pages, reparse, settings
-from gazeta.items import Article
-from gazeta.store import Link, Scope, Store, StoreBusy
+from gazeta import reparse, settings
+from gazeta.crawl.store import Link, Scope, Store, StoreBusy
+from gazeta.sites import gazeta as pages
+from gazeta.sites.base import Article
 
 URL = "https://www.gazeta.ru/social/2024/02/03/18000001.shtml"
 ARTICLE = Article(

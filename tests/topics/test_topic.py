@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from t5sum import StageError
-from t5sum.topic import (
+from t5sum.classify.candidates import calibrate, probabilities_of
+from t5sum.classify.topics import (
     TopicConfig,
     _calibration,
     _choose,
@@ -19,7 +20,6 @@ from t5sum.topic import (
     topic_source,
     train_topics,
 )
-from t5sum.topic_models import calibrate, probabilities_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A budget that a busy machine keeps, so that the same candidate wins everywhere.
@@ -78,7 +78,7 @@ def test_rubric_that_stands_twice_in_the_map_is_named(tmp_path: Path, monkeypatc
     wrong.write_text(
         "topics:\n  a: {name: A, rubrics: [x]}\n  b: {name: B, rubrics: [x]}\nexcluded: []\nmask: []\n"
     )
-    monkeypatch.setattr("t5sum.topic.MAP", wrong)
+    monkeypatch.setattr("t5sum.classify.topics.MAP", wrong)
     load_map.cache_clear()
     try:
         with pytest.raises(StageError, match="the rubric x stands there twice") as raised:
@@ -156,9 +156,9 @@ def test_the_forest_is_compared_when_it_is_given_rows(tmp_path: Path) -> None:
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A T5 of a few thousand weights, with a tokenizer of the invented news."""
     from t5sum.config import load_config
-    from t5sum.scratch import scratch_model
-    from t5sum.tasks import normalise
-    from t5sum.tokens import train_tokenizer
+    from t5sum.generate.scratch import scratch_model
+    from t5sum.generate.tokens import train_tokenizer
+    from t5sum.served.text import normalise
 
     folder = tmp_path_factory.mktemp("t5")
     texts = [normalise(row["text"]) for row in invented(60)]
@@ -182,7 +182,7 @@ def test_t5_is_compared_when_asked_and_never_exported(t5: Path, tmp_path: Path) 
 
 
 def test_t5_learns_to_write_the_name_of_the_topic(t5: Path) -> None:
-    from t5sum.topic_t5 import T5Topics, train_t5
+    from t5sum.classify.topic_t5 import T5Topics, train_t5
 
     names = ["Спорт", "Культура", "Стиль жизни"]
     words = [["матч", "гол", "тренер"], ["музей", "опера", "холст"], ["мода", "отдых", "диета"]]

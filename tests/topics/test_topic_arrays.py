@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import HashingVectorizer
-from t5sum.topic import TopicConfig
-from t5sum.topic_arrays import LEAF, Features, Forest, Linear, TopicArrays
-from t5sum.topic_models import _trees, predict, train_candidates
+from t5sum.classify.candidates import _trees, predict, train_candidates
+from t5sum.classify.topics import TopicConfig
+from t5sum.served.classifier import LEAF, Features, Forest, Linear, TextModel
 
 WORDS = [
     "матч", "гол", "тренер", "рубль", "банк", "завод", "театр", "музей", "опера", "«Енисей»", "ёлка", "12",
@@ -59,7 +59,7 @@ def test_the_arrays_say_what_scikit_learn_says(candidate, tmp_path: Path) -> Non
     made, topics, texts, labels = candidate
     size = made.arrays.save(tmp_path / "topics.safetensors")
     assert size == (tmp_path / "topics.safetensors").stat().st_size
-    loaded = TopicArrays.load(tmp_path / "topics.safetensors")
+    loaded = TextModel.load(tmp_path / "topics.safetensors")
     assert loaded.topics == topics
     expected = predict(made.pipeline, [*texts, *ODD], topics)
     found = loaded.predict_proba([*texts, *ODD])
@@ -108,11 +108,11 @@ def test_a_threshold_between_two_numbers_keeps_its_side_in_float32() -> None:
         assert found == pytest.approx(forest.predict_proba(x[row : row + 1])[0])
 
 
-LINEAR = TopicArrays(
+LINEAR = TextModel(
     (Features("words", 1, 1, 3),), np.ones(8, np.float32),
     Linear(np.ones((8, 3), np.float16), np.zeros(3, np.float32)),
 )  # fmt: skip
-FOREST = TopicArrays(
+FOREST = TextModel(
     (Features("words", 1, 1, 3),), np.ones(8, np.float32),
     Forest(
         roots=np.array([0], np.int32), feature=np.array([2, LEAF, LEAF], np.int32),
@@ -137,7 +137,7 @@ def numbers(kind: type, *values: float) -> np.ndarray:
         (LINEAR, {"weights": np.ones((8, 3), np.float32)}, "weights is float32, not float16"),
         (LINEAR, {"idf": np.ones(9, np.float32)}, r"idf \(9,\) for 8 columns"),
         (LINEAR, {"idf": np.full(8, np.inf, np.float32)}, "idf"),
-        (LINEAR, {"more": np.ones(1, np.float32)}, "no topic classifier"),
+        (LINEAR, {"more": np.ones(1, np.float32)}, "no text model"),
         (FOREST, {"otherwise": numbers(np.int32, 0, 0, 1)}, "do not hang together"),  # walks in a circle
         (FOREST, {"otherwise": numbers(np.int32, 3, 0, 1)}, "do not hang together"),  # out of the trees
         (
@@ -160,11 +160,11 @@ def numbers(kind: type, *values: float) -> np.ndarray:
 def test_arrays_that_do_not_belong_together_are_refused(whole, change, words: str, tmp_path: Path) -> None:
     path = tmp_path / "topics.safetensors"
     whole.save(path)
-    assert TopicArrays.load(path).topics == whole.topics, "the rest of the file is good"
+    assert TextModel.load(path).topics == whole.topics, "the rest of the file is good"
     about = whole_metadata(path)
     save_file(load_file(path) | change, path, {"topics": json.dumps(about)})
     with pytest.raises(ValueError, match=words):
-        TopicArrays.load(path)
+        TextModel.load(path)
 
 
 def whole_metadata(path: Path) -> dict:
@@ -182,11 +182,11 @@ def said(**feature: object) -> str:
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        (None, "no topic classifier"),
+        (None, "no text model"),
         ("no json", "Expecting value"),
-        ("[]", "no topic classifier"),
-        (json.dumps({"head": "svm", "features": []}), "no topic classifier"),
-        (json.dumps({"head": "linear", "features": [{"of": "words"}]}), "no topic classifier"),
+        ("[]", "no text model"),
+        (json.dumps({"head": "svm", "features": []}), "no text model"),
+        (json.dumps({"head": "linear", "features": [{"of": "words"}]}), "no text model"),
         (json.dumps({"head": "linear", "features": []}), "idf"),
         (said(of="files"), "unknown features"),
         (said(shortest=1.5, longest=2), "unknown features"),
@@ -201,7 +201,7 @@ def test_a_file_that_says_something_else_is_refused(about: str | None, words: st
     LINEAR.save(path)
     save_file(load_file(path), path, {"topics": about} if about is not None else None)
     with pytest.raises(ValueError, match=words):
-        TopicArrays.load(path)
+        TextModel.load(path)
 
 
 @pytest.mark.parametrize("kind", ["empty", "short", "no file of its kind", "a bit changed in its head"])
@@ -214,7 +214,7 @@ def test_a_damaged_file_is_refused(kind: str, tmp_path: Path) -> None:
         "a bit changed in its head": whole[:8] + bytes([whole[8] ^ 1]) + whole[9:],
     }[kind])  # fmt: skip
     with pytest.raises(ValueError, match="no safetensors file, or damaged"):
-        TopicArrays.load(path)
+        TextModel.load(path)
 
 
 def test_features_of_one_kind_may_stand_twice() -> None:

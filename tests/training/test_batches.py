@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from t5sum.batches import Collate, StepSampler
+from t5sum.generate.batches import Collate, StepSampler
 
 
 def lengths(count: int) -> np.ndarray:

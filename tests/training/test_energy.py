@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from t5sum.energy import Meter, Spent
+from t5sum.run.energy import Meter, Spent
 
 # A driver that counts 2.5 J between two questions, and knows one GPU.
 NVML = """

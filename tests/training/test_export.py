@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from t5sum import StageError, export
+from t5sum import StageError
 from t5sum.config import load_config
-from t5sum.runs import read_json
-from t5sum.tokens import train_tokenizer
-from t5sum.train import build_model
+from t5sum.generate import export
+from t5sum.generate.tokens import train_tokenizer
+from t5sum.generate.train import build_model
+from t5sum.run.directory import read_json
 
 TEXTS = ["summarize: В Суздале открыли музей кружева.", "summarize: В Плёсе провели лыжную гонку. " * 3]
 

@@ -18,7 +18,7 @@ SPOILED = """
 import os, sys
 sys.path.insert(0, os.getcwd())
 import main
-from t5sum.trainer import SummaryTrainer
+from t5sum.generate.trainer import SummaryTrainer
 whole, count = SummaryTrainer.compute_loss, [0]
 
 def spoiled(self, *given, **more):

@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 from t5sum.config import ScratchConfig
-from t5sum.scratch import FAR, scratch_model, with_first_weights
-from t5sum.tokens import train_tokenizer, whole_words
+from t5sum.generate.scratch import FAR, scratch_model, with_first_weights
+from t5sum.generate.tokens import train_tokenizer, whole_words
 
 SHAPE = ScratchConfig(vocab_size=200, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout=0.0)
 TEXTS = [f"Слово {n} стоит в тексте {n % 7} раз подряд" for n in range(40)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from huggingface_hub import HfApi, snapshot_download
-from t5sum.metrics import METRICS
+from t5sum.judge.metrics import METRICS
 
 MODEL = "demo/t5"
 FILES = {

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from t5sum.config import SummarizeConfig
-from t5sum.tasks import encode, examples, normalise, source_text
-from t5sum.tokens import train_tokenizer
+from t5sum.generate.examples import encode, examples, source_text
+from t5sum.generate.tokens import train_tokenizer
+from t5sum.served.text import normalise
 
 SETTINGS = SummarizeConfig("summarize: ", False, 32, 12)
 

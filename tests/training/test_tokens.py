@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 from t5sum import StageError
-from t5sum.tokens import agrees, load_tokenizer, train_tokenizer
+from t5sum.generate.tokens import agrees, load_tokenizer, train_tokenizer
 from transformers import AutoTokenizer, T5Tokenizer
 
 

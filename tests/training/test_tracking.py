@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from t5sum import StageError, tracking
+from t5sum import StageError
 from t5sum.config import Config, load_config
-from t5sum.runs import Run
-from t5sum.tracking import PACKAGES, TRACKERS, check, keep, tracked
+from t5sum.run import tracking
+from t5sum.run.directory import Run
+from t5sum.run.tracking import PACKAGES, TRACKERS, check, keep, tracked
 
 
 class Told:

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from t5sum import StageError
 from t5sum.config import load_config
-from t5sum.runs import Run, read_json
-from t5sum.train import build_model, choose_device, train
-from t5sum.trainer import SummaryTrainer, last_checkpoint, patience_is_over
+from t5sum.generate.train import build_model, choose_device, train
+from t5sum.generate.trainer import SummaryTrainer, last_checkpoint, patience_is_over
+from t5sum.run.directory import Run, read_json
 
 
 @pytest.fixture

@@ -19,10 +19,12 @@ from pathlib import Path
 from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
-from gazeta import alarm, known, reparse, report, settings
-from gazeta.crawling import FORBIDDEN, NewsSpider
-from gazeta.plan import BadArgument, Plan, parse_arguments
-from gazeta.store import Scope, Store, StoreBusy
+from gazeta import reparse, settings
+from gazeta.crawl import known, report
+from gazeta.crawl import verdict as alarm
+from gazeta.crawl.plan import BadArgument, Plan, parse_arguments
+from gazeta.crawl.spider import FORBIDDEN, NewsSpider
+from gazeta.crawl.store import Scope, Store, StoreBusy
 
 
 class Command(ScrapyCrawl):

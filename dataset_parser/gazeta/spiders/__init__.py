@@ -1,1 +1,1 @@
-"""One spider a site; each says where to look, `gazeta.crawling` does the rest."""
+"""One spider a site; each says where to look, `gazeta.crawl.spider` does the rest."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gazeta import pages, settings
-from gazeta.crawling import NewsSpider
+from gazeta import settings
+from gazeta.crawl.spider import NewsSpider
+from gazeta.sites import gazeta as pages
 
 
 class GazetaSpider(NewsSpider):

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
-from gazeta.html import Finder, clean, decode, inline_text, moscow_date, paragraphs, tree
-from gazeta.items import FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
-from gazeta.pages import Listing
+from gazeta.sites.base import FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
+from gazeta.sites.gazeta import Listing
+from gazeta.sites.html import Finder, clean, decode, inline_text, moscow_date, paragraphs, tree
 
 SITE = "vestnik"
 # The outlet's own sections, each under the name that the dataset uses for the same rubric.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import vestnik
 from gazeta import settings
-from gazeta.crawling import NewsSpider
+from gazeta.crawl.spider import NewsSpider
 
 
 class VestnikSpider(NewsSpider):

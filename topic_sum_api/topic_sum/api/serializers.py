@@ -10,7 +10,7 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework import serializers
 
 from topic_sum.api.exceptions import ApiError
-from topic_sum.inference.text import normalise
+from topic_sum.inference.served.text import normalise
 
 
 @dataclass(frozen=True)

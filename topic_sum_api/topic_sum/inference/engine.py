@@ -12,7 +12,8 @@ import ctranslate2
 from tokenizers import Tokenizer
 
 from .errors import ModelRefused, NotNow
-from .text import literal, sentences
+from .served.text import literal
+from .text import sentences
 
 # Kept as they are asked of the model file: everything here is a parameter of translate_batch.
 GENERATION_SETTINGS = {

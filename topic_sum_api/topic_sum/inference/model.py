@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .engine import Generation, Run, Summarizer
 from .errors import ModelRefused, NotNow
-from .text import normalise
+from .served.text import normalise
 from .topics import TopicAnswer, TopicClassifier
 
 FORMAT = 1

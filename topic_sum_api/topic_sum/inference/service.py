@@ -21,7 +21,8 @@ from .errors import HubUnavailable, ModelRefused, NotNow, NotReady
 from .memory import IDLE_SECONDS, LOOK_SECONDS, Memory
 from .model import Model, load_model
 from .room import Room, Visit
-from .text import normalise, shorten
+from .served.text import normalise
+from .text import shorten
 from .topics import TopicAnswer
 from .unsupported import Evidence, Unsupported, find_unsupported
 

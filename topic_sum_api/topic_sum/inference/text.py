@@ -1,55 +1,14 @@
-"""Text in, text out: normalisation as in training, Russian sentences, shortening at sentences and words."""
+"""Russian sentences, and shortening at sentences and words."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from razdel import sentenize
 
-# C0 and C1 controls that are not white space, then zero-width, bidi and other invisible format characters.
-# White space controls (tab, line feed, NEL …) become spaces below.
-_INVISIBLE = re.compile(
-    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
-    r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
-_SPACES = re.compile(r"\s+")
-# Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a
-# few: Unicode's Stream-Safe Text Format allows 30.
-_MARKS = "".join(
-    mark
-    for mark in map(chr, range(0x300, 0x20000))
-    if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
-)
-_MARK = re.compile(f"[{_MARKS}]")
-_STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
-# What opens a bracketed word, in the three forms that the tokenizer makes the plain one of.
-_BRACKET = re.compile("([<\ufe64\uff1c])(?=[^\\s<\ufe64\uff1c>\ufe65\uff1e]+[>\ufe65\uff1e])")
 # The gap between two groups of a number's digits, looked at from the digit before it.
 _GROUPED = re.compile(r"\d\s\d{3}(?!\d)")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s(?=[—–]\s)")
-
-
-def unstacked(text: str) -> str:
-    """`text` with at most 30 marks in a row."""
-    # A longer row holds every 31st character at least once, and looking at those costs next to nothing.
-    return _STACKED.sub(r"\1", text) if _MARK.search(text[::31]) else text
-
-
-def normalise(text: str) -> str:
-    """NFC, invisible characters removed, every run of white space one space: as in training."""
-    text = unicodedata.normalize("NFC", unstacked(text))
-    # Without the invisible between them, marks can stand in a row again.
-    return _SPACES.sub(" ", unstacked(_INVISIBLE.sub("", text))).strip()
-
-
-def literal(text: str) -> str:
-    """`text` with a space after the bracket of every <word>, as in training.
-
-    All pieces with a meaning of their own (</s>, <pad>, <extra_id_0>) look like that, and a Unigram tokenizer
-    finds them by their letters even where it is told to take them as text.
-    """
-    return _BRACKET.sub(r"\1 ", text)
 
 
 def sentences(text: str) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ModelRefused
-from .text import normalise
-from .topic_arrays import TopicArrays
+from .served.classifier import TextModel
+from .served.text import normalise
 
 # What the classifier takes for a word.
 _WORD = re.compile(r"\b\w\w+\b")
@@ -64,7 +64,7 @@ class TopicClassifier:
         except re.error as error:
             raise ModelRefused(f"tasks.json topic.mask holds a bad regular expression: {error}") from None
         try:
-            self._classifier = TopicArrays.load(folder / settings["path"])
+            self._classifier = TextModel.load(folder / settings["path"])
         except ValueError as error:
             raise ModelRefused(f"{settings['path']} is refused: {error}") from None
         if self._classifier.topics != len(self._labels):

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from .support import WORD, Text, _stems, begins_sentence, fold, mentions, stems
-from .support import unsupported as not_supported
+from .served.support import WORD, Text, _stems, begins_sentence, fold, mentions, stems
+from .served.support import unsupported as not_supported
 
 # What opens a sentence before a name without being one: «В Твери …», «После Сомова …», «Но Сомов …».
 _NO_NAME = re.compile(

@@ -288,6 +288,7 @@ def _of_columns(rules: Rules, given: dict[str, Any], schema: Schema) -> Rules:
             changed[name] = {column: bound for column, bound in value.items() if column in schema.names}
         else:
             changed[name] = tuple(column for column in value if column in schema.names) or (schema.text,)
+    rules = replace(rules, **changed)
     for name in rules.compared_lengths:
         if name not in schema.of_type("text", "line"):
             raise ValueError(
@@ -296,7 +297,7 @@ def _of_columns(rules: Rules, given: dict[str, Any], schema: Schema) -> Rules:
     for name in rules.between:
         if name not in schema.of_type("number"):
             raise ValueError(f"rules.between.{name} needs a column of type number; change the column's type")
-    return replace(rules, **changed)
+    return rules
 
 
 def _our_columns(names: Iterable[Any], schema: Schema, key: str) -> None:

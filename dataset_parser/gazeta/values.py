@@ -114,5 +114,8 @@ def suggestion(name: Any, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # an alias within itself
+        text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -151,24 +151,26 @@ def _rows(source: FileSource, raw: BinaryIO, size: int, schema: Schema, report: 
     raw.seek(0)
     file: Any = gzip.GzipFile(fileobj=raw) if zipped else raw
     kind = source.format or _format(report.name, file)
-    if kind == "parquet":
-        header, rows, total = _parquet(_unzipped(file) if zipped else raw, source, schema)
-    else:
-        header, rows = (_csv if kind == "csv" else _json_lines)(file, report)
-        total = 0
-    if header:
-        _check_columns(source, schema, header, report.name)
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    share = None if total else lambda: raw.tell() / size
-    for line, given in watched(rows, f"rows of {report.name}", total, share):
-        try:
-            row = {column.name: _value(given, column, source) for column in schema.columns}
-        except BadLine as error:
-            report.skip(str(error), line)
-            continue
-        _complete(row, schema, report)
-        report.rows += 1
-        yield row | {"fetched_at": now, "summary_origin": ""}
+    with tempfile.TemporaryFile() as unzipped:
+        total, share = 0, lambda: raw.tell() / size
+        if kind == "parquet":
+            if zipped:  # it is read from both ends, which gzip cannot do
+                shutil.copyfileobj(file, unzipped)
+            header, rows, total = _parquet(unzipped if zipped else raw, source, schema)
+        else:
+            header, rows = (_csv if kind == "csv" else _json_lines)(file, report)
+        if header:
+            _check_columns(source, schema, header, report.name)
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        for line, given in watched(rows, f"rows of {report.name}", total, None if total else share):
+            try:
+                row = {column.name: _value(given, column, source) for column in schema.columns}
+            except BadLine as error:
+                report.skip(str(error), line)
+                continue
+            _complete(row, schema, report)
+            report.rows += 1
+            yield row | {"fetched_at": now, "summary_origin": ""}
 
 
 def _format(name: str, file: Any) -> str:
@@ -270,13 +272,6 @@ def _parquet(
         return enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), start=1)
 
     return header, rows(), table.metadata.num_rows
-
-
-def _unzipped(file: BinaryIO) -> BinaryIO:
-    """Parquet is read from both ends, which gzip cannot do."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 (it is removed when it is closed, with its last reader)
-    shutil.copyfileobj(file, copy)
-    return copy
 
 
 def _is_utf8(text: str) -> bool:

@@ -133,7 +133,10 @@ UNUSABLE = {
     ),
     "twice.csv": (b"text,text,rating\nA,B,1", "twice.csv has two columns 'text'; rename one"),
     "no.parquet": (b"PAR1 and nothing else", "no.parquet is no parquet file"),
-    "cut.jsonl.gz": (gzip.compress(b'{"text": "A"}\n' * 9999)[:-20], "cut.jsonl.gz is no whole gzip file"),
+    "cut.jsonl.gz": (
+        gzip.compress(b'{"text": "A", "rating": 1}\n' * 9999)[:-20],
+        "cut.jsonl.gz is no whole gzip file",
+    ),
     "no.csv.gz": (b"\x1f\x8b\x08 no gzip", "no.csv.gz is no whole gzip file"),
 }
 
@@ -206,7 +209,7 @@ def test_a_url_is_read_like_a_path(tmp_path: Path, served: str, free_port) -> No
     assert columns(rows) == READ and report.name == "http://127.0.0.1/a.csv.gz"
     with pytest.raises(BadFile, match=r"/b\.csv is answered with 404; check the address"):
         read(f"{served}/b.csv")
-    with pytest.raises(Unreachable, match="cannot fetch http://127.0.0.1/a.csv") as told:
+    with pytest.raises(Unreachable, match=r"cannot fetch http://127\.0\.0\.1/a\.csv") as told:
         read(f"http://127.0.0.1:{free_port()}/a.csv")
     assert told.value.exit_code == 5
     with pytest.raises(BadFile, match="is no http or https address"):
@@ -222,15 +225,15 @@ def test_a_download_has_a_limit(tmp_path: Path, served: str, monkeypatch) -> Non
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv", "a.parquet"])
 def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
-    rows = [{"text": f"{number} " + "слово " * 400, "rating": number % 10} for number in range(8000)]
-    path = write(tmp_path / name, rows)  # 40 MB of text
+    rows = [{"text": f"{number} " + "слово " * 400, "rating": number % 10} for number in range(4000)]
+    path = write(tmp_path / name, rows)  # 20 MB of text
     del rows
     tracemalloc.start()
     report = FileReport(name)
-    assert sum(1 for _ in read_file(FileSource(str(path)), REVIEWS, report)) == 8000
+    assert sum(1 for _ in read_file(FileSource(str(path)), REVIEWS, report)) == 4000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 15_000_000
+    assert peak < 12_000_000
 
 
 def test_a_line_without_end_is_skipped(tmp_path: Path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ import codecs
 import csv
 import gzip
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -47,6 +48,7 @@ FORMAT_OF_SUFFIX = {
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 NOT_UTF8 = "not UTF-8"
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that "surrogateescape" could not decode
 SAVE_AS_UTF8 = "save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
 csv.field_size_limit(MOST_BYTES_OF_LINE)
 
@@ -275,7 +277,7 @@ def _parquet(
 
 
 def _is_utf8(text: str) -> bool:
-    return not any("\udc80" <= character <= "\udcff" for character in text)
+    return not _NOT_UTF8.search(text)
 
 
 # From their columns to ours

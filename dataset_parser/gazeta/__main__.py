@@ -93,15 +93,21 @@ def check_hub() -> None:
         print(f"warning: {problem}; crawling all the same, it may be back by then", file=sys.stderr)
 
 
+def rubrics_of_sites() -> dict[str, tuple[str, ...]]:
+    """The sites that can be crawled, with their rubrics."""
+    loader = SpiderLoader.from_settings(get_project_settings())
+    return {site: loader.load(site).pages.RUBRICS for site in loader.list()}
+
+
 def check_arguments(recipe: Recipe, arguments: list[str]) -> None:
     """Raises StageError for an argument or a site that the crawl would not know."""
-    loader = SpiderLoader.from_settings(get_project_settings())
     given = dict(argument.split("=", 1) for argument in arguments)
+    known = rubrics_of_sites() if recipe.sites else {}
     for site in recipe.sites:
-        if site not in loader.list():
-            raise BadRecipe(f"recipe {recipe.name}: no site {site}; {suggestion(site, loader.list())}")
+        if site not in known:
+            raise BadRecipe(f"recipe {recipe.name}: no site {site}; {suggestion(site, known)}")
         try:
-            parse_arguments(given, loader.load(site).pages.RUBRICS)
+            parse_arguments(given, known[site])
         except BadArgument as error:
             raise StageError(str(error), 2, "wrong_argument") from None
     if given and not recipe.sites:

@@ -327,7 +327,7 @@ class Cleaner:
             "line": tidy_line,
             "date": str.strip,
             "url": str.strip,
-            "label": lambda value: value.strip().lower(),
+            "label": str.strip,
             "number": number_text,
         }
         self._ways = [(column.name, ways[column.type]) for column in recipe.columns]

@@ -99,6 +99,12 @@ class Revision:
     def rows(self) -> Iterator[Row]:
         """Every row, with its lineage if the revision has it. Columns that it lacks are empty."""
         schema = self.schema
+        for path in self.paths(DATA):
+            if missing := set(schema.required) - set(self._open(path).schema_arrow.names):
+                raise NotOurDataset(
+                    f"{path} in {self.name} has no column {', '.join(sorted(missing))}; if another recipe made"
+                    " it, check RECIPE and DATASET_REPO"
+                )
         lineage = {
             key: (fetched_at or "", origin or "")
             for path in self.paths(LINEAGE)
@@ -114,8 +120,6 @@ class Revision:
             file = self._open(path)
             there = [name for name in schema.names if name in file.schema_arrow.names]
             absent = dict.fromkeys(schema.names, "")
-            if missing := set(schema.required) - set(there):
-                raise NotOurDataset(f"{path} in {self.name} has no column {', '.join(sorted(missing))}")
             for batch in file.iter_batches(AT_ONCE, columns=there):
                 columns = [schema.from_arrow(name, batch.column(name)) for name in there]
                 for values in zip(*columns, strict=True):

@@ -102,8 +102,8 @@ class Revision:
         for path in self.paths(DATA):
             if missing := set(schema.required) - set(self._open(path).schema_arrow.names):
                 raise NotOurDataset(
-                    f"{path} in {self.name} has no column {', '.join(sorted(missing))}; if another recipe made"
-                    " it, check RECIPE and DATASET_REPO"
+                    f"{path} in {self.name} has no column {', '.join(sorted(missing))}; if another recipe"
+                    " made it, check RECIPE and DATASET_REPO"
                 )
         lineage = {
             key: (fetched_at or "", origin or "")

@@ -83,10 +83,10 @@ def reparse(store: Store, known: dict[str, Site]) -> dict[str, int]:
 def after_a_fix(store: Store, known: dict[str, Site]) -> str:
     """Reparse if the parser is not the one of the last time; what became of the pages, "" for nothing."""
     digest = parser_digest()
-    last = store.get(PARSER)
+    last = store.notes.get(PARSER)
     if last == digest:
         return ""
-    store.set(PARSER, digest)
+    store.notes.set(PARSER, digest)
     if not last:
         return ""
     try:
@@ -113,7 +113,7 @@ def main() -> int:
         return 2
     try:
         with Store(settings.STORE_PATH) as store:
-            store.set(PARSER, parser_digest())
+            store.notes.set(PARSER, parser_digest())
             counts = reparse(store, sites.load_sites())
     except Unfit as unfit:
         print(f"error: {unfit}", file=sys.stderr)

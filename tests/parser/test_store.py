@@ -234,7 +234,7 @@ def test_a_fix_that_finds_the_text_and_not_the_lead_changes_nothing(store: Store
     assert ".b_article-intro" in unfit.value.looked_for["lead"]
     assert "in the layout of 2021 (30 pages miss it)" in unfit.value.looked_for["lead"]
     assert list(store.db.iterdump()) == before
-    store.set("parser", "of yesterday")
+    store.notes.set("parser", "of yesterday")
     assert "left as they were: gazeta does not look yet" in reparse.after_a_fix(store, SITES)
     assert store.count() == 0
     monkeypatch.setattr(settings, "CRAWL_ALARM", False)

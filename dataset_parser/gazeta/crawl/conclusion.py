@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gazeta import settings
 from gazeta.crawl import report
-from gazeta.crawl.page import State
+from gazeta.crawl.page import Reason, State
 from gazeta.crawl.spider import GivenUp, NewsSpider
 from gazeta.crawl.verdict import Alarm, alarms
 
@@ -39,11 +39,7 @@ def conclude(spider: NewsSpider, finish_reason: str, seconds: float) -> dict[str
         made["error_code"] = outcome.given_up.code
     if outcome.alarms:
         made["saved_pages"] = [str(path) for path in _save_examples(spider, crawls)]
-        made["unread"] = [
-            {"missing": group.missing, "layout": group.layout, "error": group.error, "pages": group.pages,
-             "example": group.example}
-            for group in store.history.unread(crawls)
-        ]  # fmt: skip
+        made["unread"] = [asdict(group) for group in store.history.unread(crawls)]
         made["looked_for"] = report.looked_for(store.history, spider.site, crawls, outcome.alarms)
     if outcome.name == "alarm":
         store.hold(crawls)
@@ -71,7 +67,7 @@ def _outcome(spider: NewsSpider, finish_reason: str, crawls: list[int]) -> Outco
         history = spider.store.history
         found = alarms(history.figures(crawls), history.good_figures(spider.name))
     if _without_links(spider):
-        if spider.tally.sources_forbidden():
+        if spider.tally.unread[Reason.FORBIDDEN]:
             base = spider.site.base
             line = f"robots.txt of {base} forbids this crawler the site's lists; ask the publisher"
             given_up = GivenUp(5, "site_refuses", line)
@@ -105,7 +101,8 @@ def _without_links(spider: NewsSpider) -> bool:
     """
     limit = spider.plan.limit
     enough = limit and spider.tally.counts["kept"] >= limit
-    return not (spider.tally.links.total() or enough) and spider.tally.sources_asked() > 0
+    asked = spider.tally.read.total() + spider.tally.unread.total()
+    return asked > 0 and not (spider.tally.links.total() or enough)
 
 
 def _save_examples(spider: NewsSpider, crawls: list[int], most: int = 10) -> list[Path]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from gazeta.crawl.notes import Notes
+from gazeta.crawl.database import Notes
 
 ARGUMENTS = ("since", "until", "rubrics", "limit")
 

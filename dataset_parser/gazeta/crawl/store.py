@@ -6,15 +6,13 @@ nothing and fetches nothing twice. The queue is in the same file, not in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from gazeta.crawl.archive import Archive, SavedPages
-from gazeta.crawl.database import StoreBusy, open_database, transaction
+from gazeta.crawl.database import Notes, StoreBusy, open_database, transaction
 from gazeta.crawl.history import History
-from gazeta.crawl.notes import Notes
 from gazeta.crawl.page import Ending, Link, Reason, State
 from gazeta.crawl.queue import Queue
 from gazeta.sites.base import Article
@@ -35,6 +33,10 @@ class Store:
         self.saved = SavedPages(self.db)
         self.history = History(self.db)
         self.notes = Notes(self.db)
+        # Short names for what publishing needs.
+        self.articles, self.count = self.archive.articles, self.archive.count
+        self.start_crawl, self.finish_crawl = self.history.start, self.history.finish
+        self.last_report = self.history.last_report
 
     def queue(self, site: str) -> Queue:
         return Queue(self.db, site)
@@ -89,31 +91,3 @@ class Store:
         with self.transaction():
             self.archive.hold(crawls)
             self.history.queue_again(crawls)
-
-    # What publishing needs
-
-    def articles(self, site: str | None = None) -> Iterator[Article]:
-        """See `Archive.articles`."""
-        return self.archive.articles(site)
-
-    def count(self) -> int:
-        """How many articles `articles` gives."""
-        return self.archive.count()
-
-    def last_report(self) -> dict[str, Any]:
-        """The report of the newest finished crawl, {} before the first one."""
-        return self.history.last_report()
-
-    def get(self, key: str, default: str = "") -> str:
-        """A note that outlives the crawl."""
-        return self.notes.get(key, default)
-
-    def set(self, key: str, value: str) -> None:
-        self.notes.set(key, value)
-
-    def start_crawl(self, site: str, arguments: dict[str, str]) -> int:
-        """A new crawl's number."""
-        return self.history.start(site, arguments)
-
-    def finish_crawl(self, crawl: int, outcome: str, report: dict[str, Any]) -> None:
-        self.history.finish(crawl, outcome, report)

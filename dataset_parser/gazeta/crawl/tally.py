@@ -18,6 +18,7 @@ class Tally:
         self.statuses: Counter[int] = Counter()
         self.read: Counter[Kind] = Counter()  # sources
         self.links: Counter[Kind] = Counter()  # in the sources that were read
+        self.unread: Counter[str] = Counter()  # sources that were not read, by reason
         self.refusals = 0  # in a row
         self.note = ""  # what holds the crawl up
         self.note_until = 0.0  # by the monotonic clock
@@ -32,11 +33,13 @@ class Tally:
         self.counts["found"] += new
 
     def ended(self, link: Link, ending: Ending) -> None:
-        self.reasons[Why(ending.reason, link.kind, _status(ending))] += 1
+        status = ending.status if ending.reason == Reason.STATUS else 0
+        self.reasons[Why(ending.reason, link.kind, status)] += 1
         if link.kind == Kind.ARTICLE:
             self.counts[ending.state] += 1
-        elif ending.state == State.FAILED:
-            self.counts["failed_sources"] += 1
+            return
+        self.unread[ending.reason] += 1
+        self.counts["failed_sources"] += ending.state == State.FAILED
 
     def paused(self, seconds: float, why: str) -> None:
         self.counts["pauses"] += 1
@@ -47,20 +50,3 @@ class Tally:
         """Article pages that the site did not answer as it should."""
         of_articles = (why for why in self.reasons if why.kind == Kind.ARTICLE and why.reason in UNANSWERED)
         return sum(self.reasons[why] for why in of_articles)
-
-    def sources_asked(self) -> int:
-        """Sources that were read or failed."""
-        return self.read.total() + sum(
-            count for why, count in self.reasons.items() if why.kind != Kind.ARTICLE
-        )
-
-    def sources_forbidden(self) -> int:
-        return sum(
-            count
-            for why, count in self.reasons.items()
-            if why.kind != Kind.ARTICLE and why.reason == Reason.FORBIDDEN
-        )
-
-
-def _status(ending: Ending) -> int:
-    return ending.status if ending.reason == Reason.STATUS else 0

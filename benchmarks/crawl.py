@@ -75,7 +75,7 @@ def read(page):
 # time that parsing took. Peers are given decoded text, which saves them a step that ours takes itself.
 READERS = {
     "this": """
-from gazeta.sites.gazeta import parse_article
+from gazeta.pages import parse_article
 def read(page):
     kind = "text/html; charset=" + page["charset"]
     article = parse_article(page["html"].encode(page["charset"]), page["url"], kind)

@@ -18,8 +18,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from gazeta import sites
 
 ROOT = Path(__file__).resolve().parents[2]
+SECOND = Path(__file__).parent / "second"  # the site file of an invented outlet
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Has the sites of this process found in second/ as well."""
+    monkeypatch.setattr(sites, "__path__", [*sites.__path__, str(SECOND)])
+    return SECOND
 
 
 class RunningSite:

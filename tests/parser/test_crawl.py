@@ -278,14 +278,13 @@ def test_a_half_done_markup_fix_publishes_nothing_and_a_whole_one_needs_no_crawl
 
     stage = tmp_path / "stage"
     shutil.copytree(repo_root / "dataset_parser", stage, ignore=shutil.ignore_patterns("__pycache__"))
-    parser = stage / "gazeta" / "pages.py"
+    parser = stage / "gazeta" / "sites" / "gazeta.py"
 
-    def add(table: str, selector: str) -> None:
+    def add(old: str, selector: str) -> None:
+        """A selector beside one of the layout that the alarm names."""
         text = parser.read_text(encoding="utf-8")
-        assert text.count(f"{table} = [\n") == 1
-        parser.write_text(
-            text.replace(f"{table} = [\n", f'{table} = [\n    ("2021", "{selector}"),\n'), "utf-8"
-        )
+        assert text.count(old) == 1
+        parser.write_text(text.replace(old, f'{old[:-1]}, {selector}"'), "utf-8")
 
     def reparse() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -293,14 +292,14 @@ def test_a_half_done_markup_fix_publishes_nothing_and_a_whole_one_needs_no_crawl
             env={**os.environ, "ARTIFACTS_DIR": str(alarmed.folder)},
         )  # fmt: skip
 
-    add("BODIES", ".z9-text")
+    add('text = ".b_article-text"', ".z9-text")
     half = reparse()
     assert half.returncode == 3 and "lead: found on 0.0% of pages, 100.0% in the crawl before" in half.stderr
     assert set(alarmed.rows()) == set(paths[:30])
     if between:
         again = crawl(site.url, stage=stage)
         assert again.code == 3 and set(again.rows()) == set(paths[:30])
-    add("LEADS", ".z9-lead")
+    add('lead = (".b_article-intro"', ".z9-lead")
     whole = reparse()
     assert whole.returncode == 0, whole.stderr
     assert between or "30 became articles" in whole.stdout

@@ -1,22 +1,23 @@
-"""On a new machine: the published dataset tells which articles are there already."""
+"""On a new machine: which articles the published dataset has already."""
 
 from __future__ import annotations
 
 import re
 import sys
-from types import ModuleType
 
 from gazeta import settings
-from gazeta.crawl.store import Link, Store
+from gazeta.crawl.page import Kind, Link
+from gazeta.crawl.queue import Queue
+from gazeta.sites.base import Site
 
 
-def remember_published(store: Store, site: str, pages: ModuleType, base: str) -> None:
+def remember_published(queue: Queue, site: Site) -> None:
     """Mark the articles of DATASET_REPO as known, if the store has none of this site and the Hub answers.
 
-    Only the url column travels. A Hub that does not answer costs a warning, not the crawl: articles that are
-    fetched twice are told apart again when they are published.
+    Only the url column is downloaded. A Hub that does not answer costs a warning, not the crawl: publishing
+    recognizes articles that were fetched twice.
     """
-    if not settings.DATASET_REPO or not store.is_empty(site):
+    if not settings.DATASET_REPO or not queue.is_empty():
         return
     try:
         urls = published_urls(settings.DATASET_REPO)
@@ -24,13 +25,13 @@ def remember_published(store: Store, site: str, pages: ModuleType, base: str) ->
         print(f"warning: {problem}; crawling without knowing what is published", file=sys.stderr)
         return
     links = [
-        Link(url, "article", pages.url_day(url), pages.url_rubric(url))
-        for url in map(pages.canonical_url, urls)
-        if pages.is_article_url(url) and pages.same_site(url, base)
+        Link(url, Kind.ARTICLE, site.url_day(url), site.url_rubric(url))
+        for url in map(site.canonical_url, urls)
+        if site.is_article_url(url) and site.same_site(url, site.base)
     ]
     if links:
-        added = store.add_known(links, site)
-        print(f"{site}: {added:,} articles are in {settings.DATASET_REPO} already", file=sys.stderr)
+        added = queue.add_known(links)
+        print(f"{site.name}: {added:,} articles are in {settings.DATASET_REPO} already", file=sys.stderr)
 
 
 # The rows, and the copies of rows that were left out: those need not be fetched again either.
@@ -42,7 +43,7 @@ class HubProblem(Exception):
 
 
 def published_urls(repo: str) -> list[str]:
-    """The url columns of the newest revision, [] when there is no such dataset yet."""
+    """The url columns of the newest revision, [] if there is no such dataset yet."""
     import httpx2
     import pyarrow.lib
     import pyarrow.parquet as parquet

@@ -15,9 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scrapy.spiderloader import SpiderLoader
-from scrapy.utils.project import get_project_settings
-
 from gazeta import StageError, result, settings
 from gazeta.crawl.plan import BadArgument, parse_arguments
 from gazeta.publish import publish_recipe
@@ -25,6 +22,7 @@ from gazeta.recipe import BadRecipe, Recipe, load
 from gazeta.release import waiting
 from gazeta.repository import HubProblem, from_settings
 from gazeta.result import CODES, Result, StepFailed, Terminated
+from gazeta.sites import load_sites
 from gazeta.values import suggestion
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,21 +91,15 @@ def check_hub() -> None:
         print(f"warning: {problem}; crawling all the same, it may be back by then", file=sys.stderr)
 
 
-def rubrics_of_sites() -> dict[str, tuple[str, ...]]:
-    """The sites that can be crawled, with their rubrics."""
-    loader = SpiderLoader.from_settings(get_project_settings())
-    return {site: loader.load(site).pages.RUBRICS for site in loader.list()}
-
-
 def check_arguments(recipe: Recipe, arguments: list[str]) -> None:
     """Raises StageError for an argument or a site that the crawl would not know."""
     given = dict(argument.split("=", 1) for argument in arguments)
-    known = rubrics_of_sites() if recipe.sites else {}
+    known = load_sites()
     for site in recipe.sites:
         if site not in known:
             raise BadRecipe(f"recipe {recipe.name}: no site {site}; {suggestion(site, known)}")
         try:
-            parse_arguments(given, known[site])
+            parse_arguments(given, known[site].rubrics)
         except BadArgument as error:
             raise StageError(str(error), 2, "wrong_argument") from None
     if given and not recipe.sites:

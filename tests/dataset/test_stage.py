@@ -16,6 +16,7 @@ from gazeta import __main__ as stage
 from gazeta import release, settings
 from gazeta.crawl.store import Store
 from gazeta.repository import HubProblem
+from gazeta.sites.gazeta import Gazeta
 
 
 def result(artifacts: Path) -> dict:
@@ -64,7 +65,7 @@ def steps(tmp_path: Path, monkeypatch, recipe: str):
     monkeypatch.setattr(stage, "run_crawl", run_crawl)
     monkeypatch.setattr(stage, "publish_recipe", publish_recipe)
     monkeypatch.setattr(stage, "from_settings", Hub)
-    monkeypatch.setattr(stage, "rubrics_of_sites", lambda: {"gazeta": ("sport",), "other": ("sport", "army")})
+    monkeypatch.setattr(stage, "load_sites", lambda: {"gazeta": Gazeta(), "other": Gazeta()})
     monkeypatch.setattr(settings, "RECIPE", recipe)
     monkeypatch.setattr(settings, "ARTIFACTS_DIR", tmp_path)
     monkeypatch.setattr(settings, "CRAWL_DIR", tmp_path / "crawl")
@@ -123,7 +124,7 @@ def test_a_hub_that_is_down_costs_a_warning_and_a_wrong_token_the_run(
 
 
 def test_a_site_that_nobody_wrote_is_a_wrong_recipe(steps, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(stage, "rubrics_of_sites", lambda: {"gazeta": (), "others": ()})
+    monkeypatch.setattr(stage, "load_sites", lambda: {"gazeta": Gazeta(), "others": Gazeta()})
     assert stage.main([]) == 2
     assert "no site other; did you mean others?" in capsys.readouterr().err
     assert result(tmp_path)["reason"]["code"] == "wrong_recipe" and steps == []

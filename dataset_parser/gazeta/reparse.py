@@ -51,11 +51,14 @@ def reparse(store: Store, known: dict[str, Site]) -> dict[str, int]:
         for name, state, page in list(store.saved.pages()):
             if state == State.KEPT:
                 continue
-            if name in known and name not in crawls:
+            if name not in known:
+                counts["failed"] += 1
+                continue
+            if name not in crawls:
                 crawls[name] = store.start_crawl(name, {"reparse": "saved pages"})
             try:
                 article = known[name].parse_article(page.body, page.url, page.content_type)
-            except (KeyError, PageChanged):
+            except PageChanged:
                 counts["failed"] += 1
                 continue
             except NotAnArticle as error:

@@ -100,7 +100,7 @@ def test_a_crawl_goes_on_with_it_and_asks_for_nothing_that_is_kept(
     assert done.code == 0, done.err
     asked = {site.url + address for address in site.asked()}
     assert not kept & asked
-    stories = {story["path"] for story in site.told("articles.json") if story["date"] >= "2014"}
+    stories = {story["path"] for story in site.facts("articles.json") if story["date"] >= "2014"}
     assert stories <= set(done.rows())
 
 

@@ -297,8 +297,8 @@ def test_a_whole_sentence_about_the_news_on_a_topic_closes_no_article(length: in
 
 def linked(**fields: object) -> bytes:
     """A page with nothing but JSON-LD."""
-    told = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
-    script = f'<script type="application/ld+json">{json.dumps(told)}</script>'
+    data = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
+    script = f'<script type="application/ld+json">{json.dumps(data)}</script>'
     return f"<html><head>{script}</head><body></body></html>".encode()
 
 

@@ -44,7 +44,7 @@ def test_two_outlets_share_one_store_one_schema_and_one_dataset(
     with Store(done.folder / "crawl" / "crawl.sqlite3") as store:
         rows = {article.url: article for article in store.articles()}
         assert len(list(store.articles("gazeta"))) == 15
-    stories = second.told("articles.json")
+    stories = second.facts("articles.json")
     for story in stories:
         row = rows[second.url + story["path"]]
         assert (row.site, row.title, row.text) == ("vestnik", story["title"], story["text"])

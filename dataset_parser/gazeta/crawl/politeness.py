@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from protego import Protego
 from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
@@ -21,6 +22,7 @@ from scrapy.exceptions import (
     IgnoreRequest,
     ResponseDataLossError,
 )
+from scrapy.extensions.throttle import AutoThrottle
 from scrapy.http import Response
 from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 
@@ -47,6 +49,20 @@ class Refused(IgnoreRequest):
     def __init__(self, reason: Reason, detail: str = ""):
         super().__init__(detail)
         self.reason = reason
+
+
+def keep_crawl_delay(crawler: Crawler, robots: str) -> None:
+    """Keep to a Crawl-delay of robots.txt that is longer than ours."""
+    wanted = Protego.parse(robots).crawl_delay(crawler.settings["ROBOTSTXT_USER_AGENT"]) or 0
+    if not wanted > crawler.settings.getfloat("DOWNLOAD_DELAY") > 0:
+        return
+    downloader = crawler.engine.downloader
+    for name, slot in downloader.slots.items():
+        slot.delay = wanted
+        # A slot without requests for a minute (a long Retry-After) is made anew, from these.
+        downloader.per_slot_settings.setdefault(name, {})["delay"] = wanted
+    if throttle := crawler.get_extension(AutoThrottle):
+        throttle.mindelay = wanted
 
 
 class PoliteRobots(RobotsTxtMiddleware):
@@ -148,7 +164,7 @@ class Patience:
     def _again(
         self, request: Request, why: str, asked: float | None = None, answered: bool = False
     ) -> Request | None:
-        """The request once more, or None if it had its tries. Sets the gate.
+        """The request once more, or None if it has had its tries; sets the gate.
 
         asked: the seconds that the site asks us to wait; answered: it gave some answer.
         """
@@ -191,7 +207,7 @@ class Patience:
 
 
 def _retry_after(response: Response) -> float | None:
-    """Seconds that a Retry-After header asks for, None without a readable one."""
+    """The seconds that a Retry-After header asks for, None if it cannot be read."""
     raw = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
     if raw.isdecimal():
         return float(raw[:9])

@@ -60,7 +60,7 @@ class Progress:
         more = "+" if spider.queue.waiting(Kind.SITEMAP, scope, 1) else ""
         word = "more than" if more and not limit else "about"
         eta = f", {word} {spell(left / speed)} left" if speed > 0 and left else ""
-        pause = f"; {tally.note}" if tally.note and tally.note_until > now else ""
+        pause = f"; {tally.pause}" if tally.pause_until > now else ""
         self._write(
             f"{spider.name}: {kept} kept of {fetched} read, {left}{more} to go,"
             f" {speed:.1f} pages/s{eta}{pause}"

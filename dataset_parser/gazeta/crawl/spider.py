@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import scrapy
 from scrapy import Request
 from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
-from scrapy.extensions.throttle import AutoThrottle
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
@@ -23,7 +22,7 @@ from gazeta.crawl.judge import judge, wrong_type
 from gazeta.crawl.optout import OptOuts, robots_opt_out, tdmrep_opt_out
 from gazeta.crawl.page import Ending, Fetched, Kind, Link, Reason, State
 from gazeta.crawl.plan import Plan
-from gazeta.crawl.politeness import Refused
+from gazeta.crawl.politeness import Refused, keep_crawl_delay
 from gazeta.crawl.sources import Sources
 from gazeta.crawl.store import Store
 from gazeta.crawl.tally import Tally
@@ -91,7 +90,7 @@ class NewsSpider(scrapy.Spider):
         self.robots = response.text[:500_000] if response.status == 200 and hasattr(response, "text") else ""
         if self._opts_out(robots_opt_out(self.robots)):
             return None
-        self._slow_down()
+        keep_crawl_delay(self.crawler, self.robots)
         return self._preliminary("/.well-known/tdmrep.json", self.on_tdmrep, lambda _: self._begin())
 
     def on_tdmrep(self, response: Response) -> None:
@@ -127,21 +126,6 @@ class NewsSpider(scrapy.Spider):
             return False
         self.give_up(2, "opted_out", self.opt_outs.line(self.site.base, reason))
         return True
-
-    def _slow_down(self) -> None:
-        """Keep to a Crawl-delay that is longer than ours."""
-        from protego import Protego
-
-        wanted = Protego.parse(self.robots).crawl_delay(self.settings["ROBOTSTXT_USER_AGENT"]) or 0
-        if wanted > self.settings.getfloat("DOWNLOAD_DELAY") > 0:
-            self.tally.note = f"robots.txt asks for {wanted:g} s between requests"
-            downloader = self.crawler.engine.downloader
-            for name, slot in downloader.slots.items():
-                slot.delay = wanted
-                # A slot without requests for a minute (a long Retry-After) is made anew, from these.
-                downloader.per_slot_settings.setdefault(name, {})["delay"] = wanted
-            if throttle := self.crawler.get_extension(AutoThrottle):
-                throttle.mindelay = wanted
 
     def request(self, link: Link) -> Request:
         """The request for a page that the frontier hands out."""

@@ -20,8 +20,8 @@ class Tally:
         self.links: Counter[Kind] = Counter()  # in the sources that were read
         self.unread: Counter[str] = Counter()  # sources that were not read, by reason
         self.refusals = 0  # in a row
-        self.note = ""  # what holds the crawl up
-        self.note_until = 0.0  # by the monotonic clock
+        self.pause = ""  # why the crawl waits, in words
+        self.pause_until = 0.0  # by the monotonic clock
 
     def answered(self, status: int, size: int) -> None:
         self.statuses[status] += 1
@@ -43,8 +43,8 @@ class Tally:
 
     def paused(self, seconds: float, why: str) -> None:
         self.counts["pauses"] += 1
-        self.note = f"the site asks for patience ({why}): waiting {seconds:.0f} s"
-        self.note_until = time.monotonic() + seconds
+        self.pause = f"the site asks for patience ({why}): waiting {seconds:.0f} s"
+        self.pause_until = time.monotonic() + seconds
 
     def unanswered(self) -> int:
         """Article pages that the site did not answer as it should."""

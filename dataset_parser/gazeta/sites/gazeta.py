@@ -30,6 +30,14 @@ _SLUG = re.compile(r"[a-z][a-z_-]{1,30}")
 _FIRST_MOMENT = 915148800  # 1 January 1999: the site is not older
 
 
+class GazetaAnchors(Anchors):
+    date = (*Anchors.date, ".breadcrumb time, .info time, time.date, time.time")
+    rubric = (
+        ".dh a[href], .rubric a[href], .breadcrumb a[href], .active a[href],"
+        " [itemprop~=itemListElement] a[href]"
+    )
+
+
 class GazetaReader(Reader):
     outlet = "Газета.Ru"
     title_tail = re.compile(r"\s*[-–—|]\s*Газета\.\s?[Rr][uU]\b.*$")
@@ -62,14 +70,8 @@ class Gazeta(Site):
     # Since 2026 the site sends visitors without this cookie to a sign-in page first.
     cookies = "unity_pause_sso=1"
     article_path = re.compile(r"/(?P<year>(?:19|20)\d\d)/(?P<month>\d\d?)/(?P<day>\d\d?)(?:/|_)")
+    anchors = GazetaAnchors
     reader = GazetaReader
-
-    class anchors(Anchors):
-        date = (*Anchors.date, ".breadcrumb time, .info time, time.date, time.time")
-        rubric = (
-            ".dh a[href], .rubric a[href], .breadcrumb a[href], .active a[href],"
-            " [itemprop~=itemListElement] a[href]"
-        )
 
     # The days on which layouts ended are those of the last pages seen: the site never announced a change.
 

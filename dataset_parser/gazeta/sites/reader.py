@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from itertools import groupby, takewhile
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
+from gazeta.sites import russian
 from gazeta.sites.article import DESCRIPTION, FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
 from gazeta.sites.html import (
     Finder,
@@ -22,7 +23,6 @@ from gazeta.sites.html import (
     cut,
     decode,
     inline_text,
-    json_ld,
     moscow_date,
     paragraphs,
     squeezed,
@@ -30,9 +30,7 @@ from gazeta.sites.html import (
     tree,
 )
 from gazeta.sites.layout import by_layout, rows
-
-if TYPE_CHECKING:
-    from gazeta.sites.base import Site
+from gazeta.sites.metadata import Metadata
 
 _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a "<" alone is a less-than sign
@@ -41,61 +39,36 @@ _NEVER = re.compile(r"(?!)")
 
 
 class Reader:
-    """One page on its way to an article. A site with marks of its own overrides the attributes.
+    """Reads one page. A site whose pages have marks of their own overrides the attributes.
 
     The order of calls matters: the lead is cut out of the tree before the text is read.
     """
 
     # Elements that are not part of what an article says; matched against single words of the class.
-    silent_class: ClassVar[re.Pattern[str]] = re.compile(
-        r"(?:^|[\s_-])(?:incut|also|adv|advert|advertisement|banner|inread|subscribe|telegram|social|sharing|share"
-        r"|likes|comments?|photo|gallery|i_gallery|caption|signplace|media|tags|author|authors|newsbox|related|promo"
-        r"|player|vote|poll|quiz|audio|incuts|addinfo|online_time|adv_mark|hidden|tweet|twitter|instagram|tiktok"
-        r"|embed)(?:$|[\s_-]|\d)",
-        re.I,
-    )
-    silent_line: ClassVar[re.Pattern[str]] = re.compile(
-        r"^(?:реклама|(?:все )?(?:новости|материалы|статьи) (?:по|на) тем[еу]"
-        r"|что думаешь\??|поделиться|читайте также|читать также|смотрите также|по теме|подробнее"
-        r"|на правах рекламы"
-        r"|следите за нашими новостями.{0,80}|прослушать новость|остановить прослушивание|комментарии"
-        r"|ошибка в тексте\?.{0,100}|чтобы сообщить об ошибке.{0,100}"
-        r"|фото(?:графия)?:.{0,100}|источник фото.{0,100}"
-        r"|подпи(?:сывайтесь|шитесь|шись) на .{0,160}"
-        r"|(?:читай|читайте|смотри|смотрите) (?:нас|также|ещ[её]) .{0,160}"
-        r"|автор выражает личное мнение, которое может не совпадать с позицией редакции)[\s.:!…]*$",
-        re.I,
-    )
-    # Only this heading closes an article; others like it occur in the middle of one and are dropped alone.
-    closing_line: ClassVar[re.Pattern[str]] = re.compile(r"^новости по теме\s*:", re.I)
+    silent_class: ClassVar[re.Pattern[str]] = russian.SILENT_CLASS
+    silent_line: ClassVar[re.Pattern[str]] = russian.SILENT_LINE
     outlet = ""  # the outlet's name, with which it signs descriptions
     title_tail: ClassVar[re.Pattern[str]] = _NEVER  # the outlet's name after a title
-    live_title: ClassVar[re.Pattern[str]] = re.compile(
-        r"(?:^|[.:—–-] )онлайн-(?:трансляция|репортаж)\b|[.:] онлайн$", re.I
-    )
-    not_found_title: ClassVar[re.Pattern[str]] = re.compile(r"страница не найдена|ошибка 404|^404\b", re.I)
     live = '[itemtype*="LiveBlogPosting"]'
     gallery = ""
-    other_kinds: ClassVar[
-        tuple[tuple[str, str], ...]
-    ] = ()  # (reason, selector) of pages that are no articles
+    # (reason, selector) of pages that hold something else than an article.
+    other_kinds: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    def __init__(self, site: Site, body: bytes, url: str, content_type: str):
+    def __init__(self, site: Any, body: bytes, url: str, content_type: str):
+        """site: a `gazeta.sites.base.Site`, whose module imports this one."""
         self.site = site
         self.url = url
         self.tree = tree(decode(body, content_type))
         self.find = Finder(self.tree).find
-        self.linked = [data for data in json_ld(self.tree) if _is_article(data)]
+        self.metadata = Metadata(self.tree)
         self.root, self.era = self._root()
-        self.layouts = (
-            site.anchors,
-            *(one for one in site.layouts if not one.sign or self.find(self.root, one.sign)),
-        )
+        signed = (one for one in site.layouts if not one.sign or self.find(self.root, one.sign))
+        self.layouts = (site.anchors, *signed)
         self.own_address = self._own_address()
         subtitles = ", ".join(css for _, css in by_layout(self.layouts, "subtitle"))
         self.subtitle = next(
             (words for node in self.find(self.root, subtitles) if (words := self._words(node))),
-            self._ld("alternativeHeadline"),
+            self.metadata.linked("alternativeHeadline"),
         )
 
     def article(self) -> Article:
@@ -143,34 +116,11 @@ class Reader:
 
     def _own_address(self) -> str:
         """What the page itself gives as its address, if that is an article's."""
-        links = [node.get("href", "") for node in self.tree.iter("link") if node.get("rel") == "canonical"]
-        metas = [
-            node.get("content", "") for node in self.tree.iter("meta") if node.get("property") == "og:url"
-        ]
-        for written in [*links[:2], *metas[:2]]:
-            address = urljoin(self.url, clean(written))
+        for written in self.metadata.addresses():
+            address = urljoin(self.url, written)
             if self.site.is_article_url(address):
                 return address
         return self.url
-
-    def _ld(self, *names: str) -> str:
-        for data in self.linked:
-            for name in names:
-                value: Any = data.get(name)
-                if isinstance(value, list) and value:
-                    value = value[0]
-                if isinstance(value, str) and clean(value):
-                    return value if name == "articleBody" else clean(value)
-        return ""
-
-    def _meta(self, *names: str) -> str:
-        metas = list(self.tree.iter("meta"))
-        for name in names:
-            for node in metas:
-                own = name in (node.get("property"), node.get("name"), node.get("itemprop"))
-                if own and (value := clean(node.get("content", ""))):
-                    return value
-        return ""
 
     # Pages without an article
 
@@ -180,11 +130,11 @@ class Reader:
             if self.find(self.tree, css) and not self._has_body():
                 raise NotAnArticle(reason, self.url)
         head = clean(self.tree.findtext(".//title") or "")
-        if self.not_found_title.search(head) and not self._has_body():
+        if russian.NOT_FOUND_TITLE.search(head) and not self._has_body():
             raise NotAnArticle("error page", self.url)
-        live = any("LiveBlogPosting" in str(data.get("@type")) for data in self.linked)
+        live = self.metadata.is_live_blog()
         titles = (self.subtitle, self._title()[0])
-        if live or self.find(self.tree, self.live) or any(map(self.live_title.search, titles)):
+        if live or self.find(self.tree, self.live) or any(map(russian.LIVE_TITLE.search, titles)):
             raise NotAnArticle("live report", self.url)
 
     def is_gallery(self) -> bool:
@@ -199,7 +149,8 @@ class Reader:
         if missing == ["text"] and has_title and self._bodies():
             # Every anchor is there and nothing is written: a video, a picture, a card.
             raise NotAnArticle("no text", self.url)
-        declared = self._meta("og:type") == "article" or bool(self.linked) or bool(self.era)
+        data = self.metadata
+        declared = data.meta("og:type") == "article" or bool(data.articles) or bool(self.era)
         if declared or self.site.is_article_url(self.url):
             raise PageChanged(self.url, missing, self.era, self.site.selectors(self.era))
         raise NotAnArticle("not an article", self.url)
@@ -216,7 +167,7 @@ class Reader:
     def title(self) -> str:
         words, era = self._title()
         self.era = self.era or era
-        fallback = self._ld("headline", "name") or self._meta("og:title", "twitter:title")
+        fallback = self.metadata.linked("headline", "name") or self.metadata.meta("og:title", "twitter:title")
         return words or self.title_tail.sub("", fallback)
 
     def _bodies(self) -> list[etree._Element]:
@@ -244,14 +195,15 @@ class Reader:
                 written = [line for _, line in found]
                 only_links = _only_links(element, written)
                 for line in written:
-                    if self.closing_line.match(line) and len(line) < 60:
+                    if russian.CLOSING_LINE.match(line) and len(line) < 60:
                         return "\n".join(lines)
                     if not self.silent_line.match(line) and line not in only_links:
                         lines.append(line)
         if not bodies:
-            raw = self._ld("articleBody")
+            raw = self.metadata.linked("articleBody")
             if _MARKED_UP.search(raw):
-                raw = "\n".join(line for _, line in paragraphs(tree(f"<div>{raw}</div>"), self._is_silent))
+                body = tree(f"<div>{raw}</div>")
+                raw = "\n".join(line for _, line in paragraphs(body, self._is_silent))
             lines = [words for line in raw.split("\n") if (words := clean(line))]
             self.era = self.era or ("json-ld" if lines else "")
         return "\n".join(lines)
@@ -263,7 +215,10 @@ class Reader:
                 if date := moscow_date(written):
                     self.era = self.era or era
                     return date
-        date = moscow_date(self._ld("datePublished") or self._meta("article:published_time", "datePublished"))
+        date = moscow_date(
+            self.metadata.linked("datePublished")
+            or self.metadata.meta("article:published_time", "datePublished")
+        )
         if date:
             return date
         day = self.site.url_day(self.url) or self.site.url_day(self.own_address)
@@ -308,7 +263,7 @@ class Reader:
         opening = squeezed(first)
         if lead and squeezed(lead) != opening:
             return lead, LEAD
-        written = self._ld("description") or self._meta("description", "og:description")
+        written = self.metadata.linked("description") or self.metadata.meta("description", "og:description")
         description = re.sub(r"(?:\.\.\.|…)$", "", written).strip()
         same = squeezed(description)
         repeated = opening.startswith(same) or same.startswith(opening[:40])
@@ -348,12 +303,6 @@ class Reader:
             if parent.tag == "a" or (parent.get("itemscope") is not None and parent not in around):
                 return True
         return node.tag == "a"
-
-
-def _is_article(data: dict[str, Any]) -> bool:
-    kinds = data.get("@type")
-    names = kinds if isinstance(kinds, list) else [kinds]
-    return any(str(name).endswith(("Article", "BlogPosting", "Report")) for name in names)
 
 
 def _is_subtitle(node: etree._Element) -> bool:

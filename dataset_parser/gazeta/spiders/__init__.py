@@ -10,4 +10,4 @@ STAND_IN = settings.SITE_URL if settings.SITE_URL != settings.GAZETA_URL else ""
 
 for _name, _site in load_sites().items():
     _members = {"__module__": __name__, "name": _name, "site": type(_site)(STAND_IN)}
-    globals()[type(_site).__name__] = type(f"{type(_site).__name__}Spider", (NewsSpider,), _members)
+    globals()[f"{type(_site).__name__}Spider"] = type(_name, (NewsSpider,), _members)

@@ -76,7 +76,9 @@ def write(artifacts: Path, ending: dict[str, Any]) -> None:
 try:
     from gazeta import settings
 except SystemExit as wrong:  # settings.WrongSetting, which has printed its line
-    write(wrong.artifacts, Result(wrong.recipe).ending(2, StageError(wrong.line, 2, "wrong_setting")))
+    write(
+        wrong.artifacts, Result(Path(wrong.recipe).stem).ending(2, StageError(wrong.line, 2, "wrong_setting"))
+    )
     raise
 
 from gazeta.crawl.store import StoreBusy  # noqa: E402 (it may read settings)

@@ -77,8 +77,8 @@ def test_the_size_category_is_one_the_hub_knows(rows, told):
     ("site", "says", "not_says"),
     [
         ("https://www.gazeta.ru", "you may not republish the articles", "invented"),
-        ("http://127.0.0.1:8802", "tells invented news", "you may not republish the articles"),
-        ("http://localhost:9", "tells invented news", "you may not republish the articles"),
+        ("http://127.0.0.1:8802", "serves invented news", "you may not republish the articles"),
+        ("http://localhost:9", "serves invented news", "you may not republish the articles"),
     ],
 )
 def test_rights_depend_on_where_the_news_are_from(dataset, monkeypatch, site, says, not_says):

@@ -93,7 +93,7 @@ def test_a_name_that_says_nothing_takes_a_format(tmp_path: Path) -> None:
 def test_bad_lines_are_counted_with_reason_and_number(tmp_path: Path, capsys) -> None:
     lines = [
         b'{"text": "A", "rating": 1}', b"", b"{broken", b"[1]", b'{"text": ["B"], "rating": 1}',
-        '{"text": "Й"}'.encode("cp1251"), b'{"text": "\xd0\x91", "rating": 2}', b"[" * 5000, b"{broken",
+        '{"text": "Й"}'.encode("cp1251"), b'{"text": "\xd0\x91", "rating": 2}', b"[" * 5000, b"{broken", b'{"text": "\\ud800", "rating": 1}',
     ]  # fmt: skip
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     rows, report = read(tmp_path / "a.jsonl")
@@ -101,7 +101,7 @@ def test_bad_lines_are_counted_with_reason_and_number(tmp_path: Path, capsys) ->
     assert report.bad == {
         "not JSON": 3,
         "no JSON object": 1,
-        "with a text that is no text": 1,
+        "with a text that is no text": 2,
         "not UTF-8": 1,
     }
     assert report.first_bad["not JSON"] == 3 and report.first_bad["not UTF-8"] == 6

@@ -1,4 +1,4 @@
-"""The dataset's card: what is in a revision, where it comes from, what may be done with it; and two plots.
+"""The dataset's card: what is in a revision, where it comes from, what may be done with it.
 
 Everything is computed from the dataset, the crawl report and the files that were read; the words that every
 card has are in dataset_card.md.

@@ -57,8 +57,8 @@ RIGHTS_IN_FILES = (
 )
 INVENTED = (
     "**This revision was collected from a stand-in site ($site), not from a newspaper.** By default that site"
-    " tells invented news: no person, company or event in them is real, and they may be used as freely as the"
-    " code that made them (MIT). If it was started with other news (`--news FILE`), the rights in those texts"
+    " serves invented news: no person, company or event in it is real, and it may be used as freely as the"
+    " code that made it (MIT). If it was started with other news (`--news FILE`), the rights in those texts"
     " stay with their publishers, and they are for non-commercial research only."
 )
 GAPS = (

@@ -48,6 +48,7 @@ FORMAT_OF_SUFFIX = {
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 NOT_UTF8 = "not UTF-8"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which JSON can write and UTF-8 cannot
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that "surrogateescape" could not decode
 SAVE_AS_UTF8 = "save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
 csv.field_size_limit(MOST_BYTES_OF_LINE)
@@ -308,6 +309,8 @@ def _value(given: dict[str, Any], column: Column, source: FileSource) -> str:
         if isinstance(value, dict | list | bytes):
             raise BadLine(f"with a {column.name} that is no text")
         text = "" if value is None or value != value else str(value)  # NaN is an empty cell
+        if _SURROGATE.search(text):
+            raise BadLine(f"with a {column.name} that is no text")
         if text.strip():
             if column.type == "date":
                 return moscow_date(text.replace("/", "-")) or text

@@ -25,7 +25,7 @@ from gazeta.dataset.words import shingles
 from gazeta.recipe import GAZETA, KINDS, Recipe
 
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
-EDGE = 300  # characters at either end of a text where marks of boilerplate and advertising stand
+EDGE = 300  # characters at either end of a text where marks of boilerplate and advertising are
 MIN_CYRILLIC_SHARE = 0.7  # of all letters in the text
 MAX_FOREIGN_CYRILLIC_SHARE = 0.02  # letters that Russian lacks; Ukrainian has 7%, a quotation less
 MIN_YERY_SHARE = 0.002  # «ы» and «э»: 2.2% of Russian letters, none in Bulgarian, Serbian or Ukrainian
@@ -42,7 +42,7 @@ class Rule:
 
 # All patterns below are for lower-cased text: that is three times as fast as ignoring the case.
 
-# A page that stands where an article should be. Found anywhere in the title, or at the start of the text.
+# A page in the place of an article. Found anywhere in the title, or at the start of the text.
 BOILERPLATE_PAGES = re.compile(
     "|".join(
         (
@@ -56,7 +56,7 @@ BOILERPLATE_PAGES = re.compile(
         )
     ),
 )
-# A summary that tells what page one is on, not what happened.
+# A summary that says what the page is, not what happened.
 BOILERPLATE_SUMMARIES = re.compile(
     "|".join(
         (
@@ -152,7 +152,7 @@ def letter_counts(text: str) -> tuple[int, int, int, int, int]:
 def is_russian(text: str) -> bool:
     """By letters alone: enough Cyrillic, hardly any that Russian lacks, and the two that it is full of.
 
-    A text of under 300 letters may lack «ы» and «э» by chance, so it is judged without them.
+    A text of under 300 letters may lack «ы» and «э» by chance, so they do not count there.
     """
     count, cyrillic, foreign, yery, _ = letter_counts(text)
     if count == 0 or cyrillic < MIN_CYRILLIC_SHARE * count or foreign > MAX_FOREIGN_CYRILLIC_SHARE * count:
@@ -161,7 +161,7 @@ def is_russian(text: str) -> bool:
 
 
 def _mostly_cyrillic(summary: str) -> bool:
-    """Short and full of brand names at times, so only the plain case is told apart."""
+    """A summary is short and sometimes full of brand names, so only the plain case counts."""
     count, cyrillic, *_ = letter_counts(summary)
     return 2 * cyrillic >= count
 
@@ -327,7 +327,7 @@ class Cleaner:
             "line": tidy_line,
             "date": str.strip,
             "url": str.strip,
-            "label": str.strip,
+            "label": tidy_line,
             "number": number_text,
         }
         self._ways = [(column.name, ways[column.type]) for column in recipe.columns]

@@ -118,7 +118,7 @@ def one_row_per_story(
 ) -> tuple[list[int], list[Duplicate]]:
     """The earliest row of each story, ordered by (date, key), and the rows that it stands for.
 
-    numbers: the entries to decide about; linked: pairs of entry numbers that tell one story; exact: exact
+    numbers: the entries to decide about; linked: pairs of entry numbers that are one story; exact: exact
     copies are one story, too. A story is whatever is linked, directly or through others: that does not depend
     on who came first.
     """

@@ -12,7 +12,7 @@ import unicodedata
 _INVISIBLE = re.compile(
     "[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
 )
-# A tab, a carriage return or a file separator parts two words; the others above stand inside one.
+# A tab, a carriage return or a file separator separates two words; the others above are inside one.
 _BREAKS = str.maketrans({"\t": " "} | dict.fromkeys("\r\v\f\u0085\u2028\u2029", "\n"))
 _SPACES = re.compile(r"[^\S\n]+")
 # Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a

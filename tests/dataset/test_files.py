@@ -93,7 +93,8 @@ def test_a_name_that_says_nothing_takes_a_format(tmp_path: Path) -> None:
 def test_bad_lines_are_counted_with_reason_and_number(tmp_path: Path, capsys) -> None:
     lines = [
         b'{"text": "A", "rating": 1}', b"", b"{broken", b"[1]", b'{"text": ["B"], "rating": 1}',
-        '{"text": "Й"}'.encode("cp1251"), b'{"text": "\xd0\x91", "rating": 2}', b"[" * 5000, b"{broken", b'{"text": "\\ud800", "rating": 1}',
+        '{"text": "Й"}'.encode("cp1251"), b'{"text": "\xd0\x91", "rating": 2}', b"[" * 5000, b"{broken",
+        b'{"text": "\\ud800", "rating": 1}',
     ]  # fmt: skip
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     rows, report = read(tmp_path / "a.jsonl")

@@ -115,7 +115,7 @@ def test_horoscopes_keep_their_columns_and_are_split_by_date(hub, tmp_path: Path
     assert "`url` | url | an address; no two rows share one; may be empty |" in card
     assert "newspaper" not in card and "$" not in card and str(tmp_path) not in card
     head = yaml.safe_load(card.split("---\n")[1])
-    assert head["pretty_name"] == "horoscopes" and head["tags"] == ["horoscopes"]
+    assert head["pretty_name"] == "news" and head["tags"] == ["horoscopes"]
     assert published("horoscopes")[0].startswith("nothing to do: demo/news")
 
     write_horoscopes(tmp_path, horoscopes(130))

@@ -239,7 +239,7 @@ def render(
             card_words.RIGHTS,
         )
     else:
-        pretty_name, rights = recipe.name, card_words.RIGHTS_IN_FILES
+        pretty_name, rights = settings.DATASET_REPO.rpartition("/")[2], card_words.RIGHTS_IN_FILES
     dated = any(dataset.dates)
     explained = Cleaner(recipe).explained()
     head = yaml.safe_dump(metadata(dataset, pretty_name), sort_keys=False, allow_unicode=True, width=120)

@@ -108,8 +108,8 @@ def signatures(shingle_sets: Sequence[np.ndarray]) -> np.ndarray:
     """MinHash signatures, shape (texts, PERMUTATIONS), uint32.
 
     A permutation is factor · hash + summand modulo 2³² with an odd factor, datasketch's scheme "affine32".
-    datasketch takes 2.2 times as long as these lines (benchmarks/dataset.py compares the two), and importing it
-    takes two seconds.
+    datasketch takes 2.2 times as long as these lines (benchmarks/dataset.py compares the two), and importing
+    it takes two seconds.
     """
     signed = np.empty((len(shingle_sets), PERMUTATIONS), np.uint32)
     for row, hashes in zip(signed, shingle_sets, strict=True):

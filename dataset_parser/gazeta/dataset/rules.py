@@ -216,12 +216,9 @@ def _date_out_of_range(date: str, first: str | None, hours_ahead: float | None) 
     return broken
 
 
-def _is_a_table(most_digits: float, column: str) -> Callable[[Row], bool]:
-    def broken(row: Row) -> bool:
-        count, *_, digits = letter_counts(row[column])
-        return digits > most_digits * (count + digits)
-
-    return broken
+def _is_a_table(text: str, most_digits: float) -> bool:
+    count, *_, digits = letter_counts(text)
+    return digits > most_digits * (count + digits)
 
 
 KIND_SAYS = {
@@ -232,89 +229,67 @@ KIND_SAYS = {
     "quiz": "a test, a quiz or a poll",
     "advertising": "marked as advertising",
 }
+# Column type → what a wrong value is, for the card, and how it is recognised.
+FORMS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "url": ("the address is no http or https address", lambda value: not _ADDRESS.fullmatch(value)),
+    "date": (f"the date is not of the form {DATE_FORMAT}", lambda value: parse_date(value) is None),
+    "number": ("the value is no number", lambda value: number_of(value) is None),
+}
+
+
+def _of(column: str, broken: Callable[[str], bool], also_empty: bool = False) -> Callable[[Row], bool]:
+    return lambda row: (also_empty or row[column] != "") and broken(row[column])
 
 
 def rules_of(recipe: Recipe) -> Iterator[Rule]:
     """The rules of a recipe, in the order in which they are asked."""
-    schema, bounds = recipe.schema, recipe.rules
-    text, has = schema.text, set(schema.names).issuperset
+    schema, bounds, text = recipe.schema, recipe.rules, recipe.schema.text
+    for name in schema.required:
+        if name not in schema.of_type("url", "date"):  # a missing one is a wrong one
+            yield Rule(f"no {name}", f"the {name} is empty", _of(name, lambda value: not value, True))
     for column in recipe.columns:
-        name = column.name
-        if column.required and column.type not in ("url", "date"):
-            yield Rule(f"no {name}", f"the {name} is empty", lambda row, name=name: not row[name])
-    for column in recipe.columns:
-        name, empty = column.name, () if column.required else ("",)
-        if column.type == "url":
-            yield Rule(
-                f"bad {name}", "the address is no http or https address",
-                lambda row, name=name, empty=empty: (
-                    row[name] not in empty and not _ADDRESS.fullmatch(row[name])
-                ),
-            )  # fmt: skip
-        elif column.type == "date":
-            yield Rule(
-                f"bad {name}", f"the {name} is not of the form {DATE_FORMAT}",
-                lambda row, name=name, empty=empty: row[name] not in empty and parse_date(row[name]) is None,
-            )  # fmt: skip
-        elif column.type == "number":
-            yield Rule(
-                f"bad {name}", f"the {name} is no number",
-                lambda row, name=name: row[name] != "" and number_of(row[name]) is None,
-            )  # fmt: skip
+        if column.type in FORMS:
+            says, wrong = FORMS[column.type]
+            yield Rule(f"bad {column.name}", says, _of(column.name, wrong, column.required))
     for name, (low, high) in bounds.between.items():
-        yield Rule(
-            f"{name} out of range", f"the {name} is not between {low:g} and {high:g}",
-            lambda row, name=name, low=low, high=high: row[name] and not low <= float(row[name]) <= high,
-        )  # fmt: skip
+        yield Rule(f"{name} out of range", f"the {name} is not between {low:g} and {high:g}",
+                   _of(name, lambda value, low=low, high=high: not low <= float(value) <= high))  # fmt: skip
     if schema.date and (bounds.first_date or bounds.max_hours_ahead is not None):
-        says = f"the {schema.date} is before {bounds.first_date} or after the page was fetched"
-        broken = _date_out_of_range(schema.date, bounds.first_date, bounds.max_hours_ahead)
-        yield Rule(f"{schema.date} out of range", says, broken)
+        yield Rule(f"{schema.date} out of range",
+                   f"the {schema.date} is before {bounds.first_date} or after the page was fetched",
+                   _date_out_of_range(schema.date, bounds.first_date, bounds.max_hours_ahead))  # fmt: skip
     if bounds.boilerplate:
-        says = "an error page, a consent page, or a summary that only advertises the site"
-        yield Rule("boilerplate", says, _is_boilerplate)
-    for kind in KINDS:
-        if kind in bounds.drop:
-            live = kind == "live report"
-            broken = _is_live(bounds.max_clock_lines_share, schema) if live else _of_kind(kind, schema)
-            yield Rule(kind, KIND_SAYS[kind], broken)
+        yield Rule("boilerplate", "an error page, a consent page, or a summary that only advertises the site",
+                   _is_boilerplate)  # fmt: skip
+    for kind in (kind for kind in KINDS if kind in bounds.drop):
+        live = kind == "live report"
+        broken = _is_live(bounds.max_clock_lines_share, schema) if live else _of_kind(kind, schema)
+        yield Rule(kind, KIND_SAYS[kind], broken)
     for name, least in bounds.min_characters.items():
-        yield Rule(
-            f"short {name}", f"the {name} has fewer than {least:,} characters",
-            lambda row, name=name, least=least: row[name] != "" and len(row[name]) < least,
-        )  # fmt: skip
+        yield Rule(f"short {name}", f"the {name} has fewer than {least:,} characters",
+                   _of(name, lambda value, least=least: len(value) < least))  # fmt: skip
     for name, most in bounds.max_characters.items():
-        yield Rule(
-            f"long {name}", f"the {name} has more than {most:,} characters",
-            lambda row, name=name, most=most: len(row[name]) > most,
-        )  # fmt: skip
-    if bounds.max_digit_share is not None:
-        says = f"more than {bounds.max_digit_share:.0%} of the {text}'s letters and digits are digits"
-        yield Rule("score table", says, _is_a_table(bounds.max_digit_share, text))
+        yield Rule(f"long {name}", f"the {name} has more than {most:,} characters",
+                   _of(name, lambda value, most=most: len(value) > most))  # fmt: skip
+    if (share := bounds.max_digit_share) is not None:
+        yield Rule("score table", f"more than {share:.0%} of the {text}'s letters and digits are digits",
+                   _of(text, lambda value: _is_a_table(value, share)))  # fmt: skip
     for name, least in bounds.min_letters.items():
-        yield Rule(
-            f"short {name}", f"the {name} has fewer than {least:,} letters",
-            lambda row, name=name, least=least: row[name] != "" and letters(row[name]) < least,
-        )  # fmt: skip
-    if bounds.max_summary_share is not None and has({"summary", "text"}):
-        share = "" if bounds.max_summary_share == 1 else f"{bounds.max_summary_share:.0%} of "
-        yield Rule(
-            "summary longer than text", f"the summary has at least as many characters as {share}the text",
-            lambda row: len(row["summary"]) >= bounds.max_summary_share * len(row["text"]),
-        )  # fmt: skip
+        yield Rule(f"short {name}", f"the {name} has fewer than {least:,} letters",
+                   _of(name, lambda value, least=least: letters(value) < least))  # fmt: skip
+    summarized = {"summary", "text"} <= set(schema.names)
+    if (longest := bounds.max_summary_share) is not None and summarized:
+        of = "" if longest == 1 else f"{longest:.0%} of "
+        yield Rule("summary longer than text", f"the summary has at least as many characters as {of}the text",
+                   lambda row: len(row["summary"]) >= longest * len(row["text"]))  # fmt: skip
     if bounds.language:
-        yield Rule(
-            "wrong language", f"under {MIN_CYRILLIC_SHARE:.0%} of the letters are Cyrillic, or they are those"
-            " of another language that is written with Cyrillic",
-            lambda row: (row[text] and not is_russian(row[text]))
-            or not _mostly_cyrillic(row.get("summary", "")),
-        )  # fmt: skip
-    if bounds.max_copied_share is not None and has({"summary", "text"}):
-        yield Rule(
-            "summary copied", f"at least {bounds.max_copied_share:.0%} of the summary's runs of three words"
-            " are also in the text",
-            lambda row: copied_share(row["summary"], row["text"]) >= bounds.max_copied_share,
-        )  # fmt: skip
+        yield Rule("wrong language", f"under {MIN_CYRILLIC_SHARE:.0%} of the letters are Cyrillic, or they"
+                   " are those of another language that is written with Cyrillic",
+                   lambda row: (row[text] != "" and not is_russian(row[text]))
+                   or not _mostly_cyrillic(row.get("summary", "")))  # fmt: skip
+    if (copied := bounds.max_copied_share) is not None and summarized:
+        yield Rule("summary copied", f"at least {copied:.0%} of the summary's runs of three words are also in"
+                   " the text", lambda row: copied_share(row["summary"], row["text"]) >= copied)  # fmt: skip
 
 
 class Cleaner:

@@ -12,8 +12,8 @@ import numpy as np
 
 RUN = 3  # words in a shingle
 
-# For each UTF-16 unit: its lower case if it belongs to a word, else 0. Characters beyond the basic plane are two
-# units that belong to no word, so they separate words.
+# For each UTF-16 unit: its lower case if it belongs to a word, else 0. Characters beyond the basic plane are
+# two units that belong to no word, so they separate words.
 _IN_WORDS = np.zeros(65536, np.uint64)
 for _code in (*range(0x30, 0xD800), *range(0xF900, 0xFFF0)):
     _letter = chr(_code)

@@ -4,7 +4,7 @@
 
 By hand it reads .env, as the run scripts do; the environment wins over it. Prints a line for each check;
 every failure comes with its fix. Exit code: 0 all well (warnings do not count), 2 a setting or a program
-is missing or wrong, 5 a service, Docker or a port is not there.
+is missing or wrong, 5 a service or Docker is unreachable or a port is taken.
 Values of secrets are never printed.
 """
 
@@ -325,6 +325,25 @@ def writable(answer: dict) -> set[str]:
     return {scope["entity"].get("name") for scope in scopes if "repo.write" in scope.get("permissions", [])}
 
 
+def check_sources() -> Check:
+    """The site that stage 1 will crawl, or the file that it will read instead."""
+    if file := os.environ.get("SOURCE_FILE", "").strip():
+        if Path(file).is_file():
+            return ok("source", file)
+        return failed("source", f"{file} is no file", "correct SOURCE_FILE", 2)
+    recipe = os.environ.get("RECIPE", "").strip() or "gazeta"
+    path = Path(recipe) if recipe.endswith(".yaml") else ROOT / "recipes" / f"{recipe}.yaml"
+    try:
+        # Only the names of its sites are wanted here; the parser reads and checks the whole file.
+        sites = re.findall(r"^\s*-\s*site:\s*([\w-]+)", path.read_text(encoding="utf-8"), re.M)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        return failed("recipe", f"{path} cannot be read: {why}", "correct RECIPE", 2)
+    if "gazeta" not in sites and not os.environ.get("SITE_URL", "").strip():
+        return ok("source", f"as {path.name} says")
+    return check_site()
+
+
 def check_site() -> Check:
     site = os.environ.get("SITE_URL", "").strip().rstrip("/") or "https://www.gazeta.ru"
     try:
@@ -407,7 +426,7 @@ def run_checks(stages: list[str], docker: bool, small: bool) -> list[Check]:
         slow["Docker"] = check_docker
     slow["Hub"] = lambda: check_hub(needs_token=publishes)
     if "parser" in stages:
-        slow["site"] = lambda: [check_site()]
+        slow["site"] = lambda: [check_sources()]
     if "training" in stages:
         slow["GPU"] = lambda: [check_gpu()]
     return checks + side_by_side(slow)

@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -38,11 +39,9 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 QUOTED = re.compile(r"""(["'])(.*)\1\s*(?:#.*)?""")
 COMMENT = re.compile(r"(?:^|\s)#.*")
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-# How the stages name the revision that they made, found or serve, in their own words.
-REVISION = re.compile(
-    r"(?:published|nothing to do)\b.* (?:at|as|model \S+) ([0-9a-f]{8,40})\b"
-    r"|\bmodel\s+(?:\S+@)?([0-9a-f]{8,40})\b"
-)
+# What each stage makes or serves: the key in the `revisions` of its result.
+MADE = {"parser": "dataset", "training": "model", "api": "model"}
+RESULT_SECONDS = 30  # for a container to hand over its result
 RESULTS = {0: "done", 1: "failed", 2: "wrong setting", 3: "site or data", 4: "not promoted",
            5: "a service is missing", 6: "another run", 130: "stopped", 143: "stopped"}  # fmt: skip
 
@@ -185,11 +184,15 @@ def end(artifacts: Path | None, show: bool) -> int:
     print(f"\n{'stage':<12}{'result':<38}{'time':<14}revision")
     for stage in plan["stages"]:
         if result := results.get(stage):
+            found = kept_result(folder, stage)
             words = RESULTS.get(result["code"], "failed")
             if result["code"] not in (0, 130, 143):
                 words += f" (exit code {result['code']})"
-            found = revision(folder / f"{stage}.log") if result["code"] in (0, 4) else ""
-            print(f"{stage:<12}{words:<38}{duration(result['seconds']):<14}{found}".rstrip())
+            elif result["code"] == 0 and found.get("outcome") == "nothing to do":
+                words = found["outcome"]
+            made = found.get("revisions", {}).get(MADE.get(stage), {}) if result["code"] in (0, 4) else {}
+            shown = made.get("revision", "")[:8]
+            print(f"{stage:<12}{words:<38}{duration(result['seconds']):<14}{shown}".rstrip())
         else:
             print(f"{stage:<12}not started")
     print(f"logs: {folder.relative_to(ROOT)}", flush=True)
@@ -205,14 +208,45 @@ def end(artifacts: Path | None, show: bool) -> int:
     return 0
 
 
-def revision(log: Path) -> str:
-    """The last revision that this stage named as its own, "" where it named none."""
-    found = ""
-    with contextlib.suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if match := REVISION.search(line):
-                found = match[1] or match[2]
-    return found[:8]
+def read_result(text: str, stage: str) -> dict:
+    """What a stage left as its result.json; {} if that is none."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict) and found.get("stage") == stage:
+            return found
+    return {}
+
+
+def kept_result(folder: Path, stage: str) -> dict:
+    with contextlib.suppress(OSError):
+        return read_result((folder / f"{stage}.json").read_text(encoding="utf-8"), stage)
+    return {}
+
+
+def keep_result(name: str, command: list[str], cwd: Path, env: dict[str, str], began: float) -> None:
+    """Copy the result.json of a stage that has just run to the logs of this run."""
+    text, earlier_too = "", False
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        if command[:2] == ["docker", "compose"]:
+            # A container keeps it in its volume. The API may serve there since an earlier run.
+            query = {"run": ["run", "--rm", "-T"], "up": ["exec", "-T"]}
+            verb = next((word for word in query if word in command), "")
+            if verb:
+                show = [*command[: command.index(verb)], *query[verb], name, "cat"]
+                done = subprocess.run([*show, f"/artifacts/results/{name}.json"], cwd=cwd, env=env,
+                                      capture_output=True, timeout=RESULT_SECONDS)  # fmt: skip
+                text, earlier_too = done.stdout.decode("utf-8"), verb == "up"
+        else:
+            root = Path(env.get("ARTIFACTS_DIR") or ROOT / "artifacts")
+            text = (root / "results" / f"{name}.json").read_text(encoding="utf-8")
+        result = read_result(text, name)
+        if result and (earlier_too or result.get("began", "") >= began_at(began)):
+            (run_folder() / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def began_at(seconds: float) -> str:
+    """The moment as results write it: ISO 8601 in UTC, which sorts as text."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat(timespec="seconds")
 
 
 def read_artifacts_dir() -> str:
@@ -242,7 +276,7 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
     elif "/" in command[0] or "\\" in command[0]:
         # Windows would look from our folder, POSIX from the command's; a link (.venv's python) must stay one.
         command = [os.path.abspath(cwd / command[0]), *command[1:]]  # noqa: PTH100  resolve() follows links
-    began = time.monotonic()
+    began, moment = time.monotonic(), time.time()
     with (logs / f"{name}.log").open("ab", buffering=0) as file:  # no buffer that a full disk could not take
         log = Log(file)
         shown = subprocess.list2cmdline(command).replace("\n", " ")
@@ -254,6 +288,8 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
             code = 5 if command[0] == "docker" else 1
         seconds = time.monotonic() - began
         log.line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} exit code {code} after {duration(seconds)}")
+    if name in MADE:
+        keep_result(name, command, cwd, env, moment)
     record(logs, {"stage": name, "code": code, "seconds": round(seconds, 1)})
     return code
 

@@ -179,8 +179,7 @@ def end(artifacts: Path | None, show: bool) -> int:
     """Print the table: stage, result, time, revision; and where the logs and a report of this run are."""
     folder = run_folder()
     plan = json.loads((folder / "stages.json").read_text())
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    results = {result["stage"]: result for result in map(json.loads, lines)}
+    results = {result["stage"]: result for result in read_lines(folder / "results.jsonl")}
     print(f"\n{'stage':<12}{'result':<38}{'time':<14}revision")
     for stage in plan["stages"]:
         if result := results.get(stage):
@@ -206,6 +205,10 @@ def end(artifacts: Path | None, show: bool) -> int:
 
             webbrowser.open(report.as_uri())
     return 0
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_result(text: str, stage: str) -> dict:
@@ -307,7 +310,7 @@ def commit() -> str:
 def record(logs: Path, result: dict) -> None:
     """Add to the table's lines; commands of one stage add up, and its last one that failed counts."""
     path = logs / "results.jsonl"
-    sums = {each["stage"]: each for each in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    sums = {each["stage"]: each for each in read_lines(path)}
     if earlier := sums.get(result["stage"]):
         result["seconds"] = round(result["seconds"] + earlier["seconds"], 1)
         result["code"] = result["code"] or earlier["code"]

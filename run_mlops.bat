@@ -122,6 +122,7 @@ set "PYTHONUTF8=1"
 
 rem ---- Python, by what it answers: the Store's python.exe exists and does nothing. "call", as it may be a .bat
 set "py="
+set "PYTHON=%PYTHON%"
 set "test=import sys; sys.exit(sys.version_info < (3, 11))"
 if defined PYTHON call "%PYTHON%" -c "%test%" >nul 2>&1 && set py="%PYTHON%"
 for %%P in ("py -3.11" "py -3.12" "py -3.13" "py -3" python3 python) do if not defined py call :try_python %%P

@@ -90,6 +90,7 @@ ELSEWHERE: dict[str, str] = {
     "run_mlops.sh": TWINS,
     "run_mlops.bat --demo": TWINS,
     "run_mlops.sh --only STAGE": TWINS,
+    "run_mlops.bat --no-docker --only STAGE": TWINS,
     "./run_mlops.sh --only api": TWINS,
     "run_mlops.sh --no-docker --only parser": TWINS,
     "run_mlops.sh --no-docker --only training": TWINS,

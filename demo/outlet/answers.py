@@ -8,7 +8,8 @@ from datetime import datetime
 
 from news import generate
 
-from outlet import markup
+from outlet import layouts
+from outlet.markup import encode
 from outlet.stories import Article, Story, article_of, place
 
 # Another seed than the site's own stories, so that no special page tells one of those again.
@@ -121,11 +122,11 @@ class Table:
         return replace(self.retold(article or self.article(rubric), datetime.fromisoformat(when)), path=path)
 
 
-def page(story: Story, request: Request) -> Response:
+def page(story: Story, request: Request, related: list[Story] | None = None) -> Response:
     """A story's ordinary page, with the charset of its era."""
-    text = markup.render(story, request.base, [])
-    name = markup.charset(story)
-    return Response(200, markup.encode(text, name), f"text/html; charset={name}")
+    name = layouts.charset(story)
+    text = layouts.render(story, request.base, related or [])
+    return Response(200, encode(text, name), f"text/html; charset={name}")
 
 
 def shown(story: Story) -> Answer:

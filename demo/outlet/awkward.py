@@ -20,8 +20,9 @@ from dataclasses import replace
 from datetime import timedelta
 from html import escape
 
-from outlet import markup
 from outlet.answers import Answer, Request, Response, Special, Table, html, moved, moved_to, page, shown
+from outlet.layouts import render
+from outlet.markup import json_ld
 from outlet.stories import Article, Story
 
 
@@ -172,7 +173,7 @@ def _cookie_wall(story: Story) -> Answer:
 
 def _only_json_ld(story: Story) -> Answer:
     def answer(request: Request) -> Response:
-        return Response(200, _new_layout(story, markup.json_ld(story, request.base)).encode())
+        return Response(200, _new_layout(story, json_ld(story, request.base)).encode())
 
     return answer
 
@@ -201,7 +202,7 @@ def _live(story: Story) -> Answer:
     )
 
     def answer(request: Request) -> Response:
-        text = markup.render(replace(story, article=report), request.base, [])
+        text = render(replace(story, article=report), request.base, [])
         body = 'itemprop="articleBody">'
         text = text.replace(body, f'{body}<div class="b_online">{posts}</div>', 1)
         text = text.replace("http://schema.org/NewsArticle", "http://schema.org/LiveBlogPosting")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from outlet import markup
 from outlet.answers import FIRST_INDEX, SEED, Answer, Request, Response, Special, Table, moved, page
+from outlet.layouts import render
 from outlet.lists import SCHEMA, XML
 from outlet.stories import Story
 
@@ -138,7 +138,7 @@ def _dirty(story: Story) -> Answer:
     marks = ["\x00", "&#0;", "&#x1F;", "\x1b", "&#xD800;", "\u200b", "&#8238;", "\ufeff"]
 
     def answer(request: Request) -> Response:
-        head, mark, body = markup.render(story, request.base, []).partition('itemprop="articleBody">')
+        head, mark, body = render(story, request.base, []).partition('itemprop="articleBody">')
         first, *paragraphs = body.split("<p>")
         dirty = [f"<p>{marks[turn % len(marks)]}{words}" for turn, words in enumerate(paragraphs)]
         text = head + mark + first + "".join(dirty)

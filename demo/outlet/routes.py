@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from outlet import hostile, second
-from outlet.answers import Request, Response, Special, moved, page
+from outlet.answers import HTML, Request, Response, Special, moved, page
 from outlet.awkward import BROKEN, NOT_FOUND, SSO
 from outlet.lists import Lists
 from outlet.markup import CP1251, encode
 from outlet.stats import Stats
 from outlet.stories import RUBRICS, Story
 
-HTML = "text/html; charset=utf-8"
 HOST_NAME = re.compile(r"^[A-Za-z0-9.-]+(:\d{1,5})?$")
 SECTIONS = frozenset(RUBRICS) | {"news"}
 ROBOTS = """User-Agent: *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from news import generate
@@ -73,19 +73,13 @@ class Special:
         return described
 
 
-@dataclass
 class Table:
     """Collects special pages, each with an article from the generator and an unused address."""
 
-    first_index: int = FIRST_INDEX
-    seed: int = SEED
-    pages: list[Special] = field(default_factory=list)
-    _articles: list[Article] = field(default_factory=list)
-    _index: int = 0
-
-    def __post_init__(self) -> None:
-        self._articles = [article_of(row) for row in generate(60, self.seed)]
-        self._index = self.first_index
+    def __init__(self, first_index: int = FIRST_INDEX, seed: int = SEED) -> None:
+        self.pages: list[Special] = []
+        self._articles = [article_of(row) for row in generate(60, seed)]
+        self._index = first_index
 
     def add(
         self, name: str, what: str, expected: str, story: Story, answer: Answer | None = None, **more: str
@@ -117,8 +111,9 @@ def page(story: Story, request: Request, related: list[Story] | None = None) -> 
     return Response(200, encode(text, name), f"text/html; charset={name}")
 
 
-def shown(story: Story) -> Answer:
-    return lambda request: page(story, request)
+def shown(story: Story, **changes: str) -> Answer:
+    """Answer with a story's page, with other values for some attributes of its Response."""
+    return lambda request: replace(page(story, request), **changes)
 
 
 def html(text: str, status: int = 200) -> Answer:

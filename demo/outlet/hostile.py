@@ -10,10 +10,9 @@ import itertools
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache, partial
 
-from outlet.answers import FIRST_INDEX, HTML, SEED, Answer, Request, Response, Special, Table, moved, page
+from outlet.answers import FIRST_INDEX, HTML, SEED, Answer, Request, Response, Special, Table, moved, shown
 from outlet.layouts import render
 from outlet.lists import SCHEMA, XML
 from outlet.stories import Story
@@ -42,7 +41,7 @@ def hostile_pages() -> list[Special]:
     add("deep_nesting", "100,000 nested tags", "refused", _nested)
 
     story = table.story("2023-02-03 11:00:00", "tech")
-    picture = _typed(story, "image/jpeg")
+    picture = shown(story, content_type="image/jpeg")
     add("wrong_type", "an article that the header calls a picture", "dropped", picture, story)
     jpeg = Response(200, b"\xff\xd8\xff\xe0" + bytes(range(256)) * 64, HTML)
     add("not_html", "a picture that the header calls HTML", "dropped", lambda request: jpeg)
@@ -109,10 +108,6 @@ def _links() -> Response:
 
 def _nested(request: Request) -> Response:
     return Response(200, b"<html><body>" + b"<div>" * NESTED + "Дно".encode() + b"</div>" * NESTED)
-
-
-def _typed(story: Story, content_type: str) -> Answer:
-    return lambda request: replace(page(story, request), content_type=content_type)
 
 
 def _dirty(story: Story) -> Answer:

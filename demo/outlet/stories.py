@@ -184,15 +184,12 @@ def place(article: Article, when: datetime, index: int, copy: int = 0, news: boo
     rubric = rubric_on(when, article.rubric)
     root = f"/{rubric}" if rubric else ""  # only pages without an article have no rubric
     day = when.strftime("%Y/%m/%d")
-    if era == "2007":
-        path = f"/news{root}/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
-    elif era == "2013":
-        path = f"{root}/news/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
-    elif era == "2015":
-        feature = f"{root}/{day}_a_{number}.shtml" if index % 2 else f"{root}/{day}/a_{number}.shtml"
-        path = f"{root}/news/{day}/n_{number}.shtml" if news else feature
-    else:
+    if era in ("2021", "2024"):
         path = f"{root}/news/{day}/{number}.shtml" if news else f"{root}/{day}/{number}.shtml"
+    elif news:
+        path = f"{f'/news{root}' if era == '2007' else f'{root}/news'}/{day}/n_{number}.shtml"
+    else:
+        path = f"{root}/{day}{'/' if era == '2015' and index % 2 == 0 else '_'}a_{number}.shtml"
     return Story(article, when, number, path, era, news, copy)
 
 

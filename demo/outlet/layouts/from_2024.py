@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from outlet.layouts.from_2021 import CHARSET, body, head
+from outlet.layouts.from_2021 import body, head
 from outlet.markup import json_ld, typeset
 from outlet.stories import Story
 
-__all__ = ["CHARSET", "page"]
+CHARSET = "utf-8"
 
 
 def page(story: Story, base: str, related: list[Story]) -> str:

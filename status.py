@@ -15,7 +15,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from stage import LOGS, MADE, RESULTS, duration, kept_result, read_lines
+from mlops.runs import LOGS, MADE, RESULTS, duration, kept_result, read_lines
 
 COUNTS = (
     "fetched",

@@ -101,6 +101,7 @@ ELSEWHERE: dict[str, str] = {
     "python main.py config=../demo/train.yaml": BY_HAND,
     "kill -TERM -- -$(ps -o pgid= -p PID | tr -d ' ')": STAYS,
     "python doctor.py": "run_scripts/test_doctor.py::test_all_well_is_0",
+    "python status.py": "run_scripts/test_status.py::test_a_good_night_is_shown_stage_by_stage",
     "python setup_venv.py parser training api": VENV,
     "pip install -r requirements.lock": INSTALLED,
     ".venv/bin/ruff check . && .venv/bin/ruff format --check .": "test_style.py::test_python_passes_ruff",

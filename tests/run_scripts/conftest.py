@@ -44,6 +44,7 @@ class Tree:
         for name in FOLDERS:
             (root / name).mkdir(parents=True)
         (root / "recipes").mkdir()
+        shutil.copytree(ROOT / "mlops", root / "mlops", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("run_mlops.sh", "run_mlops.bat", "stage.py", "demo/demo.env", "recipes/gazeta.yaml"):
             shutil.copy(ROOT / name, root / name)
         for name in ("doctor.py", "setup_venv.py", "demo/services.py", "demo/show.py"):

@@ -17,20 +17,30 @@ from pathlib import Path
 import pytest
 
 
+def copy_stage(repo_root: Path, folder: Path) -> None:
+    shutil.copy(repo_root / "stage.py", folder / "stage.py")
+    shutil.copytree(repo_root / "mlops", folder / "mlops", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @pytest.fixture
 def place(tmp_path: Path, repo_root: Path) -> Path:
     """A folder with stage.py in it, and a run begun."""
-    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    copy_stage(repo_root, tmp_path)
     subprocess.run([sys.executable, "stage.py", "begin", "work", "rest"], cwd=tmp_path, check=True)
     return tmp_path
 
 
 @pytest.fixture
-def stage(place: Path):
+def stage(place: Path, monkeypatch: pytest.MonkeyPatch):
+    # The parts of this copy, not those of another test's: they know their own folder.
+    monkeypatch.syspath_prepend(place)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlops"]:
+        monkeypatch.delitem(sys.modules, name)
     spec = importlib.util.spec_from_file_location("stage_under_test", place / "stage.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    module.settings, module.runs = (sys.modules[f"mlops.{name}"] for name in ("settings", "runs"))
     yield module
     del sys.modules[spec.name]
 
@@ -131,7 +141,7 @@ def test_program_that_is_not_there_is_named(place: Path) -> None:
 
 
 def test_without_a_run_it_says_who_calls_it(tmp_path: Path, repo_root: Path) -> None:
-    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    copy_stage(repo_root, tmp_path)
     done = subprocess.run(command("pass"), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: no run has begun")
 
@@ -143,13 +153,13 @@ def test_without_a_run_it_says_who_calls_it(tmp_path: Path, repo_root: Path) -> 
      ("export A=b", "b"), ('A=""', ""), ("A=$HOME %PATH% !x!", "$HOME %PATH% !x!")],
 )  # fmt: skip
 def test_setting(line: str, value: str, stage) -> None:
-    assert stage.parse_settings(f"# first\n\n{line}\n", ".env") == {"A": value}
+    assert stage.settings.parse_settings(f"# first\n\n{line}\n", ".env") == {"A": value}
 
 
 @pytest.mark.parametrize("line", ["no equals sign", "1A=b", "A B=c", "=x", "Имя=x"])
 def test_line_that_is_no_setting_is_refused_by_its_number(line: str, stage) -> None:
-    with pytest.raises(stage.WrongSetting, match=r"line 2 of \.env") as caught:
-        stage.parse_settings(f"A=b\n{line}\n", ".env")
+    with pytest.raises(stage.settings.WrongSetting, match=r"line 2 of \.env") as caught:
+        stage.settings.parse_settings(f"A=b\n{line}\n", ".env")
     assert line not in str(caught.value)
 
 
@@ -163,10 +173,10 @@ def test_relative_artifacts_folder_means_the_same_to_every_stage(place: Path) ->
 
 def test_oldest_logs_are_forgotten(stage) -> None:
     for day in range(60):
-        (stage.LOGS / f"2020-01-01_00-00-{day:02}").mkdir()
+        (stage.runs.LOGS / f"2020-01-01_00-00-{day:02}").mkdir()
     stage.begin(["work"])
-    names = sorted(path.name for path in stage.LOGS.iterdir() if path.is_dir())
-    assert len(names) == stage.KEPT_RUNS
+    names = sorted(path.name for path in stage.runs.LOGS.iterdir() if path.is_dir())
+    assert len(names) == stage.runs.KEPT_RUNS
     assert names[0] > "2020-01-01_00-00-10" and stage.run_folder().name in names
 
 
@@ -311,7 +321,7 @@ def test_token_may_lie_in_a_file_of_its_own(place: Path, stage) -> None:
     settings.write_text("HF_TOKEN=hf_y\nHF_TOKEN_FILE=secret\n")
     assert stage.user_settings(settings, {})["HF_TOKEN"] == "hf_y"
     settings.write_text("HF_TOKEN_FILE=no such file\n")
-    with pytest.raises(stage.WrongSetting, match="HF_TOKEN_FILE=no such file cannot be read"):
+    with pytest.raises(stage.settings.WrongSetting, match="HF_TOKEN_FILE=no such file cannot be read"):
         stage.user_settings(settings, {})
 
 

@@ -19,8 +19,8 @@ class Place:
 
     def __init__(self, root: Path, repo_root: Path) -> None:
         self.root = root
-        for name in ("stage.py", "status.py"):
-            shutil.copy(repo_root / name, root / name)
+        shutil.copy(repo_root / "status.py", root / "status.py")
+        shutil.copytree(repo_root / "mlops", root / "mlops", ignore=shutil.ignore_patterns("__pycache__"))
 
     def add_run(self, name: str, stages: dict[str, int | None], **results: dict) -> None:
         folder = self.root / "artifacts" / "logs" / name

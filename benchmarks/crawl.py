@@ -11,9 +11,9 @@ below 0.8.
 --peers  compares parsing alone, in one process with the pages in memory: ours; fundus with the one parser it
          has for a Russian newspaper, and with selectors for the layouts since 2015 added in its own way (it
          has no Gazeta.ru, so Kommersant's parser finds little here: look at its speed); and newspaper4k,
-         which reads any site. It prints pages per processor second, ratios, and for each field on how many pages a
-         value was found and on how many it is right. Each peer is installed once, from the package index,
-         into an environment of its own below artifacts/.
+         which reads any site. It prints pages per processor second, ratios, and for each field on how many
+         pages a value was found and on how many it is right. Each peer is installed once, from the package
+         index, into an environment of its own below artifacts/.
 --grow   measures our peak memory at growing sizes, memory by quarters of each crawl, and the rerun over known
          articles with 100 new ones.
 

@@ -338,7 +338,7 @@ def test_a_changed_layout_stops_the_stage_and_names_field_figures_and_pages(
     for path in paths[:20]:
         site.pages[path] = (200, {}, good[path][2].replace(b"b_article", b"z9").replace(b"headline", b"z9-h"))
     done = crawl(site.url)
-    assert done.code == 3
+    assert done.code == 3 and done.report["error_code"] == "site_changed"
     assert "title: found on 33.3% of 30 pages" in done.err and "[itemprop~=headline]" in done.err
     assert done.rows() == {}  # the ten that could be read are held back as well
     saved = list((done.folder / "crawl" / "pages").glob("*.html"))

@@ -42,6 +42,7 @@ def conclude(spider: NewsSpider, finish_reason: str, seconds: float) -> dict[str
         made["unread"] = [asdict(group) for group in store.history.unread(crawls)]
         made["looked_for"] = report.looked_for(store.history, spider.site, crawls, outcome.alarms)
     if outcome.name == "alarm":
+        made["error_code"] = "site_changed"
         store.hold(crawls)
     elif outcome.name == "done":
         store.saved.forget_samples()

@@ -8,6 +8,7 @@ tags: the subheading is the h1 of one year and the h2 of the next.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -36,6 +37,23 @@ _SENTENCE_END = re.compile(r"[.!?…:;»\")*]$")
 _MARKED_UP = re.compile(r"</[a-z]|<(?:br|p)\b", re.I)  # a "<" alone is a less-than sign
 _OUTER_LINKS = etree.XPath("descendant::a[not(ancestor::a)]")  # nested links would take quadratic time
 _NEVER = re.compile(r"(?!)")
+Find = Callable[[etree._Element, str], list[etree._Element]]  # the elements below one that match a selector
+
+
+def find_root(site: Any, page: etree._Element, find: Find) -> tuple[etree._Element, str]:
+    """The first element that can hold an article and has a headline or text inside; its layout's name."""
+    layouts, anchors = site.layouts, site.anchors
+    telling = tuple(layout for layout in (anchors, *layouts) if not layout.common_text)
+    marks = [*by_layout((anchors, *layouts), "title"), *by_layout(telling, "text")]
+    inside = ", ".join(css for _, css in marks)
+    for layout in (*layouts, anchors):
+        for node in (node for css in rows(layout.root) for node in find(page, css)):
+            if find(node, inside):
+                alike = [one for one in layouts if one.root == layout.root] or [layout]
+                signed = (one for one in alike if not one.sign or find(node, one.sign))
+                return node, next(signed, layout).name
+    body = page.find("body")
+    return (page if body is None else body), ""
 
 
 class Reader:
@@ -61,7 +79,7 @@ class Reader:
         self.tree = tree(decode(body, content_type))
         self.find = Finder(self.tree).find
         self.metadata = Metadata(self.tree)
-        self.root, self.era = self._root()
+        self.root, self.era = find_root(site, self.tree, self.find)
         signed = (one for one in site.layouts if not one.sign or self.find(self.root, one.sign))
         self.layouts = (site.anchors, *signed)
         self.own_address = self._own_address()
@@ -97,22 +115,6 @@ class Reader:
         )
 
     # Where the article is
-
-    def _root(self) -> tuple[etree._Element, str]:
-        """The first element that can hold an article and has a headline or text inside; its layout's name."""
-        layouts, anchors = self.site.layouts, self.site.anchors
-        marks = [css for _, css in by_layout((anchors, *layouts), "title")]
-        telling = tuple(layout for layout in (anchors, *layouts) if not layout.common_text)
-        marks += [css for _, css in by_layout(telling, "text")]
-        for layout in (*layouts, anchors):
-            for css in rows(layout.root):
-                for node in self.find(self.tree, css):
-                    if self.find(node, ", ".join(marks)):
-                        alike = [one for one in layouts if one.root == layout.root] or [layout]
-                        signed = (one for one in alike if not one.sign or self.find(node, one.sign))
-                        return node, next(signed, layout).name
-        body = self.tree.find("body")
-        return (self.tree if body is None else body), ""
 
     def _own_address(self) -> str:
         """What the page itself gives as its address, if that is an article's."""

@@ -70,7 +70,8 @@ def crawl(site: str, arguments: list[str], outcome: Result) -> None:
             outcome.counts[name] = outcome.counts.get(name, 0) + report[name]
     if code:
         why = report.get("error") or "; ".join(report.get("alarm", []))
-        raise StepFailed(why or f"the crawl of {site} ended with {code}", code, CODES.get(code, CODES[1]))
+        reason = report.get("error_code") or CODES.get(code, CODES[1])
+        raise StepFailed(why or f"the crawl of {site} ended with {code}", code, reason)
 
 
 def _report() -> dict[str, Any]:

@@ -133,4 +133,8 @@ def _reason(error: BaseException) -> StageError | None:
         return StageError("stopped; nothing is lost, run again to go on", code, STOPPED)
     if isinstance(error, OSError | sqlite3.OperationalError) and (line := settings.wrong_folder(error)):
         return StageError(line, 2, "wrong_folder")
+    if isinstance(error, sqlite3.Error):
+        return StageError(
+            f"cannot use {settings.STORE_PATH}: {error}; restore it, or move it away", 1, "bad_store"
+        )
     return None

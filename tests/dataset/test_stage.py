@@ -96,6 +96,10 @@ def test_a_crawl_that_fails_ends_the_stage_with_its_code_reason_and_counts(steps
     assert (found["outcome"], found["exit_code"]) == ("failed", 3)
     assert found["reason"] == {"code": "site_changed", "message": "lead: found on 5% of pages; text: gone"}
     assert found["counts"] == {"fetched": 40, "kept": 2}
+    steps.ends["gazeta"] = 5
+    steps.report = {"error": "the site asks for a pause", "error_code": "site_busy"}
+    assert stage.main([]) == 5
+    assert result(tmp_path)["reason"] == {"code": "site_busy", "message": "the site asks for a pause"}
 
 
 def test_the_report_of_an_earlier_crawl_is_not_taken_for_this_one(steps, tmp_path: Path) -> None:
@@ -267,3 +271,13 @@ def test_a_stopped_publication_is_recorded(
     assert "Traceback" not in err and err.count("\n") == 1
     found = result(tmp_path / "a")
     assert (found["outcome"], found["exit_code"], found["reason"]["code"]) == ("stopped", code, "stopped")
+
+
+def test_a_store_that_is_no_database_is_one_line(hub, tmp_path: Path, run_publish) -> None:
+    store = tmp_path / "artifacts" / "crawl" / "crawl.sqlite3"
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"no database at all" * 1000)
+    done = run_publish(hub, tmp_path / "artifacts")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot use {store}: ") and done.stderr.count("\n") == 1
+    assert result(tmp_path / "artifacts")["reason"]["code"] == "bad_store"

@@ -226,17 +226,17 @@ def _parse(found: dict[str, Any], path: Path) -> Recipe:
     name = values.checked("name", found.get("name", path.stem), values.text)
     columns = _columns(found["columns"]) if "columns" in found else COLUMNS
     schema = Schema(columns)
-    sites, files = _sources(found.get("sources", [{"site": "gazeta"}]), path.parent, schema)
-    given = {section: found.get(section) or {} for section in ("rules", "duplicates", "splits")}
+    sites, files = _sources(found.get("sources"), path.parent, schema)
+    given = {
+        name: {} if found.get(name) is None else found[name] for name in ("rules", "duplicates", "splits")
+    }
     rules = _of_columns(_fill(Rules, given["rules"], "rules"), given["rules"], schema)
     duplicates = _fill(Duplicates, given["duplicates"], "duplicates")
     _our_columns(duplicates.columns, schema, "duplicates.columns")
     splits = _fill(Splits, given["splits"], "splits")
     if splits.by == "date" and schema.date not in schema.required:
         if "by" in given["splits"]:
-            raise ValueError(
-                "splits.by is date, but no column of type date is required; make one required, or give hash"
-            )
+            raise ValueError("splits.by is date, but no column of type date is required; give hash")
         splits = replace(splits, by="hash")
     if splits.test + splits.validation > 0.5:
         raise ValueError("splits.test and splits.validation are more than half of the rows; lower them")
@@ -291,9 +291,7 @@ def _of_columns(rules: Rules, given: dict[str, Any], schema: Schema) -> Rules:
     rules = replace(rules, **changed)
     for name in rules.compared_lengths:
         if name not in schema.of_type("text", "line"):
-            raise ValueError(
-                f"rules.compared_lengths: {name} is no column of type text or line; leave it out"
-            )
+            raise ValueError(f"rules.compared_lengths: {name} is no column of text; leave it out")
     for name in rules.between:
         if name not in schema.of_type("number"):
             raise ValueError(f"rules.between.{name} needs a column of type number; change the column's type")

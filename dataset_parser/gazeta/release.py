@@ -235,11 +235,11 @@ def publish(
             if absent is None and not dataset.changed and not deleted:
                 (dataset_folder() / WAITING).unlink(missing_ok=True)
                 target.tag(dataset.tag, parent)  # in case the run that committed was stopped before it
-                what = _plural(dataset.from_sources.read, "article" if recipe.sites else "row")
+                what, place = ("article", "store") if recipe.sites else ("row", "files")
                 line = (
-                    f"nothing to do: {target.repo} at {parent[:10]} has all that is fit of {what} in the"
-                    f" {'store' if recipe.sites else 'files'} ({_plural(dataset.rows, 'row')}); no commit"
-                    f" made"
+                    f"nothing to do: {target.repo} at {parent[:10]} has all that is fit of"
+                    f" {_plural(dataset.from_sources.read, what)} in the {place}"
+                    f" ({_plural(dataset.rows, 'row')}); no commit made"
                 )
                 return Release(line, parent, True, _counts(dataset))
             _finish(dataset, card.render(dataset, verdicts, crawl, tokenizer, files), report, parent)
@@ -251,8 +251,8 @@ def publish(
         size = sum((dataset.folder / path).stat().st_size for path in paths)
         say(f"committing {_plural(len(paths), 'file')}, {size / 1e6:,.1f} MB, to {target.repo}")
         description = (
-            f"Made on top of {parent}. crawl_report.json has the crawl and the cleaning, lineage/ the rows'"
-            f" origins."
+            f"Made on top of {parent}. crawl_report.json has the crawl and the cleaning, lineage/ the origins"
+            " of the rows."
         )
         try:
             sha = target.commit(parent, dataset.folder, paths, deleted, _message(dataset), description)

@@ -155,9 +155,8 @@ def _changes(dataset: Dataset) -> str:
     changes = dataset.changes
     lines = [
         f"Compared with {dataset.before.name}: {len(changes.added):,} rows added, {len(changes.edited):,}"
-        f" edited"
-        f" at their source or cleaned anew, {len(changes.removed):,} removed, {changes.moved:,} moved to"
-        " another split."
+        f" edited at their source or cleaned anew, {len(changes.removed):,} removed, {changes.moved:,} moved"
+        " to another split."
     ]
     if changes.removed:
         lines += [

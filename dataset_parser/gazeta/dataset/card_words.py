@@ -52,8 +52,7 @@ RIGHTS = (
 )
 RIGHTS_IN_FILES = (
     "The rows come from files that whoever published this dataset had. The rights in the texts are those of"
-    " the"
-    " files' authors; ask them before you use the texts."
+    " the files' authors; ask them before you use the texts."
 )
 INVENTED = (
     "**This revision was collected from a stand-in site ($site), not from a newspaper.** By default that site"
@@ -70,8 +69,6 @@ GAPS = (
     "Language is judged by letters and common words, so a short foreign quotation passes.",
     "Rubrics are the site's own, and it renamed some over the years.",
 )
-
-
 GAPS_OF_FILES = ("The rows are those of the files, with the mistakes of the files.",)
 
 
@@ -84,8 +81,7 @@ def intro(dataset: Dataset, files: Sequence[FileReport]) -> str:
     if dataset.recipe.sites:
         what = (
             "Russian news articles, each with its headline, its lead as a summary, and its rubric: for"
-            " training"
-            " and testing summarizers and topic classifiers"
+            " training and testing summarizers and topic classifiers"
         )
     else:
         what = f"rows from {', '.join(file.name for file in files) or 'files'}"
@@ -102,13 +98,12 @@ def splits_say(recipe: Recipe) -> str:
     if recipe.splits.by == "date":
         return (
             f"By time: the newest {test} of the rows are `test`, the {validation} before them `validation`,"
-            f" all"
-            f" others `train`.{story} As the dataset grows, rows move from `test` to `validation` to `train`."
+            f" all others `train`.{story} As the dataset grows, rows move from `test` to `validation` to"
+            " `train`."
         )
     return (
         f"By a hash of each row: {test} are `test`, {validation} `validation`, all others `train`.{story} A"
-        f" row"
-        " stays in its split as the dataset grows."
+        " row stays in its split as the dataset grows."
     )
 
 
@@ -116,8 +111,7 @@ def duplicates_say(dataset: Dataset) -> str:
     kinds = dataset.duplicate_kinds
     return (
         f"{kinds['exact copy']:,} exact and {kinds['near copy']:,} near copies of rows are known and left"
-        f" out:"
-        " the same story again under another address."
+        " out: the same story again under another address."
     )
 
 
@@ -129,12 +123,9 @@ def how_duplicates_are_found(recipe: Recipe) -> str:
         return f"Duplicates: rows with the same words in {columns}. The earliest is kept."
     return (
         f"Near-duplicates: MinHash over runs of {RUN} words of {columns} finds candidates; a pair is one"
-        f" story if"
-        f" at least {MIN_SIMILARITY:.0%} of the runs are shared (or {MIN_CONTAINED:.0%} of the shorter"
-        f" text's), and"
-        f" at least {MIN_AGREEING_NAMES:.0%} of the names and {MIN_AGREEING_NUMBERS:.0%} of the numbers"
-        f" agree. The"
-        " earliest row is kept."
+        f" story if at least {MIN_SIMILARITY:.0%} of the runs are shared (or {MIN_CONTAINED:.0%} of the"
+        f" shorter text's), and at least {MIN_AGREEING_NAMES:.0%} of the names and {MIN_AGREEING_NUMBERS:.0%}"
+        " of the numbers agree. The earliest row is kept."
     )
 
 
@@ -152,11 +143,7 @@ def how_it_was_collected(recipe: Recipe, crawl_report: dict[str, Any], files: Se
             f"File: {file.name}, {file.rows:,} rows"
             + (f"; lines left out: {file.bad_lines()}" if file.bad else "")
             + (f"; {file.invented_urls:,} rows had no address and got a name" if file.invented_urls else "")
-            + (
-                f"; {file.invented_dates:,} rows had no date and got one of 2019"
-                if file.invented_dates
-                else ""
-            )
+            + (f"; {file.invented_dates:,} rows had no date and got one" if file.invented_dates else "")
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -298,8 +298,7 @@ def _check_columns(source: FileSource, schema: Schema, header: list[str], name: 
             known = values.suggestion(theirs[0], header)
             raise BadFile(
                 f"{name} has no column {' or '.join(theirs)}; {known}; a line `{column.name}: NAME` in"
-                f" `columns`"
-                " of its source takes another one"
+                " `columns` of its source takes another one"
             )
 
 

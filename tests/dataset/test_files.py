@@ -6,6 +6,7 @@ import csv
 import gzip
 import http.server
 import json
+import re
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -235,6 +236,16 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path, name: str) -> No
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 12_000_000
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv", "a.parquet"])
+def test_progress_has_an_estimate(tmp_path: Path, monkeypatch, capsys, name: str) -> None:
+    monkeypatch.setattr("gazeta.progress.EVERY_SECONDS_IN_A_LOG", 0)
+    read(write(tmp_path / name, [{"text": f"{number} " * 400, "rating": 1} for number in range(3000)]))
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.fullmatch(rf"rows of {name}: [\d,]+.* \(\d+%\), \d+:\d\d left", line) for line in lines), (
+        lines
+    )
 
 
 def test_a_line_without_end_is_skipped(tmp_path: Path, monkeypatch) -> None:

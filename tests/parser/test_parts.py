@@ -6,7 +6,6 @@ import gzip
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from gazeta import __main__ as stage
 from gazeta import settings
 from gazeta.crawl.optout import page_opt_out, robots_opt_out, tdmrep_opt_out
 from gazeta.crawl.plan import BadArgument, Scope, parse_arguments
@@ -36,30 +35,6 @@ def test_token_may_be_in_a_mounted_file(tmp_path, monkeypatch, capsys) -> None:
 
 
 # The stage
-
-
-def test_every_site_is_crawled_before_the_dataset_is_published(tmp_path, monkeypatch) -> None:
-    steps, ends = [], {}
-
-    def run(command, stderr=None):
-        steps.append(" ".join(command))
-        return ends.get(command[-1], 0), ""
-
-    monkeypatch.setattr(stage, "run", run)
-    monkeypatch.setattr(stage, "SITES", ("gazeta", "other"))
-    monkeypatch.setattr(settings, "CRAWL_DIR", tmp_path)
-    check, first, second = "gazeta.publish --check", "scrapy crawl gazeta", "scrapy crawl other"
-    assert stage.main([]) == 0
-    assert steps == [check, first, second, "gazeta.publish"]
-    steps.clear()
-    ends["gazeta"] = 3
-    assert stage.main([]) == 3
-    assert steps == [check, first]
-    ends.clear()
-    steps.clear()
-    monkeypatch.setattr(settings, "SITE_URL", "http://stand-in.invalid:8802")
-    assert stage.main([]) == 0
-    assert steps == [check, first, "gazeta.publish"], "the other site is no stand-in"
 
 
 # Sitemaps and feeds

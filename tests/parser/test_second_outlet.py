@@ -51,12 +51,14 @@ def test_two_outlets_share_one_store_one_schema_and_one_dataset(
         assert row.date == story["date"] and row.rubric == story["rubric"].replace("lifestyle", "style")
     assert len(rows) == 15 + len(stories)
 
+    recipe = tmp_path / "both.yaml"
+    recipe.write_text("sources: [{site: gazeta}, {site: vestnik}]")
     published = subprocess.run(
         [sys.executable, "-m", "gazeta.publish"],
         cwd=repo_root / "dataset_parser",
         env=os.environ
         | hub.environment(tmp_path / "hf")
-        | {"ARTIFACTS_DIR": str(done.folder), "DATASET_REPO": "demo/news"},
+        | {"ARTIFACTS_DIR": str(done.folder), "DATASET_REPO": "demo/news", "RECIPE": str(recipe)},
         capture_output=True,
         text=True,
         timeout=200,

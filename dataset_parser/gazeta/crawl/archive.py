@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
 
 from gazeta.crawl.database import marks, utc_now
 from gazeta.crawl.page import Fetched
@@ -49,7 +49,7 @@ class Archive:
         now = replace(article, fetched_at=utc_now())
         self.db.execute(
             f"INSERT OR REPLACE INTO article ({_COLUMNS}, crawl, held) VALUES ({marks(COLUMNS)}, ?, 0)",
-            (*astuple(now), crawl),
+            (*vars(now).values(), crawl),
         )
         return row is None or replace(_article(row), fetched_at=now.fetched_at) != now
 

@@ -131,7 +131,12 @@ if HF_ENDPOINT is None:
     os.environ.pop("HF_ENDPOINT", None)
 elif urlsplit(HF_ENDPOINT).hostname not in ("huggingface.co", "hf.co"):
     os.environ["HF_HUB_DISABLE_XET"] = "1"
-MODELS_DIR = Path(env_str("ARTIFACTS_DIR") or BASE_DIR.parent / "artifacts").expanduser().absolute() / "api"
+ARTIFACTS_DIR = Path(env_str("ARTIFACTS_DIR") or BASE_DIR.parent / "artifacts").expanduser().absolute()
+MODELS_DIR = ARTIFACTS_DIR / "api"
+RESULTS_DIR = ARTIFACTS_DIR / "results"
+# What the cycle is about. The API serves any model; it only reports one that another recipe made.
+RECIPE = env_str("RECIPE", "gazeta")
+RECIPES_DIR = Path(env_str("RECIPES_DIR") or BASE_DIR.parent / "recipes").expanduser().absolute()
 
 
 def check_folder() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from topic_sum.atomic import write_atomically
 from topic_sum.inference.model import Model
 
 log = logging.getLogger("topic_sum")
@@ -33,12 +33,7 @@ def write_result(folder: Path, recipe: str, model: Model) -> None:
         },
         "counts": {"tasks": len(model.tasks)},
     }
-    part = folder / f"api.{secrets.token_hex(4)}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
-        part.replace(folder / "api.json")
+        write_atomically(folder / "api.json", json.dumps(result, ensure_ascii=False, indent=1))
     except OSError as error:
         log.warning("cannot write %s: %s", folder / "api.json", error.strerror or error)
-    finally:
-        part.unlink(missing_ok=True)

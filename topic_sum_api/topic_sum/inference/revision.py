@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+from topic_sum.atomic import write_atomically
 
 from .errors import HubUnavailable
 from .tasks import read_tasks
@@ -123,15 +124,8 @@ def remember(source: Source, commit: str) -> None:
 
     Raises OSError if the note cannot be written; then the previous note stays.
     """
-    source.folder.mkdir(parents=True, exist_ok=True)
-    note = _note(source)
-    # Processes share the folder, and containers may: their process ids can be equal.
-    part = note.with_suffix(f".{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(json.dumps({"repo": source.repo, "revision": source.revision, "commit": commit}))
-        part.replace(note)
-    finally:
-        part.unlink(missing_ok=True)
+    note = {"repo": source.repo, "revision": source.revision, "commit": commit}
+    write_atomically(_note(source), json.dumps(note))
 
 
 def remembered(source: Source) -> str | None:

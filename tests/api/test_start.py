@@ -226,11 +226,11 @@ def test_a_service_looks_after_its_memory_until_it_is_stopped(monkeypatch, tmp_p
         ({"MODEL_REPO": "nothing"}, "MODEL_REPO='nothing' is not of the form user/name"),
         ({"MODEL_REPO": "a/b", "PORT": "http"}, "PORT='http' is not a whole number"),
         ({"MODEL_REPO": "a/b", "PORT": "70000"}, "PORT=70000 must be between 1 and 65535"),
-        ({"MODEL_REPO": "a/b", "HF_ENDPOINT": "localhost:1"}, "HF_ENDPOINT='localhost:1' is no address"),
+        ({"MODEL_REPO": "a/b", "HF_ENDPOINT": "localhost:1"}, "HF_ENDPOINT='localhost:1' is not an address"),
         ({"MODEL_REPO": "a/b", "RATE_LIMIT": "many"}, "RATE_LIMIT='many' is not like 60/minute"),
         (
             {"MODEL_REPO": "a/b", "HF_TOKEN_PATH": "/no/such"},
-            "HF_TOKEN_PATH='/no/such' is no file that can be read",
+            "HF_TOKEN_PATH='/no/such' is not a file that can be read",
         ),
         ({"MODEL_REPO": "a/b", "LOG_FORMAT": "xml"}, "LOG_FORMAT='xml' is none of text, json"),
     ],

@@ -25,7 +25,7 @@ class Item:
 
     @property
     def text(self) -> str:
-        """The column `text`, or all columns in a line."""
+        """The column `text`, or all columns joined by spaces."""
         return self.values.get("text") or " ".join(self.values.values())
 
 

@@ -32,7 +32,7 @@ Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 # at most 1.75 longest texts per translator (or two, if there is only one translator).
 _LONGEST_IN_BATCH = 2.125
 _LONGEST_AT_ONCE = 1.75
-# A text needs at least so many tokens in each window; the other columns get the rest.
+# In each window at least this many tokens are for the text; the other columns get the rest.
 _LEAST_WINDOW = 16
 
 

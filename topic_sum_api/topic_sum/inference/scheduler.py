@@ -78,8 +78,8 @@ class Scheduler:
 
     @property
     def per_request(self) -> int:
-        """How many calls of one request may be queued at a time: enough for a batch per translator, and not
-        so many that the other requests wait."""
+        """How many calls of one request may be queued at a time: enough for batches, and few enough to leave
+        turns to other requests."""
         return self.translators * min(2, self._max_batch_size)
 
     def run(self, calls: Sequence[Callable[[], T]], job: Job) -> list[T]:

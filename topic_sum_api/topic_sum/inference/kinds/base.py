@@ -1,4 +1,4 @@
-"""What every kind of task has: a checked section of tasks.json, a trial, and an answer to a request."""
+"""What all kinds of tasks have: a checked section of tasks.json, a trial and an answer to a request."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Task(ABC):
 
     @abstractmethod
     def answer(self, result: Any, values: Mapping[str, str], options: Mapping[str, Any]) -> Any:
-        """What a request with these options is told of `result`."""
+        """The answer that a request with these options gets from `result`."""
 
     def source(self, values: Mapping[str, str]) -> str:
         """The string that the model reads."""

@@ -52,7 +52,7 @@ def test_a_revision_of_the_old_code_answers_as_it_did(old):
         expected["name"],
         expected["reason"],
     )
-    read = topic.read(text)
+    read = topic.read(found, text)
     assert (read.read, read.words) == (expected["read"], expected["words"])
 
 

@@ -146,7 +146,7 @@ def classified(
         "name": found.name,
         "reason": found.reason,
         "scores": [{label: each.label, "name": each.name, "score": each.score} for each in found.scores],
-        "source": asdict(task.read(item.values)),
+        "source": asdict(task.read(found, item.values)),
     }
     if found.explain is not None:
         body["explain"] = [asdict(word) for word in found.explain]

@@ -41,6 +41,7 @@ class Classified:
     scores: list[Score]
     reason: str | None
     explain: list[Word] | None
+    words: dict[str, int]  # in what was read of each column
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ class Classify(ArrayTask):
     def answer(self, result: Classified, values: Mapping[str, str], options: Mapping[str, Any]) -> Classified:
         return replace(result, scores=result.scores[: options.get("top_k")])
 
-    def read(self, values: Mapping[str, str]) -> BeginningRead:
-        cut = [value[: self.max_chars] for value in values.values()]
-        chars, read = sum(map(len, values.values())), sum(map(len, cut))
-        return BeginningRead(chars, read, sum(len(_WORD.findall(value)) for value in cut), read < chars)
+    def read(self, found: Classified, values: Mapping[str, str]) -> BeginningRead:
+        """How much of the columns `values` was read for `found`."""
+        chars = [len(value) for value in values.values()]
+        read = sum(min(length, self.max_chars) for length in chars)
+        return BeginningRead(sum(chars), read, sum(found.words[name] for name in values), read < sum(chars))
 
     def classify(self, values: Mapping[str, str], explain: bool = False) -> Classified:
         """The label of `values`, the scores of all labels best first, and with `explain` the words that
@@ -124,6 +126,7 @@ class Classify(ArrayTask):
             scores=scores,
             reason=reason,
             explain=self._explain(source, int(order[0])) if explain else None,
+            words={name: len(_WORD.findall(values.get(name, "")[: self.max_chars])) for name in self.columns},
         )
 
     def _explain(self, source: str, label: int, count: int = 8) -> list[Word]:

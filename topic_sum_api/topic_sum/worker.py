@@ -61,7 +61,7 @@ def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
     lang = language(asked.group(1).decode("latin-1") if asked else "")
     code = _REFUSALS.get(status, "bad_request")
     # These are counted and not logged: strangers could fill the disk. Imported in the process that answers.
-    from topic_sum.api.metrics import ERRORS
+    from topic_sum.metrics import ERRORS
 
     ERRORS.labels(code).inc()
     request_id = uuid.uuid4().hex

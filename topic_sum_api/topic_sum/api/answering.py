@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.api.exceptions import translate
 from topic_sum.api.messages import language
 from topic_sum.api.requests import Item, Question, StrictRequest, TextRequest

@@ -146,6 +146,7 @@ def served(in_process, monkeypatch):
 
     def serve(folder):
         monkeypatch.setattr(service().current, "_model", load_model(folder, "a/b", "c" * 40, 1))
+        service()._caches.clear()  # as for every new revision
         return lambda path, body=None: (
             in_process.get(f"/api/v1/{path}")
             if body is None
@@ -209,6 +210,21 @@ def test_old_addresses_of_a_model_without_their_task_name_those_it_has(served, s
     model = ask("model").json()
     assert (model["tasks"], model["topics"], model["metrics"]) == (["rating"], [], {"rating_mae": 0.5})
     assert model["recipe"] == "series"
+
+
+@pytest.mark.parametrize("source", ["{review}", "{title}", "{text}{sign}"])
+def test_old_addresses_ask_no_task_of_their_name_that_reads_something_else(
+    served, sections, model_folder, tmp_path, source
+):
+    topic = sections["topic"] | {"source": source}
+    ask = served(revision_of(tmp_path / "one", model_folder, topic=topic, summarize=topic))
+    for path in ("topic", "summarize", "analyze"):
+        answer = ask(path, {"text": "Слово"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "task_not_served")
+    assert " of news texts. It has: topic, summarize." in answer.json()["error"]["message"]
+    columns = dict.fromkeys(("review", "title", "text", "sign"), "Слово")
+    used = {name: value for name, value in columns.items() if f"{{{name}}}" in source}
+    assert ask("tasks/topic", used).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["summarize", "topic"])

@@ -319,6 +319,19 @@ def test_a_template_of_several_columns_keeps_the_short_ones_in_every_window(mode
     assert cut and all(len(window) < 250 for window in windows)
 
 
+@pytest.mark.parametrize("words", [20, 400])
+def test_many_long_columns_are_answered(model_folder, sections, words):
+    """Each window has room for a part of one column beside the beginnings of all others."""
+    from topic_sum.inference.engine import Engine
+
+    names = [f"part_{number}" for number in range(12)]
+    section = sections["summarize"] | {"source": " ".join(f"{{{name}}}" for name in names)}
+    engine = Engine(model_folder, section, 1)
+    values = {name: f"{name} " + "матч гол тренер " * words for name in names}
+    found = engine.generate(values, 1, in_order, 4)
+    assert found.texts and found.source.cut
+
+
 @pytest.mark.parametrize("kind", ["generate", "classify", "regress"])
 def test_only_the_files_that_tasks_json_names_are_downloaded(
     model_hub, model_folder, sections, series, tmp_path, kind

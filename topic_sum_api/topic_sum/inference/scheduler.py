@@ -60,8 +60,8 @@ class Scheduler:
 
     @property
     def per_request(self) -> int:
-        """How many calls of one request may be queued at a time: enough for batches, and few enough that other
-        requests need not wait for all of them."""
+        """How many calls of one request may be queued at a time: enough for batches, and few enough that
+        other requests need not wait for all of them."""
         return self.translators * min(2, self._max_batch_size)
 
     def run(self, calls: Sequence[Callable[[], T]], job: Job) -> list[T]:

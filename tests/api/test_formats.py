@@ -104,6 +104,29 @@ def test_a_bad_revision_of_format_1_is_refused(old, tmp_path, changes, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "error", "words"),
+    [
+        (None, "ModelRefused", "tasks.json is missing"),
+        ("{", "ModelRefused", "tasks.json is damaged"),
+        ("[" * 100_000, "ModelRefused", "tasks.json is damaged"),
+        ("[]", "ModelRefused", "has format 'list'"),
+        ('{"format": 2, "dataset": {"repo": "a", "revision": "b"}, "tasks": {}}', "ModelRefused", "no task"),
+        (Path(), "NotNow", "tasks.json cannot be read"),  # a folder
+    ],
+)
+def test_a_tasks_file_that_is_none_is_named(tmp_path, tasks, error, words):
+    from topic_sum.inference import errors
+    from topic_sum.inference.tasks import read_tasks
+
+    if isinstance(tasks, Path):
+        (tmp_path / "tasks.json").mkdir()
+    elif tasks is not None:
+        (tmp_path / "tasks.json").write_text(tasks)
+    with pytest.raises(getattr(errors, error), match=words):
+        read_tasks(tmp_path)
+
+
 def revision_of(folder: Path, source: Path, **tasks: dict) -> Path:
     """A revision of format 2 with these tasks and the files of `source`."""
     shutil.copytree(source, folder)

@@ -36,8 +36,8 @@ class TasksFile:
 
 
 def read_tasks(folder: Path) -> TasksFile:
-    """Raises ModelRefused if tasks.json is not of a known format or asks for what this API cannot do, NotNow if
-    it cannot be read."""
+    """Raises ModelRefused if tasks.json has no known format or asks for what this API cannot do, NotNow if it
+    cannot be read."""
     try:
         tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

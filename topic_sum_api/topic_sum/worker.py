@@ -5,10 +5,10 @@ each sending a byte per second, then keep everybody else out. Here the worker's 
 head and body, and hands it to a thread when it is complete; and the loop sends the part of an answer that the
 connection does not take at once. gunicorn's parser is unchanged; this only decides when it begins to read.
 
-waitress also buffers both ways, but with it 20 of 48 tests of tests/api/test_attacks.py fail: 100 silent clients
-keep everybody out, a request has no deadline, a stop loses accepted requests, nothing restarts a killed process,
-and its errors have a shape of their own. nginx in front of gthread would be a second program to run without
-Docker. So waitress serves only on Windows, and nginx only several copies.
+waitress also buffers both ways, but with it 20 of 48 tests of tests/api/test_attacks.py fail: silent
+clients keep others out, a slow request has no deadline, a stop loses accepted requests, nothing restarts a
+killed process, and its errors have a shape of their own. nginx in front of gthread would be a second
+program to run without Docker. So waitress serves only on Windows, and nginx only several copies.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from t5sum.classify.topics import (
     topic_source,
     train_topics,
 )
+from t5sum.served.text import normalise
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A budget that a busy machine keeps, so that the same candidate wins everywhere.
@@ -57,10 +58,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def served(trained):
-    from topic_sum.inference.topics import TopicClassifier
-
     _, folder, found = trained
-    return TopicClassifier(folder, found["tasks"])
+    return load_served(folder, found["tasks"])
+
+
+def load_served(folder: Path, section: dict):
+    """As the API loads it."""
+    from topic_sum.inference.kinds.classify import Classify
+    from topic_sum.inference.tasks import from_format_1
+
+    both = from_format_1({"summarize": {"prefix": ""}, "topic": section})
+    return Classify.load("topic", both["tasks"]["topic"], folder)
+
+
+def answer_of(served, text: str, title: str = ""):
+    return served.classify({"title": normalise(title), "text": normalise(text)})
 
 
 def test_renamed_rubrics_are_one_topic_and_formats_are_none() -> None:
@@ -217,7 +229,7 @@ def test_the_api_finds_the_topic_of_unseen_articles(trained, served) -> None:
     rows, _, _ = trained
     topics = load_map()
     right = sum(
-        served.detect(row["text"], row["title"]).scores[0].topic == topics.topic(row["rubric"])
+        answer_of(served, row["text"], row["title"]).scores[0].label == topics.topic(row["rubric"])
         for row in rows["test"]
     )
     assert right / len(rows["test"]) > 0.8
@@ -261,13 +273,13 @@ NOTHING = {
 
 @pytest.mark.parametrize("kind", NOTHING)
 def test_text_that_is_no_russian_news_has_no_topic_but_all_scores(served, kind: str) -> None:
-    answer = served.detect(NOTHING[kind])
-    assert answer.topic is None and answer.name is None and answer.reason in ("unsure", "too_short")
+    answer = answer_of(served, NOTHING[kind])
+    assert answer.label is None and answer.name is None and answer.reason in ("unsure", "too_short")
     assert len(answer.scores) == len(served.labels)
 
 
 def test_a_megabyte_of_text_is_answered(served) -> None:
-    assert served.detect("Матч выиграла сборная города. " * 35_000).scores
+    assert answer_of(served, "Матч выиграла сборная города. " * 35_000).scores
 
 
 def test_same_rows_give_the_same_classifier(tmp_path: Path) -> None:
@@ -342,13 +354,14 @@ def test_calibration_turns_overconfident_margins_into_true_shares(topics: int) -
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_few_topics_are_enough(count: int, tmp_path: Path) -> None:
-    from topic_sum.inference.topics import TopicClassifier
-
     wanted = ["sport", "culture", "science"][:count]
     rows = split([row for row in invented(500) if row["rubric"] in wanted])
     found = train_topics(rows, SETTINGS, tmp_path, say=lambda text: None)
-    served = TopicClassifier(tmp_path, found["tasks"])
-    right = [served.detect(row["text"]).scores[0].topic == row["rubric"] for row in rows["test"]]
+    served = load_served(tmp_path, found["tasks"])
+    right = [
+        served.classify({"text": normalise(row["text"])}).scores[0].label == row["rubric"]
+        for row in rows["test"]
+    ]
     assert np.mean(right) > 0.8
 
 
@@ -356,23 +369,22 @@ def test_the_api_gives_the_probabilities_of_training(trained, served) -> None:
     rows, _, _ = trained
     row = rows["test"][0]
     source = topic_source(row["text"], row["title"], SETTINGS, load_map().mask)
-    assert source == served.source(row["text"], row["title"])
-    expected = served._classifier.predict_proba([source])[0]
-    scores = {each.topic: each.score for each in served.detect(row["text"], row["title"]).scores}
+    values = {"title": normalise(row["title"]), "text": normalise(row["text"])}
+    assert source == served.source(values)
+    expected = served.model.predict_proba([source])[0]
+    scores = {each.label: each.score for each in served.classify(values).scores}
     assert [scores[topic] for topic, _ in served.labels] == pytest.approx(expected, abs=1e-4)
     assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_topic_only_among_the_newest_rows_is_still_known_to_the_export(tmp_path: Path) -> None:
-    from topic_sum.inference.topics import TopicClassifier
-
     rows = invented(300)
     late = [row for row in rows if row["rubric"] == "sport"]
     found = train_topics(
         {"train": [row for row in rows if row["rubric"] != "sport"] + late}, SETTINGS, tmp_path,
         say=lambda text: None,
     )  # fmt: skip
-    assert len(TopicClassifier(tmp_path, found["tasks"]).labels) == len(found["report"]["topics"])
+    assert len(load_served(tmp_path, found["tasks"]).labels) == len(found["report"]["topics"])
 
 
 def test_calibration_error_of_hand_worked_scores() -> None:

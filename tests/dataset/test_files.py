@@ -180,6 +180,14 @@ def test_a_row_without_url_and_date_gets_stable_ones_from_its_content(tmp_path: 
     assert first[0]["rubric"] == "Общество", "labels are taken as they are"
 
 
+def test_a_text_that_begins_with_its_summary_loses_that_paragraph(tmp_path: Path) -> None:
+    lead = NEWS["summary"]
+    texts = [f"{lead}\nОстальное.", f"{lead} \n\n Остальное.", lead, f"{lead}. Иначе.\nОстальное."]
+    rows, _ = read(write(tmp_path / "a.jsonl", [{**NEWS, "text": text} for text in texts]), GAZETA.schema)
+    assert [row["text"].strip() for row in rows] == ["Остальное.", "Остальное.", *texts[2:]]
+    assert [row["summary_origin"] for row in rows] == ["first_paragraph"] * 2 + [""] * 2
+
+
 @pytest.mark.parametrize(
     ("given", "date"),
     [

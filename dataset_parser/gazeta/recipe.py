@@ -97,7 +97,7 @@ CHECKS: dict[type, dict[str, values.Check]] = {
         "file": values.text,
         "columns": values.by_column(values.names),
         "format": values.one_of(*FORMATS),
-        "defaults": values.by_column(str),
+        "defaults": values.by_column(values.cell),
     },
     Rules: {
         "language": values.or_off(values.one_of("ru")),

@@ -80,6 +80,12 @@ def day(value: Any) -> str:
         raise ValueError("give a day such as 1999-01-01") from None
 
 
+def cell(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("give a text or a number for each column")
+    return str(value)
+
+
 def two_numbers(value: Any) -> tuple[float, float]:
     found = list_of(number(-1e15, 1e15), "two numbers")(value)
     if len(found) != 2 or found[0] > found[1]:

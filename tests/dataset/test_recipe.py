@@ -113,6 +113,7 @@ MISTAKES = {
     "sources: [{file: a.csv, fromat: csv}]": "sources, number 1.fromat is no setting; did you mean format?",
     "sources: [{file: a.csv, format: xls}]": 'sources, number 1.format is "xls"; there are jsonl',
     "sources: [{file: a.csv, columns: {titel: a}}]": "sources, number 1: columns names no column titel",
+    "sources: [{file: a.csv, defaults: {rubric: null}}]": "sources, number 1.defaults is",
     "rules: [1, 2": "is not valid YAML: line 1: expected ',' or ']'",
     "- 1": "is no recipe: it has no KEY: VALUE lines",
     "": "is no recipe",

@@ -55,10 +55,6 @@ class Changes:
     edited: list[str]
     moved: int
 
-    @property
-    def any(self) -> bool:
-        return bool(self.added or self.removed or self.edited or self.moved)
-
 
 @dataclass
 class Dataset:

@@ -101,7 +101,7 @@ class TrainConfig:
     select_by: Literal["rougeL", "loss"]
     rouge_rows: int
     patience: int
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
     device: Literal["auto", "cuda", "cpu"]
     activation_checkpointing: Literal["auto", "always", "never"]
     threads: int | None

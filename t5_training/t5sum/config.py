@@ -91,7 +91,7 @@ class TrainConfig:
     select_by: Literal["rougeL", "loss"] = "rougeL"
     rouge_rows: int = ranged(200, least=1)
     patience: int = ranged(4, least=0)
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     device: Literal["auto", "cuda", "cpu"] = "auto"
     activation_checkpointing: Literal["auto", "always", "never"] = "auto"
     threads: int | None = ranged(None, least=1)

@@ -40,8 +40,6 @@ MOVED = {
     "gate.max_empty": "is now tasks.summarize.gate.max_empty",
     "recipe": "is chosen by the variable RECIPE",
 }
-# Values that people try because other models take them.
-REASONS = {("train.precision", "fp16"): "fp16 turns T5's activations into NaN"}
 
 
 def load_config(
@@ -172,7 +170,9 @@ def check_columns(name: str, task: AnyTask, columns: Sequence[str], recipe: str)
     for place, wanted in (("source", task.template.columns), ("target", (task.target,))):
         if unknown := [column for column in wanted if columns and column not in columns]:
             raise StageError(
-                f"tasks.{name}.{place}: {recipe} has no column {unknown[0]}; {hint(unknown[0], columns)}", 2)  # fmt: skip
+                f"tasks.{name}.{place}: {recipe} has no column {unknown[0]}; {hint(unknown[0], columns)}",
+                2,
+            )
 
 
 # ---------------------------------------------------------------------------------------- what is wrong
@@ -216,8 +216,7 @@ def explain(error: Any, values: dict[str, Any], schema: type, prefix: str) -> st
                     f"one of {names}"
                 )
     value = OmegaConf.select(OmegaConf.create(values), key)
-    why = f" ({REASONS[key, value]})" if isinstance(value, str) and (key, value) in REASONS else ""
-    return f"{prefix}{key}={value!r} is not allowed{why}: it must be {wanted(section_of(schema, key))}"
+    return f"{prefix}{key}={value!r} is not allowed: it must be {wanted(section_of(schema, key))}"
 
 
 def section_names(kind: Any, above: str = "") -> list[str]:

@@ -110,7 +110,7 @@ def test_names_left_out_come_from_the_environment() -> None:
         ("train.max_steps=x", "it must be a whole number or null"),
         ("train.group_by_length=maybe", "it must be true or false"),
         ("model.init=best", "model.init='best' is not allowed: it must be one of base, production"),
-        ("train.precision=fp16", "one of auto, bf16, fp32"),
+        ("train.precision=fp8", "one of auto, bf16, fp16, fp32"),
         ("model.scratch=4", "model.scratch is a section"),
         ("train=4", "train is a section; set one of its keys, train.KEY=VALUE"),
         ("train.micro_batch=0", "train.micro_batch=0 must be at least 1"),
@@ -135,7 +135,6 @@ def test_names_left_out_come_from_the_environment() -> None:
         ("tasks.topik.min_rows=3", "no task topik; did you mean topic? there are: summarize, topic"),
         ("tasks.topic=4", "tasks.topic is a section"),
         ("tasks.topic.labels.army.nam=x", "did you mean tasks.topic.labels.army.name?"),
-        ("tasks.topic.source={txt}", "tasks.topic.source: the recipe has no column txt; did you mean text?"),
         ("tasks.topic.source={text", "has a { that fits nowhere"),
         ("tasks.topic.mask=['(']", "tasks.topic.mask: '(' is no regular expression"),
         ("tasks.topic.labels.army.takes=[sport]", "tasks.topic.labels: the value sport stands there twice"),
@@ -161,11 +160,6 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(word: str, said: str) -> 
     assert caught.value.code == 2
     assert "\n" not in str(caught.value)
     assert said in str(caught.value)
-
-
-def test_fp16_is_refused_with_its_reason() -> None:
-    with pytest.raises(StageError, match="fp16 turns T5's activations into NaN"):
-        load_config(["train.precision=fp16"], {})
 
 
 @pytest.mark.parametrize("text", ["train: [1", "- a list", "\x00"])

@@ -18,6 +18,8 @@ from typing import Any
 
 from t5sum import StageError
 from t5sum.config import parsed
+from t5sum.generate.tokens import first_line
+from t5sum.progress import say
 from t5sum.sources import prompt
 from t5sum.tasks import section_of
 
@@ -89,12 +91,16 @@ def load_translator(folder: Path, compute_type: str, device: str, workers: int) 
         raise StageError(f"{folder} holds no model.bin: export the model first", 3)
     if device in ("auto", "cuda") and ctranslate2.get_cuda_device_count():
         try:
-            return ctranslate2.Translator(str(folder), device="cuda", compute_type=compute_type)
+            translator = ctranslate2.Translator(str(folder), device="cuda", compute_type=compute_type)
+            # A missing library, such as another CUDA's cuBLAS, is noticed by the first call only.
+            translator.translate_batch([["</s>"]], beam_size=1, max_decoding_length=1)
+            return translator
         except (RuntimeError, ValueError) as error:
             if device == "cuda":
                 raise StageError(
                     f"evaluate.device=cuda, but the GPU cannot run the export: {error}", 5
                 ) from None
+            say(f"evaluate: CTranslate2 cannot use the GPU ({first_line(error)}); the CPU summarizes instead")
     elif device == "cuda":
         raise StageError("evaluate.device=cuda, but CTranslate2 sees no GPU; set it to cpu or auto", 5)
     try:
@@ -189,7 +195,7 @@ def generate_full_precision(
 ) -> Generation:
     """The same through transformers in float32: the same sources, tokens, beams and limits.
 
-    early_stopping: CTranslate2 ends a beam search as transformers does with it, not as its default does.
+    early_stopping, renormalize_logits: CTranslate2 searches as transformers does with them, not by default.
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM
@@ -202,6 +208,7 @@ def generate_full_precision(
     model = (
         AutoModelForSeq2SeqLM.from_pretrained(export.full_precision, dtype=torch.float32).to(device).eval()
     )
+    pad = model.config.pad_token_id or 0
     ids = export.encode(export.sources(rows), tokenizer)
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     predictions = [""] * len(ids)
@@ -209,7 +216,7 @@ def generate_full_precision(
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
         longest = max(len(ids[index]) for index in part)
-        padded = torch.tensor([ids[i] + [model.config.pad_token_id] * (longest - len(ids[i])) for i in part])
+        padded = torch.tensor([ids[i] + [pad] * (longest - len(ids[i])) for i in part])
         mask = torch.tensor([[1] * len(ids[i]) + [0] * (longest - len(ids[i])) for i in part])
         with torch.inference_mode():
             output = model.generate(
@@ -221,7 +228,11 @@ def generate_full_precision(
                 length_penalty=settings["length_penalty"],
                 repetition_penalty=settings["repetition_penalty"],
                 early_stopping=settings["beam_size"] > 1,
+                renormalize_logits=True,
                 do_sample=False,
+                # Older revisions name other ids in their generation_config.json than their tokenizer has.
+                eos_token_id=tokenizer.token_to_id(export.section["eos"]),
+                decoder_start_token_id=model.config.decoder_start_token_id,
             )
         for index, made in zip(part, output.tolist(), strict=True):
             predictions[index] = tokenizer.decode(made, skip_special_tokens=True).strip()

@@ -24,7 +24,7 @@ from t5sum.generate import preflight
 from t5sum.generate.batches import Collate
 from t5sum.generate.examples import Examples, examples
 from t5sum.generate.scratch import scratch_model
-from t5sum.generate.tokens import first_line, load_tokenizer, train_tokenizer
+from t5sum.generate.tokens import first_line, load_tokenizer, special_ids, train_tokenizer
 from t5sum.generate.trainer import (
     COMPLETE,
     NotFinite,
@@ -45,6 +45,7 @@ from t5sum.served.text import normalise
 from t5sum.sources import prompt, text_of, values_of
 
 FAMILIES = ("t5", "mt5")
+ACTIVATIONS = ("relu", "gelu", "gelu_new", "silu")  # of the feed-forward layers; CTranslate2 has them
 
 
 def quiet_libraries() -> None:
@@ -58,10 +59,15 @@ def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed:
     if base is None:
         return scratch_model(scratch, tokenizer)
     try:
-        family = transformers.AutoConfig.from_pretrained(base).model_type
-        if family not in FAMILIES:
+        shape = transformers.AutoConfig.from_pretrained(base)
+        if shape.model_type not in FAMILIES:
             raise StageError(
-                f"model.base is a {family} model; only {' and '.join(FAMILIES)} can be served here", 2
+                f"model.base is a {shape.model_type} model; only {' and '.join(FAMILIES)} can be served here",
+                2,
+            )
+        if shape.dense_act_fn not in ACTIVATIONS:
+            raise StageError(
+                f"model.base has {shape.feed_forward_proj} layers, which cannot be served here", 2
             )
         model = AutoModelForSeq2SeqLM.from_pretrained(base, dtype=torch.float32)
     except (OSError, ValueError) as error:
@@ -71,26 +77,46 @@ def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed:
             f"model.base has {model.config.vocab_size} tokens, its tokenizer {len(tokenizer)}: no fit",
             2,
         )
-    if model.config.decoder_start_token_id is None:
-        model.config.decoder_start_token_id = tokenizer.pad_token_id
+    named = model.config.eos_token_id
+    if named != tokenizer.eos_token_id:
+        say(
+            f"model.base: its config ends texts with token {named}, its tokenizer with "
+            f"{tokenizer.eos_token_id}; the tokenizer's is used"
+        )
+    start = model.config.decoder_start_token_id
+    ids = special_ids(tokenizer, model.generation_config.decoder_start_token_id if start is None else start)
+    model.config.update(ids)
+    model.generation_config = transformers.GenerationConfig(
+        **ids
+    )  # not what an earlier fine-tuning searched with
     return model
 
 
 def choose_device(settings: TrainConfig) -> tuple[bool, bool, str]:
-    """(on the CPU, bf16, a line that says why). Raises StageError (2) for what this machine cannot do."""
-    cuda = torch.cuda.is_available()
+    """(on the CPU, bf16, a line that says why). Raises StageError (2) for what this machine cannot do.
+
+    fp16 is taken only when train.precision asks for it: T5's activations may leave its range.
+    """
+    cuda, fp16 = torch.cuda.is_available(), settings.precision == "fp16"
     if settings.device == "cuda" and not cuda:
         raise StageError("train.device=cuda: torch sees no NVIDIA GPU here; see README.md, GPU", 2)
     if settings.device == "cpu" or not cuda:
+        if fp16:
+            raise StageError("train.precision=fp16 needs an NVIDIA GPU; set train.precision=auto", 2)
         bf16 = settings.precision == "bf16"
         return True, bf16, f"CPU, {torch.get_num_threads()} threads, {'bf16' if bf16 else 'fp32'}"
-    able = torch.cuda.get_device_capability()[0] >= 8
+    able, name = torch.cuda.get_device_capability()[0] >= 8, torch.cuda.get_device_name()
     if settings.precision == "bf16" and not able:
         raise StageError(
-            f"train.precision=bf16: {torch.cuda.get_device_name()} has no bf16; set train.precision=fp32", 2
+            f"train.precision=bf16: {name} has no bf16; set train.precision=fp32, or fp16, which is faster", 2
         )
-    bf16 = able and settings.precision != "fp32"
-    return False, bf16, f"{torch.cuda.get_device_name()}, {'bf16' if bf16 else 'fp32'}"
+    if fp16:
+        kind = "fp16 with a scaled loss" + (" (bf16, which this GPU has, is safer)" if able else "")
+    elif able:
+        kind = "fp32" if settings.precision == "fp32" else "bf16"
+    else:
+        kind = "fp32 (it has no bf16; train.precision=fp16 is faster, and stops at the first NaN)"
+    return False, kind == "bf16", f"{name}, {kind}"
 
 
 @dataclass(frozen=True)
@@ -285,8 +311,9 @@ class Attempt:
             f"the checkpoint of step {last.name.split('-')[1]} is intact" if last else "no step was saved yet"
         )
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
+        fp16 = "Set train.precision=fp32, lower" if self.config.train.precision == "fp16" else "Lower"
         raise StageError(
-            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. Lower train.lr "
+            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. {fp16} train.lr "
             f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
         ) from None
 
@@ -307,6 +334,7 @@ class Attempt:
         schedule = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(self.run.checkpoints), seed=settings.seed, use_cpu=self.cpu, bf16=self.bf16,
+            fp16=settings.precision == "fp16",
             per_device_train_batch_size=micro_batch, per_device_eval_batch_size=settings.eval_batch,
             gradient_accumulation_steps=settings.effective_batch // (micro_batch * world),
             learning_rate=settings.lr, lr_scheduler_type=schedule, warmup_steps=settings.warmup_steps,
@@ -319,7 +347,8 @@ class Attempt:
             metric_for_best_model="eval_loss" if settings.select_by == "loss" else "eval_rougeL",
             greater_is_better=settings.select_by != "loss", prediction_loss_only=True,
             remove_unused_columns=False, report_to=[], disable_tqdm=True,
-            activation_checkpointing=preflight.choose_checkpointing(shape, settings, self.bf16, self.cpu),
+            activation_checkpointing=preflight.choose_checkpointing(
+                shape, settings, self.bf16 or settings.precision == "fp16", self.cpu),
             dataloader_num_workers=0, ddp_find_unused_parameters=False,
         )  # fmt: skip
         arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are torchrun's work, never DataParallel's

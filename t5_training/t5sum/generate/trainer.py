@@ -36,6 +36,7 @@ from t5sum.run.tracking import Tracked
 COMPLETE = "complete"  # the last file written into a checkpoint
 PROBE_STEPS = 20  # after which the hours ahead are announced
 LONG_SECONDS = 600
+OVERFLOWS = 24  # steps in a row that fp16's scaled loss may leave out while it looks for its scale
 
 
 class NotFinite(Exception):
@@ -56,6 +57,7 @@ class SummaryTrainer(Seq2SeqTrainer):
         self.sampler = StepSampler(
             lengths, settings.effective_batch, settings.micro_batch, settings.seed, settings.group_by_length
         )
+        self.overflows = 0
         self.updating = False  # inside optimizer.step(): the weights are not to be trusted if it fails
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows and loss of this step's micro-batches
         super().__init__(**others)
@@ -103,11 +105,15 @@ class SummaryTrainer(Seq2SeqTrainer):
         norm = super()._clip_grad_norm(model)
         seen, self.seen = self.seen, []
         if math.isfinite(norm):
+            self.overflows = 0
             return norm
         # Every process comes here: the norm is that of all gradients. Which of them had the bad loss?
         broken = [(loss.item(), rows.tolist()) for rows, loss in seen if not torch.isfinite(loss)]
         for loss, rows in gather_object(broken):
             raise NotFinite(f"the loss became {loss}", rows)
+        self.overflows += 1
+        if self.args.fp16 and self.overflows <= OVERFLOWS:  # the scaler skips this step and halves its scale
+            return norm
         rows = gather_object([row for rows, _ in seen for row in rows.tolist()])
         raise NotFinite("the gradients became infinite or not a number", rows)
 

@@ -69,7 +69,7 @@ def test_each_entry_of_a_recipe_goes_from_rows_to_tasks_json(
 ) -> None:
     own = recipe(FOUR)
     done = stage(*tiny, **own)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     folder = files_of(hub, tmp_path)
     tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
     assert (tasks["format"], tasks["recipe"]) == (2, "own")

@@ -119,7 +119,7 @@ def test_new_rows_train_again_from_the_model_in_production(served, hub, tiny, ro
     assert len(served.runs()) == 2
 
 
-def strict(tiny: list[str]) -> list[str]:
+def strict(tiny: tuple[str, ...]) -> list[str]:
     """Settings under which the tiny model does not pass: it must reach the lead."""
     return [*(word for word in tiny if not word.startswith("gate.lead")), "gate.lead_margin=0"]
 

@@ -106,9 +106,9 @@ def complete(folder: Path, config: Config) -> str:
         num_beams=served.beam_size, no_repeat_ngram_size=served.no_repeat_ngram_size,
         max_new_tokens=served.max_decoding_length, length_penalty=served.length_penalty,
         repetition_penalty=served.repetition_penalty,
-        # CTranslate2 ends a beam search as soon as it has enough finished texts, and computes probabilities
-        # after no_repeat_ngram_size has ruled out tokens. transformers does so only if told.
-        early_stopping=served.beam_size > 1, renormalize_logits=True, **ids,
+        # CTranslate2 ends a beam search as soon as it has enough finished texts, computes probabilities after
+        # no_repeat_ngram_size has ruled out tokens, and writes no empty text. transformers does so if told.
+        early_stopping=served.beam_size > 1, renormalize_logits=True, min_new_tokens=1, **ids,
     ).save_pretrained(folder)  # fmt: skip
     return tokenizer.eos_token
 

@@ -28,7 +28,7 @@ WRITTEN_TOKENS = 48
 LEAST_EQUAL = 0.75  # share of the compared texts that both beam searches must write alike, token for token
 # How far a token's log-probability may lie from transformers' own: in float32 for every token, in int8 in the
 # mean over all tokens. A wrong scale is off by several.
-MOST_OFF = {"float32": 0.02, "int8": 1.0}
+MOST_OFF = {"float32": 0.02, "int8": 0.5}
 
 
 def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[str]) -> dict[str, Any]:

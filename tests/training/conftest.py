@@ -125,7 +125,7 @@ def stage(hub: Any, tmp_path: Path) -> Stage:
     return Stage(hub, tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows() -> Callable[..., list[dict[str, Any]]]:
     return make_rows
 
@@ -135,9 +135,9 @@ def publish(hub: Any) -> Callable[[dict[str, list[dict[str, Any]]]], str]:
     return lambda splits: publish_rows(hub, splits)
 
 
-@pytest.fixture
-def tiny() -> list[str]:
-    return list(TINY)
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    return tuple(TINY)
 
 
 class OwnHub:

@@ -128,7 +128,7 @@ def test_new_rows_train_again_from_the_model_in_production(served, hub, tiny, ro
     assert len(served.runs()) == 2
 
 
-def strict(tiny: list[str]) -> list[str]:
+def strict(tiny: tuple[str, ...]) -> list[str]:
     """Settings under which the tiny model does not pass: it must reach the lead."""
     return [*tiny, "tasks.summarize.gate.margin=0"]
 

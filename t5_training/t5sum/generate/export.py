@@ -29,7 +29,7 @@ WRITTEN_TOKENS = 48
 LEAST_EQUAL = 0.75  # share of the compared texts that both beam searches must write alike, token for token
 # How far a token's log-probability may lie from transformers' own: in float32 for every token, in int8 in the
 # mean over all tokens. A wrong scale is off by several.
-MOST_OFF = {"float32": 0.02, "int8": 1.0}
+MOST_OFF = {"float32": 0.02, "int8": 0.5}
 
 
 def export(checkpoint: Path, model_dir: Path, task: GenerateTask, texts: Sequence[str]) -> dict[str, Any]:
@@ -107,9 +107,9 @@ def complete(folder: Path, task: GenerateTask) -> str:
         num_beams=served.beam_size, no_repeat_ngram_size=served.no_repeat_ngram_size,
         max_new_tokens=served.max_decoding_length, length_penalty=served.length_penalty,
         repetition_penalty=served.repetition_penalty,
-        # CTranslate2 ends a beam search as soon as it has enough finished texts, and computes probabilities
-        # after no_repeat_ngram_size has ruled out tokens. transformers does so only if told.
-        early_stopping=served.beam_size > 1, renormalize_logits=True, **ids,
+        # CTranslate2 ends a beam search as soon as it has enough finished texts, computes probabilities after
+        # no_repeat_ngram_size has ruled out tokens, and writes no empty text. transformers does so if told.
+        early_stopping=served.beam_size > 1, renormalize_logits=True, min_new_tokens=1, **ids,
     ).save_pretrained(folder)  # fmt: skip
     return tokenizer.eos_token
 

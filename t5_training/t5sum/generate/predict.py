@@ -195,7 +195,7 @@ def generate_full_precision(
 ) -> Generation:
     """The same through transformers in float32: the same sources, tokens, beams and limits.
 
-    early_stopping, renormalize_logits: CTranslate2 searches as transformers does with them, not by default.
+    early_stopping, renormalize_logits, min_new_tokens: with them transformers searches as CTranslate2 does.
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM
@@ -229,6 +229,7 @@ def generate_full_precision(
                 repetition_penalty=settings["repetition_penalty"],
                 early_stopping=settings["beam_size"] > 1,
                 renormalize_logits=True,
+                min_new_tokens=1,
                 do_sample=False,
                 # Older revisions name other ids in their generation_config.json than their tokenizer has.
                 eos_token_id=tokenizer.token_to_id(export.section["eos"]),

@@ -69,14 +69,13 @@ def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed:
             raise StageError(
                 f"model.base has {shape.feed_forward_proj} layers, which cannot be served here", 2
             )
+        if len(tokenizer) > shape.vocab_size:
+            raise StageError(
+                f"model.base has {shape.vocab_size} tokens, its tokenizer {len(tokenizer)}: no fit", 2
+            )
         model = AutoModelForSeq2SeqLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise StageError(f"model.base could not be loaded: {first_line(error)}", 2) from None
-    if len(tokenizer) > model.config.vocab_size:
-        raise StageError(
-            f"model.base has {model.config.vocab_size} tokens, its tokenizer {len(tokenizer)}: no fit",
-            2,
-        )
     named = model.config.eos_token_id
     if named != tokenizer.eos_token_id:
         say(

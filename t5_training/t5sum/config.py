@@ -199,8 +199,8 @@ class ClassifyConfig(TextModelConfig):
 @dataclass
 class RegressConfig(TextModelConfig):
     min_chars: int = ranged(1, least=1, most=100_000)
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | None = ranged(None, least=-1e12, most=1e12)
+    maximum: float | None = ranged(None, least=-1e12, most=1e12)
     gate: RegressGate = field(default_factory=RegressGate)
 
 

@@ -27,6 +27,7 @@ from t5sum.generate.tokens import load_tokenizer
 from t5sum.generate.train import build_model, train
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun, read_json
+from t5sum.served.text import normalise
 from t5sum.sources import prompt
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -155,12 +156,12 @@ def publish(folder: Path, task: GenerateTask, compute_type: str) -> dict[str, An
 
 def answer_of_the_api(folder: Path, settings: dict[str, Any], text: str) -> str:
     """What the API's own engine makes of a text."""
-    from topic_sum.inference.engine import Summarizer
+    from topic_sum.inference.engine import Engine
 
-    found = Summarizer(folder, settings, 1).summarize(
-        text, "", 1, lambda calls: [call() for call in calls], 8
+    found = Engine(folder, settings, 1).generate(
+        {"text": normalise(text)}, 1, lambda calls: [call() for call in calls], 8
     )
-    return found.summaries[0] if found.summaries else ""
+    return found.texts[0] if found.texts else ""
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)

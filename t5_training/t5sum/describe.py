@@ -12,7 +12,8 @@ from typing import Any
 
 from t5sum import __version__, repository
 from t5sum.card import write_card
-from t5sum.config import HOME, Config, fingerprint, stage_settings
+from t5sum.config import HOME, Config
+from t5sum.identity import fingerprint, stage_settings
 from t5sum.judge.gate import all_promoted
 from t5sum.judge.report import dataset_figures, write_report
 from t5sum.kinds import Kind

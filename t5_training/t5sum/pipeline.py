@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from t5sum import StageError, repository
-from t5sum.config import Config, fingerprint, stage_settings, training_settings
+from t5sum.config import Config
 from t5sum.data import Rows, load_rows
 from t5sum.describe import describe, lay_out
+from t5sum.identity import fingerprint, stage_settings, training_settings
 from t5sum.judge.gate import in_words
 from t5sum.kinds import Kind, make_tasks
 from t5sum.progress import say

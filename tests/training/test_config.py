@@ -15,7 +15,8 @@ import main
 import pytest
 import yaml
 from t5sum import StageError
-from t5sum.config import GateConfig, Settings, fingerprint, stage_settings, training_settings
+from t5sum.config import GateConfig, Settings
+from t5sum.identity import fingerprint, stage_settings, training_settings
 from t5sum.load import load_config
 from t5sum.run.result import Result
 

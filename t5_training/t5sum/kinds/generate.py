@@ -6,9 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from t5sum.config import GenerateTask, t5_settings
+from t5sum.config import GenerateTask
 from t5sum.generate.base import Base, resolve_base
 from t5sum.generate.predict import Export
+from t5sum.identity import t5_settings
 from t5sum.judge.evaluate import LEAD, MODEL, PRODUCTION, Evaluation, evaluate
 from t5sum.judge.gate import Measure, decide
 from t5sum.judge.metrics import BY_ARTICLE, METRICS

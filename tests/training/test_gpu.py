@@ -11,13 +11,13 @@ import ctranslate2
 import pytest
 import torch
 from t5sum import StageError
-from t5sum.config import load_config
 from t5sum.generate import train as training
 from t5sum.generate import trainer as trainers
 from t5sum.generate.predict import load_translator
 from t5sum.generate.train import choose_device
 from t5sum.generate.trainer import OVERFLOWS, NotFinite, SummaryTrainer
-from t5sum.run.directory import Run
+from t5sum.load import load_config
+from t5sum.run.directory import TaskRun
 
 
 class Translator:
@@ -39,7 +39,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ct2" / "model.bin").touch()
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
     monkeypatch.setattr(ctranslate2, "Translator", Translator)
-    return tmp_path
+    return tmp_path / "ct2"
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -106,14 +106,16 @@ def test_the_trainer_is_told_of_fp16(precision: str, tiny, rows, tmp_path, gpu, 
         raise Told(given["fp16"], given["bf16"])
 
     config = load_config([*tiny, "train.device=auto", f"train.precision={precision}"], {})
-    run = Run(tmp_path / "run")
-    run.path.mkdir()
+    run = TaskRun(tmp_path / "run" / "summarize")
+    run.path.mkdir(parents=True)
     gpu(7, 5)
     monkeypatch.setattr(training, "Seq2SeqTrainingArguments", arguments)
     monkeypatch.setattr(training, "gpus", lambda: [])
     monkeypatch.setattr(training.preflight, "choose_checkpointing", lambda *given: False)
     with pytest.raises(Told) as told:
-        training.train(run, {"train": rows(8), "validation": rows(2)}, None, config)
+        training.train(
+            run, {"train": rows(8), "validation": rows(2)}, None, config, config.tasks["summarize"]
+        )
     assert told.value.args == (precision == "fp16", False)
 
 
@@ -156,6 +158,8 @@ def test_the_nan_of_fp16_is_explained_by_fp16(tiny, tmp_path: Path) -> None:
         ("fp32", r"Lower train\.lr"),
     ):
         config = load_config([*tiny, f"train.precision={precision}"], {})
-        attempt = training.Attempt(Run(tmp_path), config, None, {}, [], None, False, False)
+        attempt = training.Attempt(
+            TaskRun(tmp_path), config, config.tasks["summarize"], None, {}, [], None, False, False
+        )
         with pytest.raises(StageError, match=advice):
             attempt.explain(NotFinite("the loss became nan", [0]), 4, ["https://news.invalid/0"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,13 +20,14 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from t5sum import StageError
-from t5sum.config import Config, load_config
+from t5sum.config import GenerateTask
 from t5sum.generate import export
-from t5sum.generate.examples import source_text, tasks_json
-from t5sum.generate.predict import generate, generate_full_precision
+from t5sum.generate.predict import Export, generate, generate_full_precision
 from t5sum.generate.tokens import load_tokenizer
 from t5sum.generate.train import build_model, train
-from t5sum.run.directory import Run, read_json
+from t5sum.load import load_config
+from t5sum.run.directory import TaskRun, read_json
+from t5sum.sources import prompt
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -133,30 +134,38 @@ def write_base(folder: Path, layout: Layout, texts: list[str]) -> Path:
 
 SEARCH = ("num_beams", "max_length", "no_repeat_ngram_size", "early_stopping", "length_penalty")
 WORDS = [
-    "train.max_steps=60", "train.eval_steps=60", "train.micro_batch=8",
-    "train.lr=0.02", "train.warmup_steps=4",
-    "generation.beam_size=4", "generation.no_repeat_ngram_size=3", "generation.max_decoding_length=36",
-    "summarize.source_max_tokens=512", "summarize.target_max_tokens=20",
+    "train.max_steps=60", "train.eval_steps=60", "train.micro_batch=8", "train.lr=0.02",
+    "train.warmup_steps=4",
+    "generate.generation.beam_size=4", "generate.generation.no_repeat_ngram_size=3",
+    "generate.generation.max_decoding_length=36", "generate.source_max_tokens=512",
+    "generate.target_max_tokens=20",
 ]  # fmt: skip
 
 
-def publish(folder: Path, config: Config, compute_type: str) -> dict[str, Any]:
-    """Put tasks.json into the folder; the settings of its summaries."""
-    repo = {"repo": "demo/news", "revision": "a" * 40}
-    tasks = tasks_json(repo, config.summarize, config.generation, {}, {})
-    tasks["summarize"]["compute_type"] = compute_type
-    (folder / "tasks.json").write_text(json.dumps(tasks))
-    return tasks["summarize"]
+def publish(folder: Path, task: GenerateTask, eos: str, compute_type: str) -> Export:
+    """Put tasks.json into the folder and read it again."""
+    section = {
+        "kind": "generate", "source": task.source, "target": task.target, "metrics": {}, "engine": "ct2",
+        "model": "ct2", "tokenizer": "tokenizer.json", "eos": eos, "compute_type": compute_type,
+        "source_max_tokens": task.source_max_tokens, "generation": asdict(task.generation),
+    }  # fmt: skip
+    (folder / "tasks.json").write_text(json.dumps({"format": 2, "tasks": {"summarize": section}}))
+    return Export.of(folder)
 
 
-def answer_of_the_api(folder: Path, settings: dict[str, Any], text: str) -> str:
+def answer_of_the_api(export: Export, text: str) -> str:
     """What the API's own engine makes of a text."""
-    from topic_sum.inference.engine import Summarizer
+    from topic_sum.inference import engine
 
-    found = Summarizer(folder, settings, 1).summarize(
-        text, "", 1, lambda calls: [call() for call in calls], 8
-    )
-    return found.summaries[0] if found.summaries else ""
+    def run(calls: Any) -> list[list[str]]:
+        return [call() for call in calls]
+
+    if hasattr(engine, "Engine"):
+        found = engine.Engine(export.folder, export.section, 1).generate({"text": text}, 1, run, 8).texts
+    else:  # the API before format 2
+        old = {**export.section, "prefix": export.section["source"].removesuffix("{text}")}
+        found = engine.Summarizer(export.folder, old, 1).summarize(text, "", 1, run, 8).summaries
+    return found[0] if found else ""
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
@@ -167,18 +176,19 @@ def cell(request: pytest.FixtureRequest, rows: Any, tiny: Any, tmp_path_factory:
     rows = rows(48)
     base = write_base(work / "base", layout, [row["text"] for row in rows])
     config = load_config([*tiny, *WORDS, f"model.base={base}"], {"ARTIFACTS_DIR": str(work)})
-    run = Run(work / "runs" / "run")
+    task = config.tasks["summarize"]
+    run = TaskRun(work / "run" / "summarize")
     run.path.mkdir(parents=True)
-    train(run, {"train": rows[:36], "validation": rows[36:40]}, base, config)
-    texts = [source_text(row["text"], "", config.summarize) for row in rows[36:40]]
-    found = export.export(run.trained, run.model, config, texts)
-    exact = work / "exact"
-    shutil.copytree(run.model, exact, ignore=shutil.ignore_patterns("ct2"))
-    export.convert(run.model, exact / "ct2", "float32")
+    train(run, {"train": rows[:36], "validation": rows[36:40]}, base, config, task)
+    sources = [prompt(row, task.template) for row in rows]
+    model, exact = work / "model", work / "exact"
+    found = export.export(run.trained, model, task, sources[36:40])
+    shutil.copytree(model, exact, ignore=shutil.ignore_patterns("ct2"))
+    export.convert(model, exact / "ct2", "float32")
     return SimpleNamespace(
-        layout=layout, trained=run.trained, model=run.model, exact=exact, found=found, rows=rows[40:],
-        settings={exact: publish(exact, config, "float32"), run.model: publish(run.model, config, "int8")},
-        sources=[source_text(row["text"], "", config.summarize) for row in rows[40:]],
+        layout=layout, trained=run.trained, rows=rows[40:], sources=sources[40:], model=model, exact=exact,
+        served=publish(model, task, found["eos"], "int8"),
+        served_exact=publish(exact, task, found["eos"], "float32"),
     )  # fmt: skip
 
 
@@ -192,7 +202,7 @@ def test_every_reader_gets_the_ids_of_tokenizer_and_config(cell: SimpleNamespace
     served = read_json(cell.model / "ct2" / "config.json")
     start = tokenizer.convert_ids_to_tokens(layout.start)
     assert (served["decoder_start_token"], served["eos_token"]) == (start, "</s>")
-    assert cell.settings[cell.model]["eos"] == cell.found["eos"] == "</s>"
+    assert cell.served.section["eos"] == "</s>"
     assert tokenizer("музей")["input_ids"][-1] == layout.end
     assert set(tokenizer("музей")) == {"input_ids", "attention_mask"}, "what generate() takes"
     vocabulary = read_json(cell.model / "ct2" / "shared_vocabulary.json")
@@ -227,8 +237,8 @@ def test_log_probabilities_are_transformers_own(cell: SimpleNamespace) -> None:
 
 
 def test_served_beams_plain_transformers_and_the_api_write_the_same(cell: SimpleNamespace) -> None:
-    served = generate(cell.exact, cell.rows, "cpu", workers=1).predictions
-    assert served == generate_full_precision(cell.exact, cell.rows).predictions
+    served = generate(cell.served_exact, cell.rows, "cpu", workers=1).predictions
+    assert served == generate_full_precision(cell.served_exact, cell.rows).predictions
     assert all(served)
     # As the card shows it: nothing but the published folder.
     tokenizer, model = (each.from_pretrained(cell.model) for each in (AutoTokenizer, AutoModelForSeq2SeqLM))
@@ -240,9 +250,9 @@ def test_served_beams_plain_transformers_and_the_api_write_the_same(cell: Simple
         ends.append(made.index(cell.layout.end) + 1 if cell.layout.end in made else 37)
         assert len(made) == ends[-1], "it stops where the served one stops"
     assert min(ends) < 37
-    int8 = generate(cell.model, cell.rows, "cpu", batch_tokens=1, workers=1).predictions
-    for folder, texts in ((cell.exact, served), (cell.model, int8)):
-        made = [answer_of_the_api(folder, cell.settings[folder], row["text"]) for row in cell.rows]
+    int8 = generate(cell.served, cell.rows, "cpu", batch_tokens=1, workers=1).predictions
+    for revision, texts in ((cell.served_exact, served), (cell.served, int8)):
+        made = [answer_of_the_api(revision, row["text"]) for row in cell.rows]
         assert made == [" ".join(text.split()) for text in texts]
 
 
@@ -279,7 +289,12 @@ def test_ctranslate2s_own_loader_scales_the_output_and_is_refused(
     for part in (build_model(folder, None, tokenizer, 0), tokenizer):
         part.save_pretrained(tmp_path / "checkpoint")
     with pytest.raises(StageError, match="float32 export computes other probabilities than the trained"):
-        export.export(tmp_path / "checkpoint", tmp_path / "model", load_config(tiny, {}), ["В Плёсе."])
+        export.export(
+            tmp_path / "checkpoint",
+            tmp_path / "model",
+            load_config(tiny, {}).tasks["summarize"],
+            ["В Плёсе."],
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from t5sum import StageError
-from t5sum.config import load_config
 from t5sum.generate import preflight
 from t5sum.generate.preflight import Shape, memory_needed
+from t5sum.load import load_config
 
 BASE = Shape(
     222_900_000, 768, 3072, False, 12, 12, 12, 32128, 4, 600, 200

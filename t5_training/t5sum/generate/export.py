@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from t5sum import StageError
-from t5sum.config import Config
+from t5sum.config import GenerateTask
+from t5sum.generate.predict import Export
 from t5sum.generate.tokens import special_ids
 from t5sum.progress import say
 
@@ -31,7 +32,7 @@ LEAST_EQUAL = 0.75  # share of the compared texts that both beam searches must w
 MOST_OFF = {"float32": 0.02, "int8": 0.5}
 
 
-def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[str]) -> dict[str, Any]:
+def export(checkpoint: Path, model_dir: Path, task: GenerateTask, texts: Sequence[str]) -> dict[str, Any]:
     """Fill `model_dir` from a trained checkpoint; check the conversion on `texts` (sources with prefix).
 
     Returns {"compared": texts, "equal": those whose beam search gives equal tokens in full precision,
@@ -44,8 +45,8 @@ def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[st
     fresh = model_dir.with_name(model_dir.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint, fresh, copy_function=link_weights)
-    eos = complete(fresh, config)
-    expected = Expected.of(fresh, config, eos, texts)
+    eos = complete(fresh, task)
+    expected = Expected.of(fresh, task, eos, texts)
     with tempfile.TemporaryDirectory(dir=fresh.parent) as exact:
         if texts:
             convert(fresh, Path(exact) / "ct2", "float32")
@@ -65,17 +66,17 @@ def export(checkpoint: Path, model_dir: Path, config: Config, texts: Sequence[st
 
 
 def link_weights(source: str, target: str) -> None:
-    """Weights are linked, not copied, where the disk can: nobody writes into them again."""
+    """Weights are linked, not copied, if the disk can: nobody writes into them again."""
     if source.endswith(".safetensors"):
         try:
             Path(target).hardlink_to(source)
             return
         except OSError:
-            pass  # a file system without links: a copy does the same, in more room
+            pass  # a file system without links: a copy does the same, and takes more room
     shutil.copy2(source, target)
 
 
-def complete(folder: Path, config: Config) -> str:
+def complete(folder: Path, task: GenerateTask) -> str:
     """Write what every reader must know into config.json and generation_config.json; the piece of the end.
 
     The special ids are those of the tokenizer and of the model's own config. A model that does not scale its
@@ -101,7 +102,7 @@ def complete(folder: Path, config: Config) -> str:
     if shape.model_type == "t5":
         saved["scale_decoder_outputs"] = scaled
     (folder / "config.json").write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    served = config.generation
+    served = task.generation
     GenerationConfig(
         num_beams=served.beam_size, no_repeat_ngram_size=served.no_repeat_ngram_size,
         max_new_tokens=served.max_decoding_length, length_penalty=served.length_penalty,
@@ -163,22 +164,21 @@ class Expected:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, model_dir: Path, config: Config, eos: str, texts: Sequence[str]) -> Expected:
+    def of(cls, model_dir: Path, task: GenerateTask, eos: str, texts: Sequence[str]) -> Expected:
         import torch
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        from t5sum.generate.predict import encode, load_tokenizer
-
         served = {"tokenizer": "tokenizer.json", "eos": eos, "source_max_tokens": SAMPLE_TOKENS}
-        options = vars(config.generation) | {
-            "max_decoding_length": min(WRITTEN_TOKENS, config.generation.max_decoding_length),
+        options = vars(task.generation) | {
+            "max_decoding_length": min(WRITTEN_TOKENS, task.generation.max_decoding_length),
             # Left out: transformers applies it to log-probabilities, CTranslate2 to logits.
             "repetition_penalty": 1.0,
         }
         if not texts:
             return cls([], [], [], "", options)
-        tokenizer = load_tokenizer(model_dir, served)
-        sources = encode(texts, tokenizer, served)
+        exported = Export(model_dir, "", served)
+        tokenizer = exported.load_tokenizer()
+        sources = exported.encode(texts, tokenizer)
         plain = AutoTokenizer.from_pretrained(model_dir)(list(texts), split_special_tokens=True)["input_ids"]
         if sources != [[*ids[:-1][: SAMPLE_TOKENS - 1], ids[-1]] for ids in plain]:
             raise StageError(

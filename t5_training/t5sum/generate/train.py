@@ -1,4 +1,4 @@
-"""Fine-tune on the rows: goes on from its last checkpoint by itself, keeps the best one."""
+"""Fine-tunes on the rows, resumes from its last checkpoint by itself, keeps the best one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import transformers
 from transformers import AutoModelForSeq2SeqLM, Seq2SeqTrainingArguments
 
 from t5sum import StageError
-from t5sum.config import Config, ScratchConfig, TrainConfig
-from t5sum.data import newest
+from t5sum.config import Config, GenerateTask, ScratchConfig, TrainConfig
+from t5sum.data import Row, Rows, name_of, newest
 from t5sum.generate import preflight
 from t5sum.generate.batches import Collate
-from t5sum.generate.examples import Examples, examples, source_text
+from t5sum.generate.examples import Examples, examples
 from t5sum.generate.scratch import scratch_model
 from t5sum.generate.tokens import first_line, load_tokenizer, special_ids, train_tokenizer
 from t5sum.generate.trainer import (
@@ -37,11 +37,12 @@ from t5sum.generate.trainer import (
     patience_is_over,
 )
 from t5sum.progress import Progress, say
-from t5sum.run.directory import Run, read_json, write_json
+from t5sum.run.directory import TaskRun, read_json, write_json
 from t5sum.run.energy import Meter, Spent
 from t5sum.run.ranks import first_then_all, rank, world_size
 from t5sum.run.tracking import Tracked, tracked
 from t5sum.served.text import normalise
+from t5sum.sources import prompt, text_of, values_of
 
 FAMILIES = ("t5", "mt5")
 ACTIVATIONS = ("relu", "gelu", "gelu_new", "silu")  # of the feed-forward layers; CTranslate2 has them
@@ -137,9 +138,7 @@ class Outcome:
         return dict(vars(self))
 
 
-def train(
-    run: Run, rows: dict[str, list[dict[str, Any]]], base: Path | None, config: Config
-) -> dict[str, Any]:
+def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: GenerateTask) -> dict[str, Any]:
     """Train on the rows and leave the best checkpoint, with its tokenizer, in `run.trained`.
 
     base: the folder of the base model; None for a model of our own shape. Goes on from the last whole
@@ -157,14 +156,12 @@ def train(
 
     training = newest(rows["train"], config.data.train_rows)
     validation = newest(rows["validation"], config.data.validation_rows)
-    tokenizer = first_then_all(lambda: make_tokenizer(run, training, base, config))
-    cache = run.path.parent / "tokens"
+    tokenizer = first_then_all(lambda: make_tokenizer(run, training, base, config, task))
+    cache = run.run.path.parent / "tokens"
     parts = {}
     for name, part in (("train", training), ("validation", validation)):
         progress = Progress(f"tokens of the {name} split", len(part))
-        parts[name] = first_then_all(
-            partial(examples, part, tokenizer, config.summarize, cache, progress.update)
-        )
+        parts[name] = first_then_all(partial(examples, part, tokenizer, task, cache, progress.update))
         progress.end()
     lengths = parts["train"].lengths
     say(
@@ -175,13 +172,13 @@ def train(
     notes = run.path / "memory.json"  # what a shortage of memory taught an earlier attempt
     micro_batch = read_json(notes)["micro_batch"] if notes.exists() else settings.micro_batch
     spent = Spent(run.path / "spent.json", Meter([] if cpu else gpus()))
-    with tracked(run, config) as tracker:
+    prefix = f"{run.path.name}_" if len(config.of_kind("generate")) > 1 else ""
+    with tracked(run.run, config, run.log, prefix) as tracker:
         while True:
-            attempt = Attempt(
-                run, config, tokenizer, parts, [row["summary"] for row in validation], base, cpu, bf16
-            )
+            references = [normalise(text_of(row[task.target])) for row in validation]
+            attempt = Attempt(run, config, task, tokenizer, parts, references, base, cpu, bf16)
             attempt.notes = (spent, tracker)
-            outcome = attempt.fit(micro_batch, [row.get("url") or "" for row in training])
+            outcome = attempt.fit(micro_batch, [name_of(row) for row in training])
             if outcome is not None:
                 break
             del attempt
@@ -190,7 +187,7 @@ def train(
             write_json(notes, {"micro_batch": micro_batch})
             say(
                 f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
-                f"{settings.effective_batch} examples a step"
+                f"{settings.effective_batch} examples per step"
             )
     if rank():
         return {}
@@ -211,9 +208,11 @@ def gpus() -> list[str]:
     return [f"GPU-{torch.cuda.get_device_properties(each).uuid}" for each in used]
 
 
-def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, config: Config) -> Any:
+def make_tokenizer(
+    run: TaskRun, rows: list[Row], base: Path | None, config: Config, task: GenerateTask
+) -> Any:
     folder = run.path / "tokenizer"
-    texts = (source_text(row["text"], row["title"] or "", config.summarize) for row in rows)
+    texts = (prompt(row, task.template) for row in rows)
     if base is not None:
         sample = [text for text, _ in zip(texts, range(200), strict=False)]
         return load_tokenizer(base, sample)
@@ -221,19 +220,25 @@ def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, conf
         say(f"tokenizer: training {config.model.scratch.vocab_size} pieces on {len(rows)} articles")
         fresh = folder.with_suffix(".part")
         train_tokenizer(
-            (text for row in rows for text in (normalise(row["text"]), normalise(row["summary"]))),
+            (text for row in rows for text in texts_of(row, task)),
             config.model.scratch.vocab_size, fresh / "training", config.train.seed,
         ).save_pretrained(fresh)  # fmt: skip
         fresh.replace(folder)
     return load_tokenizer(folder, [])
 
 
+def texts_of(row: Row, task: GenerateTask) -> list[str]:
+    """The texts that a tokenizer of our own learns from: every column of the template, and the target."""
+    return [*filter(None, values_of(row, task.template).values()), normalise(text_of(row[task.target]))]
+
+
 class Attempt:
     """One try at training with one micro-batch."""
 
-    def __init__(self, run: Run, config: Config, tokenizer: Any, parts: dict[str, Examples],
-                 references: list[str], base: Path | None, cpu: bool, bf16: bool) -> None:  # fmt: skip
-        self.run, self.config, self.tokenizer, self.parts = run, config, tokenizer, parts
+    def __init__(self, run: TaskRun, config: Config, task: GenerateTask, tokenizer: Any,
+                 parts: dict[str, Examples], references: list[str], base: Path | None, cpu: bool,
+                 bf16: bool) -> None:  # fmt: skip
+        self.run, self.config, self.task, self.tokenizer, self.parts = run, config, task, tokenizer, parts
         self.references, self.base, self.cpu, self.bf16 = references, base, cpu, bf16
         self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is kept beside the log
 
@@ -265,8 +270,8 @@ class Attempt:
             if micro_batch == 1 or trainer.args.world_size > 1:
                 raise StageError(
                     f"out of memory at step {trainer.state.global_step} with micro-batches of {micro_batch}: "
-                    "set train.activation_checkpointing=always, or a smaller summarize.source_max_tokens or "
-                    "train.micro_batch",
+                    "set train.activation_checkpointing=always, or a smaller "
+                    f"tasks.{self.run.path.name}.source_max_tokens or train.micro_batch",
                     met_alone=True,
                 ) from None
             self.keep(trainer, last)
@@ -346,11 +351,11 @@ class Attempt:
             dataloader_num_workers=0, ddp_find_unused_parameters=False,
         )  # fmt: skip
         arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are torchrun's work, never DataParallel's
-        watch = Watch(self.run.path / "log.jsonl", settings, *self.notes)
+        watch = Watch(self.run.log, settings, *self.notes)
         watch.trainer = SummaryTrainer(
             settings=settings, tokenizer=self.tokenizer,
-            target_tokens=self.config.summarize.target_max_tokens,
-            references=[normalise(text) for text in self.references[: settings.rouge_rows]],
+            target_tokens=self.task.target_max_tokens,
+            references=self.references[: settings.rouge_rows],
             lengths=self.parts["train"].lengths, model=model, args=arguments,
             data_collator=Collate(
                 self.tokenizer.pad_token_id, model.config.decoder_start_token_id, 1 if self.cpu else 8),
@@ -363,7 +368,7 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def finish(run: Run, tokenizer: Any) -> Path:
+def finish(run: TaskRun, tokenizer: Any) -> Path:
     """Copy the best checkpoint's model and the tokenizer to `run.trained`, whole or not at all."""
     last = last_checkpoint(run.checkpoints)
     assert last is not None
@@ -380,7 +385,7 @@ def finish(run: Run, tokenizer: Any) -> Path:
     tokenizer.save_pretrained(fresh)
     shutil.rmtree(run.trained, ignore_errors=True)
     fresh.replace(run.trained)
-    draw_loss(run.path / "log.jsonl", run.path / "loss.png")
+    draw_loss(run.log, run.path / "loss.png")
     return chosen
 
 
@@ -398,7 +403,7 @@ def draw_loss(log: Path, picture: Path) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if name == "eval_loss" else None)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss, nats a token")
+    axes.set_ylabel("loss, nats per token")
     axes.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=110)

@@ -63,8 +63,8 @@ def place(config: Config) -> Path:
 class Tracked:
     """One run, as its tracker sees it. Steps that a resumed training repeats are not sent twice."""
 
-    def __init__(self, run: Run, tracker: Tracker, kind: str) -> None:
-        self.path, self.tracker, self.kind = run.path / "tracking.json", tracker, kind
+    def __init__(self, run: Run, tracker: Tracker, kind: str, prefix: str = "") -> None:
+        self.path, self.tracker, self.kind, self.prefix = run.path / "tracking.json", tracker, kind, prefix
         self.sent: dict[str, int] = remembered(self.path, kind).get("sent", {})
         self.waiting: list[dict[str, Any]] = []
 
@@ -74,9 +74,9 @@ class Tracked:
         while self.waiting:
             line = self.waiting[0]
             new = {
-                name: float(value) for name, value in line.items()
+                self.prefix + name: float(value) for name, value in line.items()
                 if isinstance(value, int | float) and name != "step"
-                and line["step"] > self.sent.get(name, -1)
+                and line["step"] > self.sent.get(self.prefix + name, -1)
             }  # fmt: skip
             if new and not self.tries(lambda line=line, new=new: self.tracker.log(line["step"], new)):
                 return
@@ -109,8 +109,11 @@ def remembered(path: Path, kind: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
-    """The run's tracker, begun or found again, told of what log.jsonl holds; None for tracking=none."""
+def tracked(run: Run, config: Config, log: Path, prefix: str = "") -> Iterator[Tracked | None]:
+    """The run's tracker, begun or found again, with what `log` holds; None for tracking=none.
+
+    prefix: before the names of the log's figures, if several tasks train a T5.
+    """
     kind = config.tracking
     if kind == "none" or rank():
         yield None
@@ -119,10 +122,9 @@ def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
     known = remembered(run.path / "tracking.json", kind)
     title = config.hub.model_repo or config.model.base
     tracker = TRACKERS[kind](place(config), title, run.path.name, flat(asdict(config)), known.get("name"))
-    following = Tracked(run, tracker, kind)
+    following = Tracked(run, tracker, kind, prefix)
     status = "FAILED"
     try:
-        log = run.path / "log.jsonl"
         for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else ():
             if line.endswith("\n"):
                 following.log(json.loads(line))
@@ -137,7 +139,7 @@ def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
 
 def keep(run: Run, config: Config, figures: dict[str, float], files: list[Path]) -> None:
     """Give the tracker the finished model's figures and files."""
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "no log") as following:
         if following is None:
             return
         step = max(following.sent.values(), default=0)

@@ -1,7 +1,7 @@
 @echo off
 rem Collects news, trains on them and serves the model: stages parser, training, api, in that order.
-rem Twin of run_mlops.sh: a change here is a change there. The sequence is here; what takes thought is in
-rem doctor.py (checks), setup_venv.py (packages), stage.py (settings, logs) and demo\.
+rem Twin of run_mlops.sh: change both. This file holds the sequence only; the work is done by doctor.py
+rem (checks), setup_venv.py (packages), stage.py (settings, logs) and demo\.
 rem No delayed expansion and no blocks around paths, so that any character may stand in a folder's name.
 setlocal EnableExtensions DisableDelayedExpansion
 set "called_from=%CD%"
@@ -21,6 +21,8 @@ if defined MLOPS_NO_PAUSE set "hold="
 set "demo="
 set "news="
 set "quick="
+rem Not recipe: names of variables have no case here, and RECIPE may be set by the user
+set "named="
 set "only="
 set "from="
 set "docker=1"
@@ -42,12 +44,14 @@ set "option=%~1"
 if "%~1"=="--only" goto :value
 if "%~1"=="--from" goto :value
 if "%~1"=="--news" goto :value
+if "%~1"=="--recipe" goto :value
 set "wrong=unknown option %~1"
 goto :wrong
 :value
 set "wrong=%~1 needs a value"
 if "%~2"=="" goto :wrong
 set "%option:~2%=%~2"
+if "%option%"=="--recipe" set "named=%~2"
 shift /1
 :next
 shift /1
@@ -70,6 +74,8 @@ if not exist "%news%" goto :wrong
 :news_found
 set "wrong=--demo and --quick exclude each other"
 if defined demo if defined quick goto :wrong
+set "wrong=no recipe %named%; the recipes are the .yaml files of the folder recipes"
+if defined named if not exist "recipes\%named%.yaml" goto :wrong
 if defined demo set "docker="
 if defined quick set "docker="
 set "stages=parser training api"
@@ -88,7 +94,7 @@ if defined demo goto :demo_settings
 if defined quick goto :quick_settings
 goto :settings_known
 :demo_settings
-rem Real news must not mix with the invented ones: each source has a Hub and a crawl of its own.
+rem Real news must not mix with the invented ones: each source has its own Hub and its own crawl.
 set "source=demo"
 set "train= config=../demo/train.yaml"
 if not defined news goto :demo_source
@@ -96,7 +102,8 @@ for %%F in ("%news%") do set "source=%%~nxF"
 if "%source:~-3%"==".gz" set "source=%source:~0,-3%"
 if "%source:~-6%"==".jsonl" set "source=%source:~0,-6%"
 set "source=demo-%source%"
-set stand_ins= --news "%news%"
+set "stand_ins= --hub-only"
+set "SOURCE_FILE=%news%"
 set "train=%train% config=../demo/train_real_news.yaml"
 :demo_source
 rem No quotes around these settings and commands: they hold quoted paths, and quotes do not nest
@@ -109,17 +116,18 @@ set "artifacts= --artifacts artifacts/quick"
 set settings=--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT"%artifacts%
 set "stand_ins= --hub-only"
 set "collect= limit=200"
-set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5"
+set "train= config=../demo/train.yaml config=../demo/train_real_news.yaml tasks.topic.min_rows=5"
 :settings_known
 set "PYTHONUTF8=1"
 
 rem ---- Python, by what it answers: the Store's python.exe exists and does nothing. "call", as it may be a .bat
-set "python="
+set "py="
+set "PYTHON=%PYTHON%"
 set "test=import sys; sys.exit(sys.version_info < (3, 11))"
-if defined PYTHON call "%PYTHON%" -c "%test%" >nul 2>&1 && set python="%PYTHON%"
-for %%P in ("py -3.11" "py -3.12" "py -3.13" "py -3" python3 python) do if not defined python call :try_python %%P
+if defined PYTHON call "%PYTHON%" -c "%test%" >nul 2>&1 && set py="%PYTHON%"
+for %%P in ("py -3.11" "py -3.12" "py -3.13" "py -3" python3 python) do if not defined py call :try_python %%P
 set "wrong=no Python 3.11 or newer found; install it from python.org"
-if not defined python goto :stop_2
+if not defined py goto :stop_2
 set "venv=.venv\Scripts\python.exe"
 
 set "parts="
@@ -143,16 +151,16 @@ goto :finish
 :main
 set "locked="
 if defined dry goto :stages
-call %python% stage.py begin %plan%
+call %py% stage.py begin %plan%
 set "code=%errorlevel%"
 if not "%code%"=="0" exit /b %code%
 :stages
 for %%S in (%plan%) do call :stage %%S
 if defined dry exit /b 0
-if defined source call %python% demo/services.py stop --root "artifacts/%source%"
+if defined source call %py% demo/services.py stop --root "artifacts/%source%"
 set "open="
 if defined hold set "open= --open"
-call %python% stage.py end%artifacts%%open%
+call %py% stage.py end%artifacts%%open%
 exit /b 0
 
 :stage
@@ -226,7 +234,7 @@ exit /b %code%
 :run
 rem run STAGE FOLDER: runs %command% there and leaves its exit code in code; with --dry-run only says so
 if defined dry goto :say_command
-call %python% stage.py run %1 %settings% --in %2 -- %command%
+call %py% stage.py run %1 %settings% --in %2 -- %command%
 set "code=%errorlevel%"
 exit /b %code%
 :say_command
@@ -243,7 +251,7 @@ set "parts=%parts% %1"
 exit /b 0
 
 :try_python
-call %~1 -c "%test%" >nul 2>&1 && set "python=%~1"
+call %~1 -c "%test%" >nul 2>&1 && set "py=%~1"
 exit /b 0
 
 :wrong
@@ -263,9 +271,11 @@ echo publish the model), api (serve it). The run stops at the first stage that f
 echo.
 echo   --demo         the whole cycle on this computer alone: stand-in news site and Hub, a small T5
 echo                  trained on the spot; needs no Docker, no token, no network but the package index
-echo   --news FILE    with --demo: the stand-in site serves the articles of FILE (.jsonl or .jsonl.gz)
+echo   --news FILE    with --demo: your own articles (.jsonl, .csv or .parquet, also .gz) instead of the
+echo                  invented ones
 echo   --quick        200 articles of the real site, a small T5 trained for minutes, a stand-in Hub on
 echo                  this computer: no account, no Docker
+echo   --recipe NAME  what the cycle is about: recipes/NAME.yaml; gazeta if not given
 echo   --only STAGE   run one stage
 echo   --from STAGE   start with this stage
 echo   --no-docker    run parser and api in .venv instead of Docker
@@ -276,8 +286,8 @@ echo   --help         this text
 echo.
 echo Settings are read from .env (see .env.example); the environment wins over it. --demo has its own.
 echo Exit codes: 0 done or nothing to do, 1 unexpected, 2 wrong usage or setting, 3 the site changed or
-echo the data failed its tests, 4 the model was not promoted, 5 a service is not there (Hub, site, Docker,
-echo port), 6 another run is active.
+echo the data failed its tests, 4 the model was not promoted, 5 a service is unreachable (Hub, site,
+echo Docker) or a port is taken, 6 another run is active.
 
 :finish
 if not defined hold exit /b %code%

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Collects news, trains on them and serves the model: stages parser, training, api, in that order.
-# Twin of run_mlops.bat: a change here is a change there. The sequence is here; what takes thought is in
-# doctor.py (checks), setup_venv.py (packages), stage.py (settings, logs) and demo/.
+# Twin of run_mlops.bat: change both. This file holds the sequence only; the work is done by doctor.py
+# (checks), setup_venv.py (packages), stage.py (settings, logs) and demo/.
 set -u
 
 usage() {
@@ -13,9 +13,11 @@ publish the model), api (serve it). The run stops at the first stage that fails,
 
   --demo         the whole cycle on this computer alone: stand-in news site and Hub, a small T5
                  trained on the spot; needs no Docker, no token, no network but the package index
-  --news FILE    with --demo: the stand-in site serves the articles of FILE (.jsonl or .jsonl.gz)
+  --news FILE    with --demo: your own articles (.jsonl, .csv or .parquet, also .gz) instead of the
+                 invented ones
   --quick        200 articles of the real site, a small T5 trained for minutes, a stand-in Hub on
                  this computer: no account, no Docker
+  --recipe NAME  what the cycle is about: recipes/NAME.yaml; gazeta if not given
   --only STAGE   run one stage
   --from STAGE   start with this stage
   --no-docker    run parser and api in .venv instead of Docker
@@ -26,8 +28,8 @@ publish the model), api (serve it). The run stops at the first stage that fails,
 
 Settings are read from .env (see .env.example); the environment wins over it. --demo has its own.
 Exit codes: 0 done or nothing to do, 1 unexpected, 2 wrong usage or setting, 3 the site changed or
-the data failed its tests, 4 the model was not promoted, 5 a service is not there (Hub, site, Docker,
-port), 6 another run is active.
+the data failed its tests, 4 the model was not promoted, 5 a service is unreachable (Hub, site,
+Docker) or a port is taken, 6 another run is active.
 TEXT
 }
 
@@ -35,7 +37,7 @@ wrong() { echo "error: $1; see ./run_mlops.sh --help" >&2; exit 2; }
 
 called_from=$PWD
 cd "$(dirname "$0")" || exit 2
-demo='' news='' quick='' only='' from='' docker=1 leave='' dry=''
+demo='' news='' quick='' recipe='' only='' from='' docker=1 leave='' dry=''
 while [ $# -gt 0 ]; do
   case $1 in
     --demo) demo=1 ;;
@@ -45,9 +47,9 @@ while [ $# -gt 0 ]; do
     --dry-run) dry=1 ;;
     --no-pause) ;;
     --help | -h) usage; exit 0 ;;
-    --only | --from | --news)
+    --only | --from | --news | --recipe)
       [ $# -ge 2 ] || wrong "$1 needs a value"
-      case $1 in --only) only=$2 ;; --from) from=$2 ;; --news) news=$2 ;; esac
+      case $1 in --only) only=$2 ;; --from) from=$2 ;; --news) news=$2 ;; --recipe) recipe=$2 ;; esac
       shift ;;
     *) wrong "unknown option $1" ;;
   esac
@@ -61,6 +63,8 @@ done
 case $news in '' | /*) ;; *) news=$called_from/$news ;; esac
 [ -z "$news" ] || [ -f "$news" ] || wrong "cannot read $news"
 [ -z "$demo" ] || [ -z "$quick" ] || wrong "--demo and --quick exclude each other"
+[ -z "$recipe" ] || [ -f "recipes/$recipe.yaml" ] || wrong "no recipe $recipe; the recipes are the .yaml files of the folder recipes"
+[ -z "$recipe" ] || export RECIPE=$recipe
 [ -z "$demo$quick" ] || docker=''
 case $only in
   '') case $from in training) stages='training api' ;; api) stages=api ;; *) stages='parser training api' ;; esac ;;
@@ -70,11 +74,12 @@ esac
 # ---- settings: stage.py reads them from these files, the same way for both scripts
 settings=(--settings .env) artifacts=() stand_ins=() collect=() train=()
 if [ -n "$demo" ]; then
-  # Real news must not mix with the invented ones: each source has a Hub and a crawl of its own.
+  # Real news must not mix with the invented ones: each source has its own Hub and its own crawl.
   source=demo
   if [ -n "$news" ]; then
     source=${news##*/} source=${source%.gz} source=demo-${source%.jsonl}
-    stand_ins=(--news "$news")
+    stand_ins=(--hub-only)
+    export SOURCE_FILE=$news
   fi
   artifacts=(--artifacts "artifacts/$source")
   settings=(--override demo/demo.env "${artifacts[@]}")
@@ -86,7 +91,7 @@ elif [ -n "$quick" ]; then
   settings=(--settings .env --override demo/demo.env --except "SITE_URL,CRAWL_DELAY,CRAWL_CONTACT" "${artifacts[@]}")
   stand_ins=(--hub-only)
   collect=(limit=200)
-  train=(config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5)
+  train=(config=../demo/train.yaml config=../demo/train_real_news.yaml tasks.topic.min_rows=5)
 fi
 export PYTHONUTF8=1
 

@@ -15,40 +15,27 @@ same words without the colours and the rewritten lines.
 from __future__ import annotations
 
 import argparse
-import codecs
 import contextlib
 import json
 import os
-import re
-import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, TextIO
 
-ROOT = Path(__file__).resolve().parent
-LOGS = ROOT / "artifacts" / "logs"
-CURRENT = LOGS / "current"  # names the folder of the run that is active; the run scripts allow only one
-KEPT_RUNS = 50
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-QUOTED = re.compile(r"""(["'])(.*)\1\s*(?:#.*)?""")
-COMMENT = re.compile(r"(?:^|\s)#.*")
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-# How the stages name the revision that they made, found or serve, in their own words.
-REVISION = re.compile(
-    r"(?:published|nothing to do)\b.* (?:at|as|model \S+) ([0-9a-f]{8,40})\b"
-    r"|\bmodel\s+(?:\S+@)?([0-9a-f]{8,40})\b"
+from mlops.relay import Log, relay
+from mlops.runs import (
+    MADE,
+    RESULTS,
+    begin,
+    duration,
+    keep_result,
+    kept_result,
+    read_lines,
+    record,
+    run_folder,
 )
-RESULTS = {0: "done", 1: "failed", 2: "wrong setting", 3: "site or data", 4: "not promoted",
-           5: "a service is missing", 6: "another run", 130: "stopped", 143: "stopped"}  # fmt: skip
-
-
-class WrongSetting(Exception):
-    """A setting or an argument cannot be used; the words say which and why."""
+from mlops.settings import ROOT, WrongSetting, read_settings, user_settings
 
 
 def main(argv: list[str]) -> int:
@@ -85,36 +72,6 @@ def main(argv: list[str]) -> int:
     return run(arguments.name, command, arguments.folder, env)
 
 
-# ---- settings
-
-
-def parse_settings(text: str, source: str) -> dict[str, str]:
-    """NAME=VALUE lines to a dict. A value may hold spaces and =, and may stand in quotes; # starts a comment.
-
-    Errors name the line but never show it: it may hold a token.
-    """
-    found = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip().removeprefix("export ")
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        name, value = name.strip(), value.strip()
-        if not equals or not NAME.fullmatch(name):
-            raise WrongSetting(f"line {number} of {source} is not NAME=VALUE; see .env.example")
-        quoted = QUOTED.fullmatch(value)
-        found[name] = quoted[2] if quoted else COMMENT.sub("", value).rstrip()
-    return found
-
-
-def read_settings(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Notepad may begin the file with a mark
-    except UnicodeDecodeError:
-        raise WrongSetting(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    return parse_settings(text, str(path))
-
-
 def environment(arguments: argparse.Namespace) -> dict[str, str]:
     """What the command sees: our environment and the settings."""
     found = dict(os.environ)
@@ -141,55 +98,23 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
     return found
 
 
-def user_settings(path: Path = ROOT / ".env", known: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the file adds to `known`, which wins; and the token where HF_TOKEN_FILE says that it lies."""
-    found = read_settings(path) if path.exists() else {}
-    found = {name: value for name, value in found.items() if name not in known}
-    file = known.get("HF_TOKEN_FILE") or found.get("HF_TOKEN_FILE")
-    if file and not (known.get("HF_TOKEN") or found.get("HF_TOKEN")):
-        try:
-            found["HF_TOKEN"] = (ROOT / file).read_text(encoding="utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise WrongSetting(f"HF_TOKEN_FILE={file} cannot be read: {reason}") from None
-    return found
-
-
-# ---- a run's folder
-
-
-def begin(stages: list[str]) -> int:
-    folder = LOGS / time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stages.json").write_text(json.dumps({"stages": stages, "began": time.time()}))
-    (folder / "results.jsonl").write_text("")
-    CURRENT.write_text(folder.name)
-    for old in sorted(path for path in LOGS.iterdir() if path.is_dir())[:-KEPT_RUNS]:
-        shutil.rmtree(old, ignore_errors=True)
-    return 0
-
-
-def run_folder() -> Path:
-    try:
-        return LOGS / CURRENT.read_text().strip()
-    except FileNotFoundError:
-        raise WrongSetting("no run has begun: stage.py is called by run_mlops.sh and run_mlops.bat") from None
-
-
 def end(artifacts: Path | None, show: bool) -> int:
     """Print the table: stage, result, time, revision; and where the logs and a report of this run are."""
     folder = run_folder()
     plan = json.loads((folder / "stages.json").read_text())
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    results = {result["stage"]: result for result in map(json.loads, lines)}
+    results = {result["stage"]: result for result in read_lines(folder / "results.jsonl")}
     print(f"\n{'stage':<12}{'result':<38}{'time':<14}revision")
     for stage in plan["stages"]:
         if result := results.get(stage):
+            found = kept_result(folder, stage)
             words = RESULTS.get(result["code"], "failed")
             if result["code"] not in (0, 130, 143):
                 words += f" (exit code {result['code']})"
-            found = revision(folder / f"{stage}.log") if result["code"] in (0, 4) else ""
-            print(f"{stage:<12}{words:<38}{duration(result['seconds']):<14}{found}".rstrip())
+            elif result["code"] == 0 and found.get("outcome") == "nothing to do":
+                words = found["outcome"]
+            made = found.get("revisions", {}).get(MADE.get(stage), {}) if result["code"] in (0, 4) else {}
+            shown = made.get("revision", "")[:8]
+            print(f"{stage:<12}{words:<38}{duration(result['seconds']):<14}{shown}".rstrip())
         else:
             print(f"{stage:<12}not started")
     print(f"logs: {folder.relative_to(ROOT)}", flush=True)
@@ -205,30 +130,11 @@ def end(artifacts: Path | None, show: bool) -> int:
     return 0
 
 
-def revision(log: Path) -> str:
-    """The last revision that this stage named as its own, "" where it named none."""
-    found = ""
-    with contextlib.suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if match := REVISION.search(line):
-                found = match[1] or match[2]
-    return found[:8]
-
-
 def read_artifacts_dir() -> str:
     settings: dict[str, str] = {}
     with contextlib.suppress(WrongSetting):  # said by the stage that could not start for it
         settings = user_settings()
     return (settings | os.environ).get("ARTIFACTS_DIR") or "artifacts"
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-# ---- one command
 
 
 def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
@@ -242,7 +148,7 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
     elif "/" in command[0] or "\\" in command[0]:
         # Windows would look from our folder, POSIX from the command's; a link (.venv's python) must stay one.
         command = [os.path.abspath(cwd / command[0]), *command[1:]]  # noqa: PTH100  resolve() follows links
-    began = time.monotonic()
+    began, moment = time.monotonic(), time.time()
     with (logs / f"{name}.log").open("ab", buffering=0) as file:  # no buffer that a full disk could not take
         log = Log(file)
         shown = subprocess.list2cmdline(command).replace("\n", " ")
@@ -254,6 +160,8 @@ def run(name: str, command: list[str], folder: str, env: dict[str, str]) -> int:
             code = 5 if command[0] == "docker" else 1
         seconds = time.monotonic() - began
         log.line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} exit code {code} after {duration(seconds)}")
+    if name in MADE:
+        keep_result(name, command, cwd, env, moment)
     record(logs, {"stage": name, "code": code, "seconds": round(seconds, 1)})
     return code
 
@@ -266,158 +174,6 @@ def commit() -> str:
         if done.returncode == 0:
             return done.stdout.strip()
     return "unknown"
-
-
-def record(logs: Path, result: dict) -> None:
-    """Add to the table's lines; commands of one stage add up, and its last one that failed counts."""
-    path = logs / "results.jsonl"
-    sums = {each["stage"]: each for each in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
-    if earlier := sums.get(result["stage"]):
-        result["seconds"] = round(result["seconds"] + earlier["seconds"], 1)
-        result["code"] = result["code"] or earlier["code"]
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-    except OSError as error:
-        print(f"warning: the result could not be noted: {error.strerror}", file=sys.stderr)
-
-
-def relay(command: list[str], cwd: Path, env: dict[str, str], log: Log) -> int:
-    """Start `command`, copy its words to our stdout, our stderr and the log until it ends."""
-    # Ctrl+C reaches the command by itself (it is in our process group): we only wait for its end.
-    told_to_stop: list[int] = []
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda number, _: told_to_stop.append(number))
-    ours, theirs = [], []
-    for stream in (sys.stdout, sys.stderr):
-        if theirs and os.name != "nt" and sys.stdout.isatty() and sys.stderr.isatty():
-            theirs.append(theirs[0])  # one terminal for both keeps their words in order
-            continue
-        read, write = open_terminal() if os.name != "nt" and stream.isatty() else os.pipe()
-        ours.append((read, stream))
-        theirs.append(write)
-    try:
-        child = subprocess.Popen(command, cwd=cwd, env=env, stdout=theirs[0], stderr=theirs[1])
-    finally:
-        for descriptor in set(theirs):
-            os.close(descriptor)
-    copies = [Copy(read, out, log) for read, out in ours]
-    for each in copies:
-        each.start()
-    code = child.wait()
-    for each in copies:
-        each.finish()
-    if told_to_stop and command[:2] == ["docker", "compose"] and "run" in command:
-        stop_containers(command[: command.index("run")], cwd, env)
-        if code == 255:  # what Compose now and then says of itself, when it is told to stop: seen with 2.26
-            code = 128 + told_to_stop[0]
-    if os.name == "nt":
-        return 130 if code == 0xC000013A else code  # how Windows says: ended by Ctrl+C
-    return 128 - code if code < 0 else code
-
-
-def stop_containers(compose: list[str], cwd: Path, env: dict[str, str]) -> None:
-    """Stop what `docker compose run` leaves at work: without a terminal, only it goes when told to stop."""
-    query = [*compose, "ps", "--all", "--quiet"]
-    left = subprocess.run(query, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True).stdout.split()
-    if left:
-        print("stopping the container; it saves what it has", file=sys.stderr, flush=True)
-        subprocess.run(["docker", "stop", *left], env=env, stdout=subprocess.DEVNULL)
-
-
-def open_terminal() -> tuple[int, int]:
-    """A pseudo-terminal of our own terminal's size: its end to read, and the end for the command."""
-    import fcntl
-    import pty
-    import termios
-
-    read, write = pty.openpty()
-    modes = termios.tcgetattr(write)
-    modes[1] &= ~termios.OPOST  # pass every byte on as it is: the real terminal makes its own line ends
-    termios.tcsetattr(write, termios.TCSANOW, modes)
-
-    def same_size(*_: object) -> None:
-        size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, b"\0" * 8)
-        fcntl.ioctl(read, termios.TIOCSWINSZ, size)
-
-    if sys.stdout.isatty():
-        same_size()
-        signal.signal(signal.SIGWINCH, same_size)
-    return read, write
-
-
-class Copy(threading.Thread):
-    """Passes on what comes out of `read`, to `out` and to the log, until the command has closed it."""
-
-    def __init__(self, read: int, out: TextIO, log: Log) -> None:
-        super().__init__(daemon=True)
-        self.source, self.out, self.log = read, out, log
-        self.waiting = threading.Event()
-
-    def finish(self) -> None:
-        """Wait for the last words of a command that has ended; not for what it left running behind it."""
-        while self.is_alive():
-            self.join(timeout=1)
-            if self.waiting.is_set():
-                return
-
-    def read(self) -> bytes:
-        self.waiting.set()
-        try:
-            return os.read(self.source, 65536)
-        except OSError:  # how a terminal says that its other end is closed
-            return b""
-        finally:
-            self.waiting.clear()
-
-    def run(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        line = ""
-        listening = True
-        while True:
-            block = self.read()
-            text = decoder.decode(block, final=not block)
-            if text and listening:
-                try:
-                    self.out.write(text)
-                    self.out.flush()
-                except OSError:
-                    listening = False  # nobody reads us any more; the command and its log go on
-            *whole, line = (line + text).split("\n")
-            for each in whole:
-                self.log.line(each)
-            line = last_writing(line)  # a progress line may be rewritten for hours: keep what is seen
-            if not block:
-                if line:
-                    self.log.line(line)
-                return
-
-
-def last_writing(line: str) -> str:
-    """What a terminal still shows of a line that was rewritten by carriage returns."""
-    body = line.rstrip("\r")
-    return body.rsplit("\r", 1)[-1] + line[len(body) :]
-
-
-class Log:
-    """The stage's log: whole lines from both streams. A full disk ends the log, not the stage."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file: BinaryIO | None = file
-        self.lock = threading.Lock()
-
-    def line(self, text: str) -> None:
-        words = ESCAPES.sub("", last_writing(text)).rstrip()
-        if text.rstrip() and not words:
-            return  # it only moved the cursor
-        with self.lock:
-            if self.file is None:
-                return
-            try:
-                self.file.write(f"{words}\n".encode())
-            except OSError as error:
-                self.file = None
-                print(f"warning: the log goes no further: {error.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":

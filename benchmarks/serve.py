@@ -117,11 +117,12 @@ sys.path.insert(0, root)
 from topic_sum.processor import prepare
 prepare()
 from pathlib import Path
-from topic_sum.inference.engine import Summarizer
+from topic_sum.inference.engine import Engine
+from topic_sum.inference.tasks import read_tasks
 folder = Path(folder)
-engine = Summarizer(folder, json.loads((folder / "tasks.json").read_text())["summarize"], int(translators))
+engine = Engine(folder, read_tasks(folder).tasks["summarize"], int(translators))
 texts = json.load(sys.stdin)
-sources = sorted((engine.source_tokens(text) for text in texts), key=len, reverse=True)
+sources = sorted((engine.source_tokens({"text": text}) for text in texts), key=len, reverse=True)
 run = lambda some: engine._translator.translate_batch(
     some, max_input_length=0, max_batch_size=int(together), **engine._generation)
 run(sources[-2:])
@@ -143,13 +144,16 @@ from topic_sum.processor import prepare
 prepare()
 from pathlib import Path
 import ctranslate2
-from topic_sum.inference.engine import Summarizer
-from topic_sum.inference.topics import TopicClassifier
+from topic_sum.inference.engine import Engine
+from topic_sum.inference.kinds.classify import Classify
+from topic_sum.inference.served.text import normalise
+from topic_sum.inference.tasks import read_tasks
 folder = Path(folder)
-tasks = json.loads((folder / "tasks.json").read_text())
+tasks = read_tasks(folder).tasks
 texts = json.load(sys.stdin)
-engine = Summarizer(folder, tasks["summarize"], 2)
-topics = TopicClassifier(folder, tasks["topic"])
+engine = Engine(folder, tasks["summarize"], 2)
+topics = Classify.load("topic", tasks["topic"], folder)
+detect = lambda text: topics.classify({"text": normalise(text)})
 pool = ThreadPoolExecutor(2)
 one = lambda calls: [call() for call in calls]
 two = lambda calls: [future.result() for future in [pool.submit(call) for call in calls]]
@@ -163,14 +167,14 @@ def seconds(call, times=3):
         taken.append(time.monotonic() - begun)
     return statistics.median(taken)
 
-found = {"one core": seconds(lambda text: engine.summarize(text, "", 1, one, 16))}
-found["topic"] = seconds(topics.detect, len(texts) - 1)
+found = {"one core": seconds(lambda text: engine.generate({"text": text}, 1, one, 16))}
+found["topic"] = seconds(detect, len(texts) - 1)
 long = lambda text: " ".join(texts)[:7000] + text[:9]
-found["long text, one core"] = seconds(lambda text: engine.summarize(long(text), "", 1, one, 16), 1)
-found["long text, two cores"] = seconds(lambda text: engine.summarize(long(text), "", 1, two, 16), 1)
-found["3 variants, one core"] = seconds(lambda text: engine.summarize(text, "", 3, one, 16))
-found["3 variants, two cores"] = seconds(lambda text: engine.summarize(text, "", 3, two, 16))
-sources = {text: engine.source_tokens(text) for text in texts}
+found["long text, one core"] = seconds(lambda text: engine.generate({"text": long(text)}, 1, one, 16), 1)
+found["long text, two cores"] = seconds(lambda text: engine.generate({"text": long(text)}, 1, two, 16), 1)
+found["3 variants, one core"] = seconds(lambda text: engine.generate({"text": text}, 3, one, 16))
+found["3 variants, two cores"] = seconds(lambda text: engine.generate({"text": text}, 3, two, 16))
+sources = {text: engine.source_tokens({"text": text}) for text in texts}
 both = ctranslate2.Translator(str(folder / "ct2"), compute_type="int8", inter_threads=1, intra_threads=2)
 found["one translation by two threads"] = seconds(
     lambda text: both.translate_batch([sources[text]], max_input_length=0, **engine._generation))

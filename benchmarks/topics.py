@@ -204,7 +204,9 @@ def milliseconds(what: Any, arguments: list[Any]) -> dict[str, float]:
 
 
 def speed(folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
-    from topic_sum.inference.topics import TopicClassifier
+    from topic_sum.inference.kinds.classify import Classify
+    from topic_sum.inference.served.text import normalise
+    from topic_sum.inference.tasks import from_format_1
 
     articles, topics = load_articles(), list(load_map().names)
     rows = drawn(articles, 2_400, topics, 4)
@@ -213,13 +215,18 @@ def speed(folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
         replace(settings, forest_rows=0), folder, say=lambda text: None,
     )  # fmt: skip
     began = time.process_time()
-    served = TopicClassifier(folder, found["tasks"])
+    both = from_format_1({"summarize": {"prefix": ""}, "topic": found["tasks"]})
+    served = Classify.load("topic", both["tasks"]["topic"], folder)
+
+    def detect(row: dict) -> object:
+        return served.classify({name: normalise(row[name]) for name in ("title", "text")})
+
     load_ms = round(1000 * (time.process_time() - began))
     learned = [row["text"] for row in rows[:2000]], [row["rubric"] for row in rows[:2000]]
     chosen = articles[:300]
     asked = [row["text"] for row in chosen]
     turns = in_turns(rounds, {
-        "ours": lambda: milliseconds(lambda row: served.detect(row["text"], row["title"]), chosen)["median"],
+        "ours": lambda: milliseconds(detect, chosen)["median"],
         "tutorial": lambda: tutorial(train=learned, ask=asked)["ms"],
     })  # fmt: skip
     long = [(" ".join(each["text"] for each in articles[i : i + 20]))[:10_000] for i in range(20)]

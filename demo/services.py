@@ -1,9 +1,9 @@
 """Starts and stops the demo's stand-ins: the Hub of hub.py and the news site of site.py.
 
-    python demo/services.py start --root DIR [--hub-only] [--news FILE] [--articles N]
+    python demo/services.py start --root DIR [--hub-only] [--articles N]
     python demo/services.py stop  --root DIR
 
-`start` returns once both answer; their process ids are in DIR/services.json, their words in
+`start` returns once both answer; their process ids are in DIR/services.json, their output in
 DIR/hub.log and DIR/site.log. Stand-ins that an interrupted demo left behind are stopped first.
 Exit codes: 0 done, 2 wrong usage, 5 a port is taken or a stand-in does not answer.
 """
@@ -37,7 +37,6 @@ def main() -> int:
     parser.add_argument("what", choices=["start", "stop"])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--hub-only", action="store_true")
-    parser.add_argument("--news", type=Path)
     parser.add_argument("--articles", type=int)
     arguments = parser.parse_args()
     if arguments.what == "stop":
@@ -52,11 +51,8 @@ def start(arguments: argparse.Namespace) -> int:
     hub = [str(HERE / "hub.py"), "--root", str(root / "hub"), "--port", str(HUB_PORT), "--token", TOKEN]
     plans = {"hub": (hub, f"http://127.0.0.1:{HUB_PORT}/")}
     if not arguments.hub_only:
-        site = [str(HERE / "site.py"), "--port", str(SITE_PORT)]
-        if arguments.news:
-            site += ["--news", str(arguments.news), "--no-awkward"]  # their articles alone
-        if articles := arguments.articles or (None if arguments.news else ARTICLES):
-            site += ["--articles", str(articles)]
+        articles = str(arguments.articles or ARTICLES)
+        site = [str(HERE / "site.py"), "--port", str(SITE_PORT), "--articles", articles]
         plans["site"] = (site, f"http://127.0.0.1:{SITE_PORT}/robots.txt")
     for name, port in (("hub", HUB_PORT), ("site", SITE_PORT)):
         # Asked before the start: what holds the port might answer like a stand-in.
@@ -83,9 +79,6 @@ def start(arguments: argparse.Namespace) -> int:
             stop(root)
             return code
         print(f"stand-in {name} at {url}", flush=True)
-        for line in (root / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines():
-            if "; left out: " in line:  # rows of --news
-                print(f"warning: {line}", flush=True)
     return 0
 
 

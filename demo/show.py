@@ -2,10 +2,10 @@
 
     python demo/show.py [--exit] [--running] [--newest]
 
-With `--newest` the article is the newest one of the stand-in site at SITE_URL: the newest articles are
-the test split, so the model was not trained on it. Without, it is the invented one in article.txt.
-`--running` takes an API that already answers (in its container) instead of starting one.
-`--exit` stops the API after its answer. The exit code is the API's own where it fails to start.
+With `--newest` the article is the newest test row of the dataset that stage 1 left in ARTIFACTS_DIR: the
+model was not trained on it. Without it, and if there is no such row, it is the invented one in article.txt.
+`--running` asks an API that is already up (in its container) instead of starting one.
+`--exit` stops the API after its answer. If the API fails to start, the exit code is the API's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def main() -> int:
     )
     parser.add_argument("--exit", action="store_true", help="stop the API after its answer")
     parser.add_argument("--running", action="store_true", help="the API already runs; do not start it")
-    parser.add_argument("--newest", action="store_true", help="take the newest article of the stand-in site")
+    parser.add_argument(
+        "--newest", action="store_true", help="take the newest test article of stage 1's dataset"
+    )
     arguments = parser.parse_args()
     base = f"http://127.0.0.1:{os.environ.get('PORT') or '8000'}"
 
@@ -41,16 +43,16 @@ def main() -> int:
     try:
         if code := wait_until_ready(base, api):
             return code
-        article = newest_article(os.environ["SITE_URL"]) if arguments.newest else own_article()
+        article = (newest_article() if arguments.newest else None) or own_article()
         try:
             print_answer(article, ask(base, article))
         except urllib.error.HTTPError as error:
             words = error.read().decode(errors="replace")
-            # A server that was told whom to answer: not this computer, or only who has the key to a hash.
+            # The server's settings leave this computer out, or only the hash of a key is known here.
             if not any(f'"{code}"' in words for code in ("no_key", "wrong_key", "bad_host")):
                 print(f"error: {base} answered {error.code}: {words}", file=sys.stderr)
                 return 1
-            print("the API is ready and does not answer us (API_KEYS, ALLOWED_HOSTS): it is not asked")
+            print("the API is ready, but its API_KEYS or ALLOWED_HOSTS keep this script out: it asks nothing")
         if api is None:
             print(f"\nThe API stays up at {base}/ until: docker compose -f docker-compose.api.yml down")
             return 0
@@ -87,12 +89,16 @@ def wait_until_ready(base: str, api: subprocess.Popen | None) -> int:
     return 5
 
 
-def newest_article(site: str) -> dict[str, str]:
-    with urllib.request.urlopen(f"{site}/_stand-in/articles.json", timeout=60) as answer:  # noqa: S310
-        articles = json.load(answer)
+def newest_article() -> dict[str, str] | None:
+    import pyarrow.parquet  # only --newest needs it, and runs in .venv
+
+    folder = Path(os.environ.get("ARTIFACTS_DIR") or HERE.parent / "artifacts", "crawl", "dataset", "data")
+    columns = ["text", "title", "summary", "date"]
+    files = sorted(folder.glob("test*.parquet"))
+    rows = [row for file in files for row in pyarrow.parquet.read_table(file, columns=columns).to_pylist()]
     # A page without a lead has the summary as its first paragraph: such a text holds the answer.
-    apart = [article for article in articles if article["summary"] not in article["text"]]
-    return max(apart or articles, key=lambda article: article["date"])
+    apart = [row for row in rows if row["summary"] not in row["text"]]
+    return max(apart or rows, key=lambda row: row["date"], default=None)
 
 
 def own_article() -> dict[str, str]:

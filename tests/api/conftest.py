@@ -85,28 +85,32 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, save_topics: Callable
     tokenizer.save_pretrained(checkpoint)
 
     folder = work / "revision"
-    (folder / "topics").mkdir(parents=True)
+    (folder / "topic").mkdir(parents=True)
     converter = ctranslate2.converters.TransformersConverter(str(checkpoint))
     converter.convert(str(folder / "ct2"), quantization="int8")
     shutil.copy(checkpoint / "tokenizer.json", folder)
-    topics = save_topics(*zip(*texts, strict=True), folder / "topics" / "topics.safetensors")
+    topics = save_topics(*zip(*texts, strict=True), folder / "topic" / "model.safetensors")
     tasks = {
-        "format": 1,
+        "format": 2,
+        "recipe": "gazeta",
         "dataset": {"repo": "demo/news", "revision": "d" * 40},
-        "summarize": {
-            "prefix": "summarize: ", "eos": "</s>", "engine": "ct2", "compute_type": "int8",
-            "tokenizer": "tokenizer.json", "source_max_tokens": 250,
-            "generation": {
-                "beam_size": 3, "no_repeat_ngram_size": 3, "max_decoding_length": 24,
-                "length_penalty": 1.0, "repetition_penalty": 1.0,
+        "tasks": {
+            "summarize": {
+                "kind": "generate", "source": "summarize: {text}", "target": "summary",
+                "metrics": {"rougeL": 12.5}, "engine": "ct2", "model": "ct2", "tokenizer": "tokenizer.json",
+                "eos": "</s>", "compute_type": "int8", "source_max_tokens": 250,
+                "generation": {
+                    "beam_size": 3, "no_repeat_ngram_size": 3, "max_decoding_length": 24,
+                    "length_penalty": 1.0, "repetition_penalty": 1.0,
+                },
+            },
+            "topic": {
+                "kind": "classify", "source": "[{title}\n{title}\n]{text}", "target": "rubric",
+                "metrics": {"macro_f1": 0.99}, "path": "topic/model.safetensors",
+                "labels": [{"label": topic, "name": TOPICS[topic][0]} for topic in topics],
+                "threshold": 0.4, "max_chars": 4000, "min_chars": 40, "mask": ["ТАСС"],
             },
         },
-        "topic": {
-            "path": "topics/topics.safetensors",
-            "labels": [{"topic": topic, "name": TOPICS[topic][0]} for topic in topics],
-            "threshold": 0.4, "max_chars": 4000, "min_chars": 40, "mask": ["ТАСС"], "title_repeat": 2,
-        },
-        "metrics": {"rougeL": 12.5, "topic_macro_f1": 0.99},
     }  # fmt: skip
     (folder / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
     (folder / "metrics.json").write_text("{}")
@@ -371,5 +375,5 @@ def in_process(loaded: object) -> object:
     from django.test import Client
     from topic_sum.serving import service
 
-    service()._model = loaded
+    service().current._model = loaded
     return Client(raise_request_exception=True, SERVER_NAME="localhost")

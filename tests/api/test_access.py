@@ -189,12 +189,13 @@ def test_a_traceback_names_its_request(name):
 
 @pytest.mark.parametrize("path", ["/api/v1/model", "/health/ready"], ids=["view of the API", "other view"])
 def test_a_bug_is_logged_with_the_number_that_the_client_is_told(in_process, monkeypatch, caplog, path):
-    from topic_sum.api import views
+    from topic_sum.api import health, model
 
     def broken():
         raise ZeroDivisionError
 
-    monkeypatch.setattr(views, "service", broken)
+    for module in (health, model):
+        monkeypatch.setattr(module, "service", broken)
     answer = Client(raise_request_exception=False, SERVER_NAME="localhost").get(path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "server_error")
     number = answer["X-Request-ID"]
@@ -210,8 +211,10 @@ def test_with_several_processes_a_model_that_is_served_no_more_is_told_as_0(monk
         model = SimpleNamespace(
             repo="a/b", revision=revision, dataset_revision="d", loaded_at=datetime.now(UTC)
         )
-        room = SimpleNamespace(inside=0, places=1)
-        monkeypatch.setitem(metrics._state, "service", SimpleNamespace(room=room, ready=True, model=model))
+        scheduler = SimpleNamespace(admission=SimpleNamespace(active=0, slots=1))
+        current = SimpleNamespace(ready=True, model=model)
+        service = SimpleNamespace(scheduler=scheduler, current=current)
+        monkeypatch.setitem(metrics._state, "service", service)
         metrics.refresh_gauges()
 
     monkeypatch.setitem(metrics._state, "labels", None)

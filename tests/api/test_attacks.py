@@ -485,7 +485,7 @@ def test_what_gunicorn_says_of_a_killed_worker_is_written_like_every_other_line(
 
 
 def test_a_client_that_hung_up_is_seen_and_one_that_sent_its_next_request_is_no_such():
-    from topic_sum.api.views import client_gone
+    from topic_sum.api.answering import client_gone
 
     ours, theirs = socket.socketpair()
     with ours, theirs:

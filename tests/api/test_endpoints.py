@@ -1,7 +1,6 @@
 """The whole server, over HTTP, as a client meets it."""
 
 import copy
-import dataclasses
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,15 +170,15 @@ def test_topics_push_no_summary_out_of_the_cache(serve, text):
 
 def test_the_schema_is_made_once(in_process, monkeypatch):
     """It takes 50 ms, and everybody may ask for it."""
-    from topic_sum.api import views
+    from topic_sum.api import schema
 
     kinds = ("application/json", "application/yaml")
     made = [in_process.get("/api/schema", HTTP_ACCEPT=kind).content for kind in kinds]
-    monkeypatch.setattr(views, "SchemaGenerator", None)
+    monkeypatch.setattr(schema, "SchemaGenerator", None)
     assert [in_process.get("/api/v1/schema", HTTP_ACCEPT=kind).content for kind in kinds] == made
 
 
-def test_what_is_in_the_cache_needs_no_place(in_process, text):
+def test_what_is_in_the_cache_needs_no_slot(in_process, text):
     from topic_sum.serving import service
 
     def ask(path, asked, **more):
@@ -189,10 +188,10 @@ def test_what_is_in_the_cache_needs_no_place(in_process, text):
     assert ask("analyze", known).json()["cached"] is False
     explained = text("sport", seed=78)
     assert ask("topic", explained, explain=True).json()["cached"] is False
-    room = service().room
+    admission = service().scheduler.admission
     with ExitStack() as everybody:
-        for _ in range(room.places):
-            everybody.enter_context(room.place(service().visit()))
+        for _ in range(admission.slots):
+            everybody.enter_context(admission.slot(service().job()))
         assert ask("summarize", text("culture", seed=77)).status_code == 503
         assert ask("summarize", known, variants=2).status_code == 503
         assert ask("analyze", known, explain=True).status_code == 503
@@ -201,7 +200,7 @@ def test_what_is_in_the_cache_needs_no_place(in_process, text):
             assert (answer.status_code, answer.json()["cached"]) == (200, True)
         assert ask("topic", known, explain=True).status_code == 503
         assert ask("topic", explained, explain=True).json()["cached"] is True
-    assert room.inside == 0
+    assert admission.active == 0
 
 
 def test_a_text_of_more_windows_than_allowed_says_that_it_was_cut(api, text):
@@ -271,19 +270,20 @@ def test_a_title_that_the_summary_does_not_read_computes_nothing_again(api, text
 
 def test_a_title_that_the_summary_reads_is_another_question(loaded, text):
     from topic_sum.inference.revision import Source
+    from topic_sum.inference.served.template import Template
     from topic_sum.inference.service import Limits, Service
 
-    summarizer = copy.copy(loaded.summarizer)
-    summarizer.with_title = True
-    model = dataclasses.replace(loaded, summarizer=summarizer)
+    task = copy.copy(loaded.task("summarize"))
+    task.engine = copy.copy(task.engine)
+    task.template = task.engine.template = Template("summarize: [{title}. ]{text}")
     served = Service(Source("a/b", "production", Path(), None, None), Limits(1, 4, 1, 60, 16, 10, 300))
     answers = [
-        served.summarize(model, text("sport"), title, visit=served.visit())
+        served.answer(loaded, task, {"title": title, "text": text("sport")}, {}, served.job())
         for title in ("Матч", "Гол", "Матч")
     ]
     served.stop()
-    assert [answer.cached for answer in answers] == [False, False, True]
-    assert answers[0] == dataclasses.replace(answers[2], cached=False)
+    assert [cached for _, cached in answers] == [False, False, True]
+    assert answers[0][0] == answers[2][0] != answers[1][0]
 
 
 def test_invisible_characters_and_spaces_do_not_change_the_answer(api, text):
@@ -331,8 +331,8 @@ def test_metrics_count_what_was_answered(api, text):
     assert number('topic_sum_texts_total{task="topic"}') == before[0] + 1
     assert number("topic_sum_source_tokens_total") > before[1]
     assert number("topic_sum_ready") == 1
-    assert number("topic_sum_places") == 5
-    assert number("topic_sum_in_room") == 0
+    assert number("topic_sum_slots") == 5
+    assert number("topic_sum_active_requests") == 0
 
 
 def test_an_answer_is_plain_utf8_json(api, text):

@@ -236,6 +236,25 @@ def test_a_reload_of_nothing_a_text_without_words_and_a_long_text_are_errors_in_
     browser.picture("error-light")
 
 
+@pytest.mark.parametrize("task", ["topic", "summarize"])
+def test_a_model_with_one_of_the_two_tasks_has_a_page(
+    browser, serve, model_hub, model_folder, text, tmp_path, task
+):
+    tasks = json.loads((model_folder / "tasks.json").read_text(encoding="utf-8"))
+    tasks["tasks"] = {task: tasks["tasks"][task]}
+    shutil.copytree(model_folder, tmp_path / "one")
+    (tmp_path / "one" / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+    model_hub.publish(tmp_path / "one", f"demo/page-{task}")
+    browser.open(serve(MODEL_REPO=f"demo/page-{task}").url)
+    put(browser, "text", text("sport"))
+    send(browser)
+    browser.until("!document.getElementById('result').hidden && document.getElementById('status').hidden")
+    assert browser.visible("#topic-part") == (task == "topic")
+    assert browser.visible("#summary-part") == browser.visible("#summary-options") == (task == "summarize")
+    assert browser.text("#lead").endswith({"topic": "назовёт тему.", "summarize": "краткий пересказ."}[task])
+    assert not browser.complaints, browser.complaints
+
+
 def test_markup_in_a_text_stays_text(browser, api, text):
     browser.open(api.url)
     bad = "<img src=x onerror='document.title=1'><script>document.title=1</script> " + text("sport")

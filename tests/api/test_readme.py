@@ -97,11 +97,14 @@ def test_the_powershell_example_is_answered(api, text):
 
 def test_the_answers_shown_have_the_fields_of_real_ones(api, text):
     asked = text("economy")
+    items = [{"text": asked}, {"text": "12 345"}]
     real = {
         "analyze": api.post("/api/v1/analyze", {"text": asked, "title": "Банк", "top_k": 2}),
         "summarize": api.post("/api/v1/summarize", {"text": asked, "variants": 2, "max_chars": 120}),
         "topic": api.post("/api/v1/topic", {"text": asked, "top_k": 1, "explain": True}),
         "texts": api.post("/api/v1/topic", {"texts": [asked, "12 345"], "top_k": 1}),
+        "items": api.post("/api/v1/tasks/topic", {"items": items, "top_k": 1}),
+        "tasks": api.get("/api/v1/tasks"),
         "model": api.get("/api/v1/model"),
         "error": api.post("/api/v1/topic", {"text": asked, "top_k": 500}),
     }
@@ -110,11 +113,12 @@ def test_the_answers_shown_have_the_fields_of_real_ones(api, text):
     for name, answer in real.items():
         expected = answer.json
         if name == "model":
-            expected["metrics"] = shown[4]["metrics"]  # which ones there are is the model's own business
+            expected["metrics"] = shown[6]["metrics"]  # which ones there are is the model's own business
         if name in ("analyze", "summarize"):
             assert expected["unsupported"], "the tiny model invents numbers; the list must not be empty"
         assert fields(expected) in [fields(block) for block in shown], name
-    assert real["texts"].json["results"][1] == shown[3]["results"][1]
+    for name, at in (("texts", 3), ("items", 4)):
+        assert real[name].json["results"][1] == shown[at]["results"][1]
     assert real["error"].json == shown[-1]
 
 
@@ -137,5 +141,5 @@ def test_every_setting_and_every_address_is_in_the_readme(api):
     assert {"MODEL_REPO", "RATE_LIMIT", "LOG_FORMAT", "API_KEYS", "CORS_ORIGINS"} <= names
     assert {name for name in names if f"`{name}`" not in readme} == set()
     addresses = re.findall(r"^  (/\S+):$", api.get("/api/schema").raw.decode(), re.M)
-    assert len(addresses) >= 4
+    assert len(addresses) >= 6
     assert all(address in readme for address in addresses)

@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -20,7 +21,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-ADDRESSES = ["POST /api/v1/analyze", "POST /api/v1/summarize", "POST /api/v1/topic", "GET /api/v1/model"]
+ADDRESSES = [
+    "POST /api/v1/analyze",
+    "POST /api/v1/summarize",
+    "POST /api/v1/topic",
+    "GET /api/v1/model",
+    "GET /api/v1/tasks",
+]
 COUNT = int(os.environ.get("TOPIC_SUM_GENERATED", "40"))
 
 
@@ -53,13 +60,36 @@ def test_whatever_the_schema_allows_or_forbids_is_answered_as_it_says(described,
     assert 200 in seen if mode == GenerationMode.POSITIVE else set(seen) != {200}
 
 
+@pytest.mark.parametrize("name", ["topic", "summarize", "none"])
+def test_a_task_answers_whatever_it_is_asked_as_the_schema_says(described, name):
+    """The schema cannot name the columns of a model's task, so most of what it allows is refused."""
+    operation = described["/api/v1/tasks/{name}"]["POST"]
+    known = st.fixed_dictionaries(
+        {}, optional={"text": st.text(), "title": st.text(), "top_k": st.integers()}
+    )
+
+    @settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(operation.as_strategy(), st.just({"text": "Гол в матче"}) | known, st.booleans())
+    def ask(case, columns, of_the_task):
+        case.path_parameters = {"name": name}
+        if of_the_task:
+            case.body = columns
+        answer = case.call_and_validate(checks=CHECKS)
+        assert (answer.status_code == 404) == (name == "none")
+
+    ask()
+
+
 def test_the_schema_speaks_to_users_not_of_classes(described):
     told = {operation.ok().definition.raw["description"] for operation in described.get_all_operations()}
     assert told == {
         "One `text`, or `texts` for a list with a result or an error of its own for each.",
+        "One object of columns, or `items` for a list with a result or an error of its own for each.",
+        "The tasks of the model that serves.",
         "What serves now.",
     }
 
 
 def test_every_address_of_the_schema_is_asked_above(described):
-    assert {operation.ok().label for operation in described.get_all_operations()} == set(ADDRESSES)
+    labels = {operation.ok().label for operation in described.get_all_operations()}
+    assert labels == {*ADDRESSES, "POST /api/v1/tasks/{name}"}

@@ -16,14 +16,15 @@ import pytest
 
 @pytest.fixture
 def changed(model_folder, tmp_path):
-    """A copy of the tiny model with something wrong: changed(what, **tasks sections to update)."""
+    """A copy of the tiny model with something else in tasks.json: changed(name, **sections to update)."""
 
     def make(name="changed", **sections):
         folder = tmp_path / name
         shutil.copytree(model_folder, folder)
         tasks = json.loads((folder / "tasks.json").read_text())
         for section, update in sections.items():
-            tasks[section] = tasks[section] | update if isinstance(update, dict) else update
+            of = tasks["tasks"] if section in tasks["tasks"] else tasks
+            of[section] = of[section] | update if isinstance(update, dict) else update
         (folder / "tasks.json").write_text(json.dumps(tasks))
         return folder
 
@@ -142,10 +143,10 @@ class Machine:
         self.given += 1
         self.held = self.needed
 
-    def look(self, memory, turns, seconds=0.0):
+    def look(self, memory, batches, seconds=0.0):
         self.now += seconds
         before = self.given
-        memory.look(turns)
+        memory.look(batches)
         return self.given > before
 
 
@@ -177,9 +178,9 @@ def test_what_is_needed_no_longer_is_forgotten():
     machine.held = machine.needed = 1000
     machine.look(memory, 0)
     machine.needed = 300
-    for turn in range(1, 60):
+    for batch in range(1, 60):
         machine.held = 400
-        machine.look(memory, turn, 5)
+        machine.look(memory, batch, 5)
     machine.held = 340
     assert machine.look(memory, 59, 1)
 
@@ -197,21 +198,21 @@ def test_what_a_process_holds_is_told():
 
 
 def test_a_service_looks_after_its_memory_until_it_is_stopped(monkeypatch, tmp_path):
-    from topic_sum.inference import service as module
+    from topic_sum.inference import watch
     from topic_sum.inference.revision import Source
+    from topic_sum.inference.service import Limits, Service
 
     looked = threading.Semaphore(0)
-    monkeypatch.setattr(module.Memory, "look", lambda self, turns: looked.release())
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
-    monkeypatch.setattr(module.Service, "refresh", lambda self: None)
-    service = module.Service(
-        Source("demo/tiny", "production", tmp_path), module.Limits(1, 4, 1, 60, 16, 10, 300)
-    )
+    monkeypatch.setattr(watch.Memory, "look", lambda self, batches: looked.release())
+    monkeypatch.setattr(watch, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(watch.CurrentModel, "refresh", lambda self: None)
+    service = Service(Source("demo/tiny", "production", tmp_path), Limits(1, 4, 1, 60, 16, 10, 300))
     service.start()
     assert looked.acquire(timeout=10)
     service.stop()
-    service._thread.join(timeout=10)
-    assert not service._thread.is_alive()
+    for thread in service.watch.threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
     time.sleep(0.2)
     while looked.acquire(blocking=False):
         pass
@@ -225,11 +226,11 @@ def test_a_service_looks_after_its_memory_until_it_is_stopped(monkeypatch, tmp_p
         ({"MODEL_REPO": "nothing"}, "MODEL_REPO='nothing' is not of the form user/name"),
         ({"MODEL_REPO": "a/b", "PORT": "http"}, "PORT='http' is not a whole number"),
         ({"MODEL_REPO": "a/b", "PORT": "70000"}, "PORT=70000 must be between 1 and 65535"),
-        ({"MODEL_REPO": "a/b", "HF_ENDPOINT": "localhost:1"}, "HF_ENDPOINT='localhost:1' is no address"),
+        ({"MODEL_REPO": "a/b", "HF_ENDPOINT": "localhost:1"}, "HF_ENDPOINT='localhost:1' is not an address"),
         ({"MODEL_REPO": "a/b", "RATE_LIMIT": "many"}, "RATE_LIMIT='many' is not like 60/minute"),
         (
             {"MODEL_REPO": "a/b", "HF_TOKEN_PATH": "/no/such"},
-            "HF_TOKEN_PATH='/no/such' is no file that can be read",
+            "HF_TOKEN_PATH='/no/such' is not a file that can be read",
         ),
         ({"MODEL_REPO": "a/b", "LOG_FORMAT": "xml"}, "LOG_FORMAT='xml' is none of text, json"),
     ],
@@ -336,20 +337,19 @@ def refusal(model_hub, tmp_path, caplog):
     """What the log says about a published model that must not serve."""
 
     def refused(folder, repo):
+        from topic_sum.inference.current import CurrentModel
         from topic_sum.inference.revision import Source
-        from topic_sum.inference.service import Limits, Service
 
         commit = model_hub.publish(folder, repo)
         source = Source(repo, "production", tmp_path / "copies", model_hub.url, model_hub.token)
-        service = Service(source, Limits(1, 4, 1, 60, 16, 10, 300))
-        service.refresh()
-        service.refresh()
-        service.stop()
-        assert not service.ready
+        current = CurrentModel(source, translators=1)
+        current.refresh()
+        current.refresh()
+        assert not current.ready
         [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         assert line.startswith(f"error: model {repo}@{commit[:8]} is refused: ")
-        assert service.trouble in line.replace(str(tmp_path), "")
-        assert str(tmp_path) not in service.trouble
+        assert current.trouble in line.replace(str(tmp_path), "")
+        assert str(tmp_path) not in current.trouble
         return line
 
     return refused
@@ -367,13 +367,13 @@ def test_a_model_that_could_not_be_loaded_for_a_moment_is_tried_again(
     model_hub, model_folder, tmp_path, caplog, monkeypatch, fault, words
 ):
     from topic_sum.inference import engine
+    from topic_sum.inference.current import CurrentModel
     from topic_sum.inference.revision import Source
-    from topic_sum.inference.service import Limits, Service
 
     commit = model_hub.publish(model_folder, "demo/moment")
     source = Source("demo/moment", "production", tmp_path / "copies", model_hub.url, model_hub.token)
     events: list[str] = []
-    service = Service(source, Limits(1, 4, 1, 60, 16, 10, 300), events.append)
+    current = CurrentModel(source, 1, events.append)
 
     def fail(*_, **__):
         raise fault
@@ -383,35 +383,28 @@ def test_a_model_that_could_not_be_loaded_for_a_moment_is_tried_again(
             patched.setattr(engine.ctranslate2, "Translator", fail)
         else:
             patched.setattr(engine.Tokenizer, "from_file", fail)
-        service.refresh()
-        service.refresh()
-    assert not service.ready
-    assert words in service.trouble
+        current.refresh()
+        current.refresh()
+    assert not current.ready
+    assert words in current.trouble
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "could not be loaded now" in line
-    service.refresh()
-    assert service.model.revision == commit
-    assert service.trouble == ""
+    current.refresh()
+    assert current.model.revision == commit
+    assert current.trouble == ""
     assert events == ["model_not_loaded", "model_not_loaded", "model_loaded"]
-    service.stop()
 
 
 def test_while_a_new_model_cannot_be_loaded_the_one_before_it_serves(
     model_hub, model_folder, changed, tmp_path, monkeypatch
 ):
-    from topic_sum.inference import service as module
+    from topic_sum.inference import current as module
     from topic_sum.inference.errors import NotNow
     from topic_sum.inference.revision import Source
 
     source = Source("demo/next", "production", tmp_path / "copies", model_hub.url, model_hub.token)
-
-    def service():
-        return module.Service(source, module.Limits(1, 4, 1, 60, 16, 10, 300))
-
     old = model_hub.publish(model_folder, "demo/next")
-    first = service()
-    first.refresh()
-    first.stop()
+    module.CurrentModel(source, 1).refresh()
     new = model_hub.publish(changed(dataset={"repo": "demo/news", "revision": "f" * 40}), "demo/next")
     load = module.load_model
 
@@ -420,7 +413,7 @@ def test_while_a_new_model_cannot_be_loaded_the_one_before_it_serves(
             raise NotNow("there is too little memory")
         return load(folder, repo, commit, translators)
 
-    second = service()
+    second = module.CurrentModel(source, 1)
     with monkeypatch.context() as patched:
         patched.setattr(module, "load_model", load_old)
         second.refresh()
@@ -428,11 +421,10 @@ def test_while_a_new_model_cannot_be_loaded_the_one_before_it_serves(
         assert "too little memory" in second.trouble
     second.refresh()
     assert (second.model.revision, second.trouble) == (new, "")
-    second.stop()
 
 
 def test_an_unknown_format_is_refused(refusal, changed):
-    assert "format 2, this API reads format 1" in refusal(changed(format=2), "demo/format")
+    assert "format 3, this API reads formats 1 and 2" in refusal(changed(format=3), "demo/format")
 
 
 def test_a_missing_file_is_named(refusal, changed):
@@ -449,9 +441,9 @@ def test_a_damaged_ct2_model_is_refused(refusal, changed):
 
 
 def test_a_pickle_is_never_loaded_by_its_name(refusal, changed):
-    folder = changed(topic={"path": "topics/topics.pkl"})
-    (folder / "topics" / "topics.pkl").write_bytes(pickle.dumps([1]))
-    assert "topics/topics.pkl" in refusal(folder, "demo/pickle")
+    folder = changed(topic={"path": "topic/model.pkl"})
+    (folder / "topic" / "model.pkl").write_bytes(pickle.dumps([1]))
+    assert "topic/model.pkl" in refusal(folder, "demo/pickle")
 
 
 def test_load_model_refuses_a_pickle_named_safetensors(changed, tmp_path):
@@ -463,8 +455,8 @@ def test_load_model_refuses_a_pickle_named_safetensors(changed, tmp_path):
             return (os.mkdir, (str(tmp_path / "exploded"),))
 
     folder = changed()
-    (folder / "topics" / "topics.safetensors").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ModelRefused, match=r"topics\.safetensors is refused: no safetensors file"):
+    (folder / "topic" / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelRefused, match=r"model\.safetensors is refused: no safetensors file"):
         load_model(folder, "a/b", "c", 1)
     assert not (tmp_path / "exploded").exists()
 
@@ -473,11 +465,11 @@ def test_load_model_refuses_a_pickle_named_safetensors(changed, tmp_path):
     ("sections", "words"),
     [
         (
-            {"topic": {"path": "topics/topics.skops"}},
-            "topics/topics.skops is never opened: this API reads topics from .safetensors files; train again",
+            {"topic": {"path": "topic/model.skops"}},
+            "topic/model.skops is never opened: this API reads topic from a .safetensors file; train again",
         ),
-        ({"topic": {"path": "topics/none.safetensors"}}, "topics/none.safetensors is missing"),
-        ({"topic": {"labels": [{"topic": "a", "name": "А"}]}}, "3 topics, tasks.json names 1"),
+        ({"topic": {"path": "topic/none.safetensors"}}, "topic/none.safetensors is missing"),
+        ({"topic": {"labels": [{"label": "a", "name": "А"}]}}, "3 topics, tasks.json names 1"),
         ({"topic": {"mask": ["("]}}, "bad regular expression"),
         ({"topic": {"path": "../../etc/passwd"}}, "outside the model"),
         ({"topic": 5}, "no section 'topic'"),
@@ -494,7 +486,19 @@ def test_load_model_refuses_a_pickle_named_safetensors(changed, tmp_path):
             {"summarize": {"generation": {"min_decoding_length": 300}}},
             "min_decoding_length is 300, more than",
         ),
-        ({"topic": {"title_repeat": 10**9}}, "topic.title_repeat is 1000000000"),
+        ({"topic": {"labels": [{"label": 1, "name": "А"}]}}, "topic.labels holds {'label': 1"),
+        ({"topic": {"path": "topic/*.safetensors"}}, "outside the model"),
+        ({"topic": {"kind": "sort"}}, "topic.kind is 'sort', this API knows generate, classify, regress"),
+        ({"topic": {"kind": "regress", "minimum": 1, "maximum": 9}}, "holds a classifier"),
+        ({"topic": {"kind": "regress", "minimum": 9, "maximum": 1}}, "topic.maximum is 1, not between 9"),
+        ({"topic": {"source": "[{text}"}}, "topic.source: the template '[{text}' has a [ without its ]"),
+        ({"topic": {"source": "{text}{items}"}}, "has the column 'items', an option of this API"),
+        ({"topic": {"min_chars": 10**400}}, "topic.min_chars is 1000"),
+        ({"summarize": {"source": "слово " * 300 + "{text}"}}, "leaves no tokens for a text"),
+        ({"summarize": {"model": "/ct2"}}, "outside the model"),
+        ({"dataset": {"repo": 5}}, "dataset.repo is 5"),
+        ({"tasks": 5}, "no section 'tasks'"),
+        ({"tasks": None}, "no section 'tasks'"),
         ({"topic": {"threshold": 40}}, "topic.threshold is 40"),
     ],
 )
@@ -513,7 +517,7 @@ def test_a_new_revision_replaces_the_old_one_while_requests_go_on(
     first = model_hub.publish(model_folder, "demo/moving")
     server = serve(MODEL_REPO="demo/moving", MODEL_CHECK_SECONDS="1")
     assert server.get("/api/v1/model").json["revision"] == first
-    second = model_hub.publish(changed(metrics={"rougeL": 99.0}), "demo/moving")
+    second = model_hub.publish(changed(summarize={"metrics": {"rougeL": 99.0}}), "demo/moving")
     seen = []
 
     def swapped():

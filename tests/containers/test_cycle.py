@@ -287,7 +287,7 @@ def test_crawl_that_is_stopped_keeps_what_it_has_and_leaves_nothing_running(
 
 def test_crawl_left_at_work_is_stopped_as_the_page_says(cycle: Cycle, stand_ins) -> None:
     page = (cycle.checkout / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert "Then `docker ps`, and `docker stop` with its name." in page
+    assert "Find its name with `docker ps` and stop it with `docker stop`." in page
     urllib.request.urlopen(f"{stand_ins.site}/_stand-in/reset", timeout=10).close()
     project = f"{cycle.docker.environment()['COMPOSE_PROJECT_NAME']}-left"
     slow = {

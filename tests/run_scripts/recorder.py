@@ -11,7 +11,7 @@ import sys
 import time
 
 NAMES = ("ARTIFACTS_DIR", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "SITE_URL", "CRAWL_CONTACT", "CRAWL_DELAY",
-         "DATASET_REPO", "MODEL_REPO", "NOTE", "NO_PROXY", "PYTHONUTF8")  # fmt: skip
+         "DATASET_REPO", "MODEL_REPO", "RECIPE", "SOURCE_FILE", "NOTE", "NO_PROXY", "PYTHONUTF8")  # fmt: skip
 
 call = {
     "program": os.path.abspath(__file__),  # noqa: PTH100

@@ -45,7 +45,16 @@ static void note(const wchar_t *self, int argc, wchar_t **argv) {
         if (i > 1) add(", ");
         add_json(argv[i]);
     }
-    add("]}\n");
+    add("], \"env\": {");
+    static const wchar_t *names[] = {L"RECIPE", L"SOURCE_FILE"};
+    for (int i = 0, any = 0; i < 2; i++) {
+        if (!GetEnvironmentVariableW(names[i], cwd, LONGEST)) continue;
+        if (any++) add(", ");
+        add_json(names[i]);
+        add(": ");
+        add_json(cwd);
+    }
+    add("}}\n");
     HANDLE log = CreateFileW(path, FILE_APPEND_DATA, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS, 0, NULL);
     WriteFile(log, line, (DWORD)length, &written, NULL);
     CloseHandle(log);

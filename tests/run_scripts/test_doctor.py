@@ -34,10 +34,14 @@ def doctor(monkeypatch: pytest.MonkeyPatch):
         "ARTIFACTS_DIR",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.syspath_prepend(ROOT)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlops"]:
+        monkeypatch.delitem(sys.modules, name)
     spec = importlib.util.spec_from_file_location("doctor_under_test", ROOT / "doctor.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    module.checks, module.services = (sys.modules[f"mlops.{name}"] for name in ("checks", "services"))
     yield module
     del sys.modules[spec.name]
 
@@ -84,7 +88,7 @@ def hub_checks(doctor, server, monkeypatch: pytest.MonkeyPatch, **settings: str)
     settings = {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "DATASET_REPO": "demo/news"} | settings
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    return list(doctor.check_hub(needs_token=True))
+    return list(doctor.services.check_hub(needs_token=True))
 
 
 def test_token_that_may_write_is_accepted(doctor, server, monkeypatch) -> None:
@@ -129,8 +133,8 @@ def test_clock_is_compared_with_the_hubs(date: str, warned: bool, doctor, server
 
 def test_hub_that_is_down_fails_who_publishes_and_warns_who_serves(doctor, free_port, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    (publishing,) = doctor.check_hub(needs_token=True)
-    (serving,) = doctor.check_hub(needs_token=False)
+    (publishing,) = doctor.services.check_hub(needs_token=True)
+    (serving,) = doctor.services.check_hub(needs_token=False)
     assert (publishing.state, publishing.code) == ("failed", 5) and "HF_ENDPOINT" in publishing.fix
     assert serving.state == "warning" and "local copy" in serving.fix
 
@@ -146,7 +150,7 @@ def test_something_that_is_no_web_server_is_not_a_bug_of_ours(doctor, monkeypatc
 
         threading.Thread(target=greet, daemon=True).start()
         monkeypatch.setenv("SITE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
-        found = doctor.check_site()
+        found = doctor.services.check_site()
     assert (found.state, found.code) == ("failed", 5) and "no web server" in found.words
 
 
@@ -154,7 +158,7 @@ def test_something_that_is_no_web_server_is_not_a_bug_of_ours(doctor, monkeypatc
 def test_site(status: int, state: str, doctor, server, monkeypatch) -> None:
     server.status = status
     monkeypatch.setenv("SITE_URL", server.url)
-    found = doctor.check_site()
+    found = doctor.services.check_site()
     assert found.state == state
     assert state == "ok" or (found.code == 5 and "--from training" in found.fix)
 
@@ -162,7 +166,7 @@ def test_site(status: int, state: str, doctor, server, monkeypatch) -> None:
 @pytest.mark.parametrize(("value", "state"), [("", "failed"), ("  ", "failed"), ("x", "ok")])
 def test_missing_token_names_both_ways_on(value: str, state: str, doctor, monkeypatch) -> None:
     monkeypatch.setenv("HF_TOKEN", value)
-    found = doctor.check_setting("HF_TOKEN", "why")
+    found = doctor.checks.check_setting("HF_TOKEN", "why")
     assert found.state == state
     if state == "failed":
         assert found.code == 2 and ".env" in found.fix and "--demo" in found.fix
@@ -171,19 +175,19 @@ def test_missing_token_names_both_ways_on(value: str, state: str, doctor, monkey
 @pytest.mark.parametrize("value", ["news", "a/b/c", "a b/c", "/news", "https://huggingface.co/a/b"])
 def test_repository_that_is_not_user_name_is_shown(value: str, doctor, monkeypatch) -> None:
     monkeypatch.setenv("DATASET_REPO", value)
-    found = doctor.check_setting("DATASET_REPO", "why")
+    found = doctor.checks.check_setting("DATASET_REPO", "why")
     assert (found.state, found.code) == ("failed", 2) and repr(value) in found.words
 
 
 def test_token_in_the_wrong_line_is_not_shown(doctor, monkeypatch) -> None:
     monkeypatch.setenv("MODEL_REPO", TOKEN)
-    found = doctor.check_setting("MODEL_REPO", "why")
+    found = doctor.checks.check_setting("MODEL_REPO", "why")
     assert found.state == "failed" and TOKEN not in found.words + found.fix
 
 
 def test_taken_port_is_5_and_names_the_setting(doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        found = doctor.check_port(other.getsockname()[1], "API", "set another PORT")
+        found = doctor.services.check_port(other.getsockname()[1], "API", "set another PORT")
     assert (found.state, found.code, found.fix) == ("failed", 5, "set another PORT")
 
 
@@ -199,11 +203,11 @@ def test_only_the_port_of_our_own_container_may_be_taken_over(doctor, server, fa
     server.body = "# TYPE topic_sum_ready gauge\ntopic_sum_ready 0.0\n"  # an API of ours, of whatever folder
     port = str(server.server_port)
     fake_docker(f"echo 127.0.0.1:{port}")
-    assert doctor.check_api_port(port, docker=True).state == "ok"
-    assert doctor.check_api_port(port, docker=False).code == 5
+    assert doctor.services.check_api_port(port, docker=True).state == "ok"
+    assert doctor.services.check_api_port(port, docker=False).code == 5
     for body in ("echo 'service \"api\" is not running' >&2; exit 1", "echo 127.0.0.1:1"):
         fake_docker(body)
-        found = doctor.check_api_port(port, docker=True)
+        found = doctor.services.check_api_port(port, docker=True)
         assert (found.state, found.code) == ("failed", 5)
         assert "another PORT" in found.fix and ".env" in found.fix and "--demo by" in found.fix
 
@@ -211,17 +215,19 @@ def test_only_the_port_of_our_own_container_may_be_taken_over(doctor, server, fa
 def test_misspelt_names_in_env_are_named_with_what_was_meant(doctor, monkeypatch, tmp_path: Path) -> None:
     for name in (".env.example", "docker-compose.api.yml", "docker-compose.parser.yml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    assert list(doctor.check_names()) == []  # no .env at all
+    monkeypatch.setattr(doctor.checks, "ROOT", tmp_path)
+    assert list(doctor.checks.check_names()) == []  # no .env at all
     named = re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
     others = """HTTP_PROXY http_proxy all_proxy HF_HOME HF_HUB_OFFLINE HF_HUB_CACHE HF_DATASETS_CACHE TZ LANG
         OMP_NUM_THREADS CUDA_VISIBLE_DEVICES TORCH_HOME PIP_INDEX_URL MLFLOW_TRACKING_URI COMPOSE_PROJECT_NAME
         MAX_WINDOWS LOG_FORMAT HF_TOKEN_PATH TRANSFORMERS_CACHE XDG_CACHE_HOME MY_NOTE"""
     right = "".join(f"{name}=1\n" for name in (*named, *others.split()))
     (tmp_path / ".env").write_text(right)
-    assert list(doctor.check_names()) == []
+    assert list(doctor.checks.check_names()) == []
     (tmp_path / ".env").write_text(f"{right}CRAWL_LIMT=5\nHF_TOKN={TOKEN}\nmodel_repo=a/b\n")
-    assert [f"{check.state}: {check.name}: {check.words}; {check.fix}" for check in doctor.check_names()] == [
+    assert [
+        f"{check.state}: {check.name}: {check.words}; {check.fix}" for check in doctor.checks.check_names()
+    ] == [
         "warning: .env: CRAWL_LIMT is not a setting; did you mean CRAWL_LIMIT?",
         "warning: .env: HF_TOKN is not a setting; did you mean HF_TOKEN?",
         "warning: .env: model_repo is not a setting; did you mean MODEL_REPO?",
@@ -234,22 +240,22 @@ def test_misspelt_names_in_env_are_named_with_what_was_meant(doctor, monkeypatch
     ("needed", "state", "code"), [(0, "ok", 0), (10**6 * 2, "failed", 2)], ids=["enough", "far too little"]
 )
 def test_disk(needed: int, state: str, code: int, doctor, tmp_path: Path) -> None:
-    found = doctor.check_disk(tmp_path / "not" / "made" / "yet", needed)
+    found = doctor.checks.check_disk(tmp_path / "not" / "made" / "yet", needed)
     assert (found.state, found.code) == (state, code)
     assert state == "ok" or "ARTIFACTS_DIR" in found.fix
 
 
 def test_artifacts_folder_that_is_a_file_is_refused(doctor, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = doctor.check_disk(tmp_path / "file" / "artifacts", 0)
+    found = doctor.checks.check_disk(tmp_path / "file" / "artifacts", 0)
     assert (found.state, found.code) == ("failed", 2) and "ARTIFACTS_DIR" in found.fix
 
 
 def test_too_little_memory_is_a_warning(doctor, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "memory_gb", lambda: 3.0)
-    assert doctor.check_memory(8).state == "warning" and doctor.check_memory(2).state == "ok"
-    monkeypatch.setattr(doctor, "memory_gb", lambda: None)
-    assert doctor.check_memory(2).state == "warning"
+    monkeypatch.setattr(doctor.checks, "memory_gb", lambda: 3.0)
+    assert doctor.checks.check_memory(8).state == "warning" and doctor.checks.check_memory(2).state == "ok"
+    monkeypatch.setattr(doctor.checks, "memory_gb", lambda: None)
+    assert doctor.checks.check_memory(2).state == "warning"
 
 
 @pytest.fixture
@@ -274,9 +280,9 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ids=["runs", "does not run", "hangs", "hangs altogether", "without Compose", "with an old Compose"],
 )  # fmt: skip
 def test_docker(body: str, states: str, fix: str, doctor, fake_docker, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "SECONDS", 1)
+    monkeypatch.setattr(doctor.services, "SECONDS", 1)
     fake_docker(body)
-    checks = list(doctor.check_docker())
+    checks = list(doctor.services.check_docker())
     assert [check.name for check in checks] == ["Docker", "Compose"]
     assert " ".join(check.state for check in checks) == states
     for check in checks:
@@ -289,8 +295,8 @@ def test_service_that_never_answers_does_not_hold_the_others(doctor, monkeypatch
     monkeypatch.setattr(doctor, "ALL_SECONDS", 0.3)
     stuck = threading.Event()
     checks = doctor.side_by_side(
-        {"Hub": lambda: [doctor.ok("Hub", "here")], "site": lambda: stuck.wait(60) and [],
-         "GPU": lambda: [doctor.ok("GPU", "a card")]}
+        {"Hub": lambda: [doctor.checks.ok("Hub", "here")], "site": lambda: stuck.wait(60) and [],
+         "GPU": lambda: [doctor.checks.ok("GPU", "a card")]}
     )  # fmt: skip
     stuck.set()
     assert [(check.name, check.state, check.code) for check in checks] == [
@@ -325,7 +331,7 @@ def test_fine_grained_token_is_asked_for_its_right_to_write(
 
 def test_docker_that_is_not_installed(doctor, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = doctor.check_docker()
+    (found,) = doctor.services.check_docker()
     assert (found.state, found.code, found.words) == ("failed", 5, "is not installed")
     assert "--no-docker" in found.fix
 
@@ -370,8 +376,8 @@ def test_all_well_is_0(server, free_port) -> None:
 
 
 def test_by_hand_it_reads_the_settings_as_the_scripts_do(server, free_port, tmp_path: Path) -> None:
-    for name in ("doctor.py", "stage.py"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "doctor.py", tmp_path / "doctor.py")
+    shutil.copytree(ROOT / "mlops", tmp_path / "mlops")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     settings = f"HF_ENDPOINT={server.url}\nHF_TOKEN_FILE=token\nDATASET_REPO=demo/news\nMODEL_REPO=x\n"
     (tmp_path / ".env").write_text(settings)
@@ -393,8 +399,8 @@ def test_by_hand_it_reads_the_settings_as_the_scripts_do(server, free_port, tmp_
 
 
 def test_settings_that_cannot_be_read_are_2(tmp_path: Path) -> None:
-    for name in ("doctor.py", "stage.py"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "doctor.py", tmp_path / "doctor.py")
+    shutil.copytree(ROOT / "mlops", tmp_path / "mlops")
     (tmp_path / ".env").write_text("hf_pasted_without_a_name\n")
     done = subprocess.run([sys.executable, tmp_path / "doctor.py"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")

@@ -33,7 +33,7 @@ def services(monkeypatch: pytest.MonkeyPatch, free_port):
 
 
 def options(root: Path, **changed: object) -> Namespace:
-    return Namespace(**{"root": root, "hub_only": False, "news": None, "articles": 20} | changed)
+    return Namespace(**{"root": root, "hub_only": False, "articles": 20} | changed)
 
 
 def answers(port: int, path: str = "/") -> bool:
@@ -56,24 +56,6 @@ def test_both_answer_after_start_and_neither_after_stop(services, tmp_path: Path
     assert not answers(services.HUB_PORT) and not answers(services.SITE_PORT, "/robots.txt")
     assert not (tmp_path / "services.json").exists()
     assert services.stop(tmp_path) == 0
-
-
-def test_with_own_news_the_site_has_them_alone_and_what_is_left_out_is_said(
-    services, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    news = tmp_path / "own.jsonl"
-    news.write_text(
-        '{"title": "Т", "summary": "С", "text": "А", "rubric": "sport"}\n{"title": "без лида"}\n', "utf-8"
-    )
-    assert services.start(options(tmp_path, news=news, articles=None)) == 0
-    try:
-        for kind, count in (("articles", 1), ("awkward", 0)):
-            url = f"http://127.0.0.1:{services.SITE_PORT}/_stand-in/{kind}.json"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                assert len(json.load(answer)) == count
-    finally:
-        services.stop(tmp_path)
-    assert "warning: own.jsonl: 1 of 2 rows served; left out: 1 without a summary" in capfd.readouterr().out
 
 
 def test_stand_ins_that_were_left_behind_are_replaced(services, tmp_path: Path) -> None:
@@ -124,9 +106,7 @@ def test_taken_port_is_5_with_one_line_and_nothing_is_left_running(
 def test_stand_in_that_fails_says_why_and_the_other_is_stopped(
     services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    news = tmp_path / "empty.jsonl"
-    news.write_text("")
-    code = services.start(options(tmp_path, news=news))
+    code = services.start(options(tmp_path, articles=-1))
     assert code != 0 and not answers(services.HUB_PORT)
     assert "error: " in capsys.readouterr().err
 

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 ANSWER = {
@@ -91,7 +93,7 @@ def test_an_api_that_is_ready_and_does_not_answer_us_is_no_failure(api, show, re
     done = show("sha256:00")
     assert done.returncode == 0, done.stderr
     assert api.shown == ""
-    assert "does not answer us (API_KEYS, ALLOWED_HOSTS)" in done.stdout
+    assert "its API_KEYS or ALLOWED_HOSTS keep this script out" in done.stdout
 
 
 def test_any_other_error_is_one(api, show) -> None:
@@ -101,12 +103,30 @@ def test_any_other_error_is_one(api, show) -> None:
     assert done.stderr.startswith("error: ") and "server_error" in done.stderr
 
 
-def test_the_answer_is_written_at_once_as_the_apis_log_goes_to_the_same_place(
-    monkeypatch, repo_root: Path
-) -> None:
+@pytest.fixture
+def module(repo_root: Path):
     spec = importlib.util.spec_from_file_location("show_under_test", repo_root / "demo" / "show.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_newest_article_is_one_of_the_test_split(module, monkeypatch, tmp_path: Path) -> None:
+    folder = tmp_path / "crawl" / "dataset" / "data"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("ARTIFACTS_DIR", str(tmp_path))
+    assert module.newest_article() is None
+    rows = [
+        {"text": f"Текст {day}.", "title": "т", "summary": summary, "date": f"2025-01-{day:02} 00:00:00"}
+        for day, summary in ((1, "Итог."), (3, "Итог."), (5, "Текст 5."))
+    ]
+    for name, part in (("test-2025", rows), ("train-2025", [{**rows[0], "date": "2026-01-01 00:00:00"}])):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(part), folder / f"{name}.parquet")
+    # The text of the 5th holds its own summary: there would be nothing to see.
+    assert module.newest_article()["text"] == "Текст 3."
+
+
+def test_the_answer_is_written_at_once_as_the_apis_log_goes_to_the_same_place(monkeypatch, module) -> None:
     written: list[str] = []
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=written.append, flush=lambda: None))
     module.print_answer({"title": "Катер", "text": "Слово " * 60}, ANSWER)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -15,20 +17,30 @@ from pathlib import Path
 import pytest
 
 
+def copy_stage(repo_root: Path, folder: Path) -> None:
+    shutil.copy(repo_root / "stage.py", folder / "stage.py")
+    shutil.copytree(repo_root / "mlops", folder / "mlops", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @pytest.fixture
 def place(tmp_path: Path, repo_root: Path) -> Path:
     """A folder with stage.py in it, and a run begun."""
-    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    copy_stage(repo_root, tmp_path)
     subprocess.run([sys.executable, "stage.py", "begin", "work", "rest"], cwd=tmp_path, check=True)
     return tmp_path
 
 
 @pytest.fixture
-def stage(place: Path):
+def stage(place: Path, monkeypatch: pytest.MonkeyPatch):
+    # The parts of this copy, not those of another test's: they know their own folder.
+    monkeypatch.syspath_prepend(place)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlops"]:
+        monkeypatch.delitem(sys.modules, name)
     spec = importlib.util.spec_from_file_location("stage_under_test", place / "stage.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    module.settings, module.runs = (sys.modules[f"mlops.{name}"] for name in ("settings", "runs"))
     yield module
     del sys.modules[spec.name]
 
@@ -129,7 +141,7 @@ def test_program_that_is_not_there_is_named(place: Path) -> None:
 
 
 def test_without_a_run_it_says_who_calls_it(tmp_path: Path, repo_root: Path) -> None:
-    shutil.copy(repo_root / "stage.py", tmp_path / "stage.py")
+    copy_stage(repo_root, tmp_path)
     done = subprocess.run(command("pass"), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: no run has begun")
 
@@ -141,13 +153,13 @@ def test_without_a_run_it_says_who_calls_it(tmp_path: Path, repo_root: Path) -> 
      ("export A=b", "b"), ('A=""', ""), ("A=$HOME %PATH% !x!", "$HOME %PATH% !x!")],
 )  # fmt: skip
 def test_setting(line: str, value: str, stage) -> None:
-    assert stage.parse_settings(f"# first\n\n{line}\n", ".env") == {"A": value}
+    assert stage.settings.parse_settings(f"# first\n\n{line}\n", ".env") == {"A": value}
 
 
 @pytest.mark.parametrize("line", ["no equals sign", "1A=b", "A B=c", "=x", "Имя=x"])
 def test_line_that_is_no_setting_is_refused_by_its_number(line: str, stage) -> None:
-    with pytest.raises(stage.WrongSetting, match=r"line 2 of \.env") as caught:
-        stage.parse_settings(f"A=b\n{line}\n", ".env")
+    with pytest.raises(stage.settings.WrongSetting, match=r"line 2 of \.env") as caught:
+        stage.settings.parse_settings(f"A=b\n{line}\n", ".env")
     assert line not in str(caught.value)
 
 
@@ -161,10 +173,10 @@ def test_relative_artifacts_folder_means_the_same_to_every_stage(place: Path) ->
 
 def test_oldest_logs_are_forgotten(stage) -> None:
     for day in range(60):
-        (stage.LOGS / f"2020-01-01_00-00-{day:02}").mkdir()
+        (stage.runs.LOGS / f"2020-01-01_00-00-{day:02}").mkdir()
     stage.begin(["work"])
-    names = sorted(path.name for path in stage.LOGS.iterdir() if path.is_dir())
-    assert len(names) == stage.KEPT_RUNS
+    names = sorted(path.name for path in stage.runs.LOGS.iterdir() if path.is_dir())
+    assert len(names) == stage.runs.KEPT_RUNS
     assert names[0] > "2020-01-01_00-00-10" and stage.run_folder().name in names
 
 
@@ -195,38 +207,109 @@ def test_report_opens_in_the_browser_when_asked(place: Path, stage, monkeypatch)
     assert opened == [report.as_uri()]
 
 
-SAID = [  # what the stages really say, and the revision that the table shows
-    ("published 4,014 rows to demo/news as db820d97f5: 4,014 added, 0 edited, 0 removed; 4 s", "db820d97"),
-    ("nothing to do: demo/news at c10a1aed2b has all that is fit of 4,016 articles; no commit", "c10a1aed"),
-    ("dataset: demo/news at c10a1aed\npublished: demo/model at f0b624a9\ngate: passed", "f0b624a9"),
-    ("dataset: demo/news at c10a1aed\nnothing to do: model demo/model ef7410e9 was trained on demo/news "
-     "c10a1aed with these settings and is in production", "ef7410e9"),
-    ("answer\n  model    f0b624a9c835, dataset db820d97f533", "f0b624a9"),
-    ("API ready at http://127.0.0.1:8000/ (model demo/model@0123abcd)", "0123abcd"),
-    ("dataset: demo/news at c10a1aed\nnothing else", ""),
-    ("  published: rut5_base_sum_gazeta, Gazeta v1       32.2       14.4", ""),
-]  # fmt: skip
+def left(folder: Path, name: str, **fields) -> None:
+    """A stage's result.json, as the contract between the stages and this file has it."""
+    whole = {"format": 1, "stage": name, "recipe": "gazeta", "outcome": "done", "exit_code": 0,
+             "began": "2099-01-01T00:00:00+00:00", "seconds": 65.0} | fields  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(whole), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("words", "revision"), SAID)
-def test_table_shows_the_revision_that_a_stage_named(
-    words: str, revision: str, stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+BOTH = {
+    "dataset": {"repo": "demo/news", "revision": "db820d97f5"},
+    "model": {"repo": "demo/m", "revision": "f0b624a9"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "fields", "row"),
+    [
+        ("parser", 0, {"revisions": BOTH}, ["done", "1 min 5 s", "db820d97"]),
+        ("parser", 0, {"outcome": "nothing to do"}, ["nothing to do", "1 min 5 s"]),
+        ("training", 0, {"revisions": BOTH}, ["done", "1 min 5 s", "f0b624a9"]),
+        ("training", 4, {"revisions": BOTH}, ["not promoted (exit code 4)", "1 min 5 s", "f0b624a9"]),
+        ("training", 1, {"revisions": BOTH}, ["failed (exit code 1)", "1 min 5 s"]),
+        ("api", 0, {"outcome": "serving", "revisions": BOTH}, ["done", "1 min 5 s", "f0b624a9"]),
+        ("api", 0, {}, ["done", "1 min 5 s"]),
+        ("api", 0, {"stage": "parser", "revisions": BOTH}, ["done", "1 min 5 s"]),
+    ],
+)  # fmt: skip
+def test_table_shows_what_a_stage_left_as_its_result(name, code, fields, row, place, stage, capsys) -> None:
+    stage.begin([name, "rest"])
     folder = stage.run_folder()
-    (folder / "work.log").write_text(words + "\n", encoding="utf-8")
-    stage.record(folder, {"stage": "work", "code": 0, "seconds": 65})
+    left(folder, name, **fields)
+    # Words are for people: whatever the log says, the table does not change.
+    (folder / f"{name}.log").write_text("published: demo/model at 01234567\n", encoding="utf-8")
+    stage.record(folder, {"stage": name, "code": code, "seconds": 65})
     stage.end(None, False)
-    head, row, rest = capsys.readouterr().out.splitlines()[1:4]
-    assert row == f"work        done{'':<34}1 min 5 s     {revision}".rstrip()
-    assert head.index("revision") == row.index("1 min") + 14 and rest == "rest        not started"
+    head, shown, rest = capsys.readouterr().out.splitlines()[1:4]
+    assert re.split(r"  +", shown) == [name, *row]
+    assert head.index("time") == shown.index("1 min") and rest == "rest        not started"
 
 
-def test_stage_that_failed_has_no_revision(stage, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = stage.run_folder()
-    (folder / "work.log").write_text("published: demo/model at f0b624a9\n")
-    stage.record(folder, {"stage": "work", "code": 1, "seconds": 1})
-    stage.end(None, False)
-    assert "f0b624a9" not in capsys.readouterr().out
+def run_stage(place: Path, name: str, code: str, **variables: str) -> Path:
+    """Run it, and return where its result is kept."""
+    script = ["run", name, "--", "python", "-c", textwrap.dedent(code)]
+    subprocess.run([sys.executable, "stage.py", *script], cwd=place, check=True, env=os.environ | variables)
+    (log,) = place.glob(f"artifacts/logs/*/{name}.log")
+    return log.with_suffix(".json")
+
+
+LEAVES = """
+    import json, os, pathlib
+    folder = pathlib.Path(os.environ.get("ARTIFACTS_DIR", "artifacts"), "results")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "parser.json").write_text(json.dumps({"stage": "parser", "began": "2099-01-01T00:00:00+00:00"}))
+"""
+
+
+def test_a_stages_result_is_kept_beside_its_log(place: Path) -> None:
+    assert json.loads(run_stage(place, "parser", LEAVES).read_text())["stage"] == "parser"
+
+
+def test_a_result_lies_where_artifacts_dir_says(place: Path, tmp_path: Path) -> None:
+    elsewhere = str(tmp_path / "elsewhere")
+    assert run_stage(place, "parser", LEAVES, ARTIFACTS_DIR=elsewhere).exists()
+
+
+def test_the_result_of_an_earlier_run_is_not_taken_for_this_ones(place: Path) -> None:
+    left(place / "artifacts" / "results", "parser", began="2020-01-01T00:00:00+00:00")
+    assert not run_stage(place, "parser", "pass").exists()
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"stage": "training"}'])
+def test_a_damaged_result_is_none(damaged: str, place: Path) -> None:
+    (place / "artifacts" / "results").mkdir()
+    (place / "artifacts" / "results" / "parser.json").write_text(damaged)
+    assert not run_stage(place, "parser", "pass").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "asked"),
+    [
+        ("parser", "run --rm --build parser", "run --rm -T parser cat /artifacts/results/parser.json"),
+        ("api", "up --build --detach --wait", "exec -T api cat /artifacts/results/api.json"),
+        ("api", "down", None),
+    ],
+)
+def test_a_container_is_asked_for_its_result(name: str, words: str, asked: str | None, place: Path) -> None:
+    docker = place / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"""#!/bin/sh
+echo "$*" >>{place}/asked
+case "$*" in *cat*) echo '{{"stage": "{name}", "began": "2099-01-01T00:00:00+00:00"}}' ;; esac
+"""
+    )
+    docker.chmod(0o755)
+    script = ["run", name, "--", "docker", "compose", "-f", "x.yml", *words.split()]
+    path = {"PATH": f"{docker.parent}:{os.environ['PATH']}"}
+    subprocess.run([sys.executable, "stage.py", *script], cwd=place, check=True, env=os.environ | path)
+    calls = (place / "asked").read_text().splitlines()
+    assert calls[0] == f"compose -f x.yml {words}"
+    assert calls[1:] == ([f"compose -f x.yml {asked}"] if asked else [])
+    (log,) = place.glob(f"artifacts/logs/*/{name}.log")
+    assert log.with_suffix(".json").exists() is (asked is not None)
 
 
 def test_token_may_lie_in_a_file_of_its_own(place: Path, stage) -> None:
@@ -238,7 +321,7 @@ def test_token_may_lie_in_a_file_of_its_own(place: Path, stage) -> None:
     settings.write_text("HF_TOKEN=hf_y\nHF_TOKEN_FILE=secret\n")
     assert stage.user_settings(settings, {})["HF_TOKEN"] == "hf_y"
     settings.write_text("HF_TOKEN_FILE=no such file\n")
-    with pytest.raises(stage.WrongSetting, match="HF_TOKEN_FILE=no such file cannot be read"):
+    with pytest.raises(stage.settings.WrongSetting, match="HF_TOKEN_FILE=no such file cannot be read"):
         stage.user_settings(settings, {})
 
 

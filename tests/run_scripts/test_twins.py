@@ -42,7 +42,7 @@ QUICK = [
     f"{DOCTOR} --no-docker --small",
     f"{SETUP} parser training api",
     f"{COLLECT} limit=200",
-    f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml topic.min_rows=5",
+    f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml tasks.topic.min_rows=5",
     SERVE,
     "python demo/services.py stop --root artifacts/quick",
 ]
@@ -115,6 +115,8 @@ SCENARIOS = [
              err=misused("--only and --from exclude each other")),
     scenario("demo and quick", "--demo --quick", 2, [], err=misused("--demo and --quick exclude each other")),
     scenario("news without demo", "--news x.jsonl", 2, [], err=misused("--news goes with --demo")),
+    scenario("unknown recipe", "--recipe tea", 2, [],
+             err=misused("no recipe tea; the recipes are the .yaml files of the folder recipes")),
     scenario("no Python", "", 2, [], "version_info=1",
              "error: no Python 3.11 or newer found; install it from python.org\n"),
 ]  # fmt: skip
@@ -136,6 +138,31 @@ def test_scenario(case: Scenario, make_tree: Callable) -> None:
     if case.code == 0:
         assert headings[-1] == ("parser" if "only parser" in case.options else
                                 "training" if "only training" in case.options else "api")  # fmt: skip
+
+
+def test_a_recipe_is_named_to_every_stage(make_tree: Callable) -> None:
+    tree = make_tree("project")
+    shutil.copy(tree.root / "recipes" / "gazeta.yaml", tree.root / "recipes" / "own.yaml")
+    outcome = tree.run("--no-docker", "--recipe", "own")
+    assert outcome.commands() == WITHOUT_DOCKER
+    for words in (COLLECT, TRAIN, SERVE):
+        (stage,) = (call for call in outcome.calls if call["words"] == words)
+        assert stage["env"]["RECIPE"] == "own"
+
+
+def test_a_recipe_of_the_environment_is_left_alone(make_tree: Callable) -> None:
+    tree = make_tree("project")
+    outcome = tree.run("--only", "training", env={"RECIPE": "mine.yaml"})
+    (stage,) = (call for call in outcome.calls if call["words"] == TRAIN)
+    assert stage["env"]["RECIPE"] == "mine.yaml"
+
+
+def test_python_of_the_environment_is_used(windows_tree) -> None:
+    windows_tree.python("own")
+    own = windows_tree.windows_path(windows_tree.root / "bin" / "own.exe")
+    outcome = windows_tree.run("--only", "training", env={"PYTHON": own})
+    assert outcome.code == 0, outcome.err
+    assert {call["program"].rpartition("\\")[2] for call in outcome.calls} == {"own.exe", "python.exe"}
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -163,7 +190,9 @@ def test_news_file_may_have_any_name_and_is_found_from_where_the_script_was_call
     assert outcome.code == 0, outcome.err
     source = f"artifacts/demo-{name.removesuffix('.gz').removesuffix('.jsonl')}"
     news = tree.cwd() / name
-    assert outcome.commands()[0] == f"python demo/services.py start --root {source} --news {news}"
+    assert outcome.commands()[0] == f"python demo/services.py start --root {source} --hub-only"
+    (collect,) = (call for call in outcome.calls if call["words"] == COLLECT)
+    assert tree.as_posix(collect["env"]["SOURCE_FILE"]) == news
     assert outcome.commands()[-1] == f"python demo/services.py stop --root {source}"
     assert outcome.commands()[4] == f"{TRAIN} config=../demo/train.yaml config=../demo/train_real_news.yaml"
 

@@ -17,6 +17,7 @@ from t5sum.classify.train import train
 from t5sum.config import ClassifyTask
 from t5sum.load import load_config
 from t5sum.served.classifier import TextModel
+from t5sum.served.text import normalise
 from t5sum.sources import masked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,6 +72,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory):
     rows["train"] += [{"text": "Мнение о погоде. " * 9, "title": "", "rubric": "comments"}] * 7
     rows["train"] += [{"text": "Лес и грибы. " * 9, "title": "", "rubric": "forest"}] * 3
     return rows, folder, train_topics(rows, SETTINGS, folder)
+
+
+@pytest.fixture(scope="module")
+def served(trained):
+    """The exported classifier as the API loads it."""
+    from topic_sum.inference.kinds.classify import Classify
+
+    _, folder, found = trained
+    section = {
+        "kind": "classify", "source": SETTINGS.source, "target": "rubric", "metrics": {},
+        "path": "model.safetensors", "labels": found["labels"], "threshold": found["threshold"],
+        "max_chars": SETTINGS.max_chars, "min_chars": SETTINGS.min_chars, "mask": SETTINGS.mask,
+    }  # fmt: skip
+    Classify.check("topic", section)
+    return Classify.load("topic", section, folder)
+
+
+def answer_of(served, text: str, title: str = ""):
+    return served.classify({"title": normalise(title), "text": normalise(text)})
 
 
 def test_renamed_rubrics_are_one_topic_and_formats_are_none() -> None:
@@ -170,6 +190,64 @@ def test_the_export_finds_the_topic_of_unseen_articles(trained) -> None:
     said = labels_of(folder, found, rows["test"])
     right = sum(one == labels.label(row) for one, row in zip(said, rows["test"], strict=True))
     assert right / len(rows["test"]) > 0.8
+
+
+NOTHING = {
+    "empty": "", "one word": "слово", "digits": "12345 67890 " * 30, "zero width": "\u200b\u200b\u200b",
+    "controls": "\x00\x01", "pictures": "🙂🙃🚀" * 40, "one word again and again": "да " * 200,
+    "letters": "ыыыыыы жжжжжж " * 20,
+    "keys": "кпщ зшг ютрп лмнк вбыа цйф шгнр тпкз мюбл ъхэж чсзщ прлд фйцу кегш щзхъ ывап ролд жэяч смит",
+    "latin": "lorem ipsum dolor sit amet " * 20,
+    "english": "The home team won the last match of the season in front of forty thousand people, and its "
+    "coach praised the goalkeeper, who had saved two penalties in the second half.",
+    "spanish": "El ayuntamiento aprobó el martes el nuevo presupuesto, que prevé más dinero para las "
+    "escuelas, las carreteras y el hospital, según informaron los portavoces tras un largo debate.",
+    "ukrainian": "Команда виграла останній матч сезону на очах у сорока тисяч глядачів, а тренер похвалив "
+    "воротаря, який відбив два пенальті у другому таймі.",
+    "bulgarian": "Отборът спечели последния мач от сезона пред очите на четиридесет хиляди зрители, а "
+    "треньорът похвали вратаря, който спаси две дузпи през второто полувреме.",
+    "kazakh": "Команда маусымның соңғы ойынында қырық мың көрерменнің көз алдында жеңіске жетті, ал "
+    "бапкер екі айып добын қайтарған қақпашыны мақтады.",
+    "transliterated": "Komanda vyigrala poslednij match sezona na glazah u soroka tysyach zritelej, a "
+    "trener pohvalil vratarya, kotoryj otbil dva penalti vo vtorom tajme.",
+    "code": "for i in range(10): print(i) # code " * 10,
+    "code with words": "# считаем слова в файле\ndef count(words):\n    found = {}  # слово и сколько "
+    "раз оно встретилось\n    for word in words:\n        found[word] = found.get(word, 0) + 1",
+    "recipe": "Смешайте два стакана муки со щепоткой соли, вбейте яйцо, влейте тёплой воды и замесите тугое "
+    "тесто. Накройте полотенцем, дайте постоять полчаса, потом раскатайте и нарежьте полосками.",
+    "poem": "За окошком тихо кружит первый снег, у печи мурлычет рыжий старый кот. Бабушка не спит, считает "
+    "петли вслух, а за дверью ветер песенку поёт.",
+    "chat": "привет! ты где вообще? я уже полчаса стою у подъезда, телефон садится, ключей нет. захвати по "
+    "дороге хлеб и позвони как будешь подходить, ладно?",
+    "manual": "Перед первым включением снимите защитную плёнку и вставьте батарейки. Нажмите и удерживайте "
+    "кнопку три секунды, пока не загорится зелёный индикатор.",
+    "advert": "Продам шкаф-купе, почти новый, два метра на полтора, цвет орех. Самовывоз, помогу разобрать. "
+    "Торг уместен, звонить после шести вечера.",
+    "lesson": "Рассмотрим треугольник, у которого две стороны равны. Проведём биссектрису из вершины и "
+    "докажем, что она же является высотой и медианой.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_text_that_is_no_russian_news_has_no_topic_but_all_scores(served, kind: str) -> None:
+    answer = answer_of(served, NOTHING[kind])
+    assert answer.label is None and answer.name is None and answer.reason in ("unsure", "too_short")
+    assert len(answer.scores) == len(served.labels)
+
+
+def test_a_megabyte_of_text_is_answered(served) -> None:
+    assert answer_of(served, "Матч выиграла сборная города. " * 35_000).scores
+
+
+def test_the_api_gives_the_probabilities_of_training(trained, served) -> None:
+    rows, folder, _ = trained
+    row = rows["test"][0]
+    values = {"title": normalise(row["title"]), "text": normalise(row["text"])}
+    assert served.source(values) == source(row)
+    [expected] = TextModel.load(folder / "model.safetensors").predict_proba([source(row)])
+    scores = {each.label: each.score for each in served.classify(values).scores}
+    assert [scores[label] for label, _ in served.labels] == pytest.approx(expected, abs=1e-4)
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_same_rows_give_the_same_classifier(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from t5sum import StageError
 from t5sum.generate import train as training
 from t5sum.generate import trainer as trainers
+from t5sum.generate.model import choose_device
 from t5sum.generate.predict import load_translator
-from t5sum.generate.train import choose_device
 from t5sum.generate.trainer import OVERFLOWS, NotFinite, SummaryTrainer
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun
@@ -39,18 +39,18 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ct2" / "model.bin").touch()
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
     monkeypatch.setattr(ctranslate2, "Translator", Translator)
-    return tmp_path / "ct2"
+    return tmp_path
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_a_gpu_that_works_runs_the_export(device: str, exported: Path) -> None:
-    assert load_translator(exported, "int8", device, 1).device == "cuda"
+    assert load_translator(exported / "ct2", "int8", device, 1).device == "cuda"
 
 
 def test_a_gpu_whose_first_call_fails_gives_way_to_the_cpu(exported, monkeypatch, capsys) -> None:
     error = RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
     monkeypatch.setattr(Translator, "broken", error)
-    assert load_translator(exported, "int8", "auto", 1).device == "cpu"
+    assert load_translator(exported / "ct2", "int8", "auto", 1).device == "cpu"
     line = (
         "CTranslate2 cannot use the GPU (Library libcublas.so.12 is not found or cannot be loaded); the CPU"
     )
@@ -58,7 +58,7 @@ def test_a_gpu_whose_first_call_fails_gives_way_to_the_cpu(exported, monkeypatch
     with pytest.raises(
         StageError, match=r"evaluate\.device=cuda, but the GPU cannot run the export"
     ) as caught:
-        load_translator(exported, "int8", "cuda", 1)
+        load_translator(exported / "ct2", "int8", "cuda", 1)
     assert caught.value.code == 5
 
 
@@ -98,12 +98,14 @@ def test_fp16_needs_a_gpu(device: str, tiny, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
-def test_the_trainer_is_told_of_fp16(precision: str, tiny, rows, tmp_path, gpu, monkeypatch) -> None:
-    class Told(Exception):
+def test_the_trainer_gets_fp16_if_it_is_asked_for(
+    precision: str, tiny, rows, tmp_path, gpu, monkeypatch
+) -> None:
+    class Given(Exception):
         pass
 
     def arguments(**given: Any) -> None:
-        raise Told(given["fp16"], given["bf16"])
+        raise Given(given["fp16"], given["bf16"])
 
     config = load_config([*tiny, "train.device=auto", f"train.precision={precision}"], {})
     run = TaskRun(tmp_path / "run" / "summarize")
@@ -112,11 +114,11 @@ def test_the_trainer_is_told_of_fp16(precision: str, tiny, rows, tmp_path, gpu, 
     monkeypatch.setattr(training, "Seq2SeqTrainingArguments", arguments)
     monkeypatch.setattr(training, "gpus", lambda: [])
     monkeypatch.setattr(training.preflight, "choose_checkpointing", lambda *given: False)
-    with pytest.raises(Told) as told:
+    with pytest.raises(Given) as caught:
         training.train(
             run, {"train": rows(8), "validation": rows(2)}, None, config, config.tasks["summarize"]
         )
-    assert told.value.args == (precision == "fp16", False)
+    assert caught.value.args == (precision == "fp16", False)
 
 
 @pytest.fixture

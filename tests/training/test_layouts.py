@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,10 @@ from safetensors.torch import load_file, save_file
 from t5sum import StageError
 from t5sum.config import GenerateTask
 from t5sum.generate import export
+from t5sum.generate.model import build_model
 from t5sum.generate.predict import Export, generate, generate_full_precision
 from t5sum.generate.tokens import load_tokenizer
-from t5sum.generate.train import build_model, train
+from t5sum.generate.train import train
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun, read_json
 from t5sum.sources import prompt
@@ -78,12 +79,7 @@ LAYOUTS = {
         {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>",
          "unk_token": "<|endoftext|>"}, spare=7, end=2,
     ),
-    "FRED-T5 without names": Layout(
-        {**GATED, "eos_token_id": 2, "bos_token_id": 1}, None, {"tokenizer_class": "GPT2Tokenizer"}, 7, end=2
-    ),
     "Unigram, unk 3": Layout({"eos_token_id": 2}, RUT5_IDS, end=2),
-    "Unigram with bytes": Layout({}, {**T5_IDS, "byte_fallback": True}, end=1),
-    "BPE with bytes": Layout({}, {**T5_IDS, "byte_fallback": True, "model_type": "bpe"}),
     "tied, gated": Layout({"feed_forward_proj": "gated-gelu"}, T5_IDS),
     "untied, ungated": Layout({"tie_word_embeddings": False}, T5_IDS),
 }  # fmt: skip
@@ -134,38 +130,33 @@ def write_base(folder: Path, layout: Layout, texts: list[str]) -> Path:
 
 SEARCH = ("num_beams", "max_length", "no_repeat_ngram_size", "early_stopping", "length_penalty")
 WORDS = [
-    "train.max_steps=60", "train.eval_steps=60", "train.micro_batch=8", "train.lr=0.02",
-    "train.warmup_steps=4",
+    "train.max_steps=60", "train.eval_steps=60", "train.micro_batch=8",
+    "train.lr=0.02", "train.warmup_steps=4",
     "generate.generation.beam_size=4", "generate.generation.no_repeat_ngram_size=3",
-    "generate.generation.max_decoding_length=36", "generate.source_max_tokens=512",
-    "generate.target_max_tokens=20",
+    "generate.generation.max_decoding_length=36",
+    "generate.source_max_tokens=512", "generate.target_max_tokens=20",
 ]  # fmt: skip
 
 
-def publish(folder: Path, task: GenerateTask, eos: str, compute_type: str) -> Export:
-    """Put tasks.json into the folder and read it again."""
+def publish(folder: Path, task: GenerateTask, compute_type: str) -> dict[str, Any]:
+    """Put tasks.json into the folder; its section."""
     section = {
         "kind": "generate", "source": task.source, "target": task.target, "metrics": {}, "engine": "ct2",
-        "model": "ct2", "tokenizer": "tokenizer.json", "eos": eos, "compute_type": compute_type,
-        "source_max_tokens": task.source_max_tokens, "generation": asdict(task.generation),
+        "model": "ct2", "tokenizer": "tokenizer.json", "eos": "</s>", "compute_type": compute_type,
+        "source_max_tokens": task.source_max_tokens, "generation": vars(task.generation),
     }  # fmt: skip
     (folder / "tasks.json").write_text(json.dumps({"format": 2, "tasks": {"summarize": section}}))
-    return Export.of(folder)
+    return section
 
 
-def answer_of_the_api(export: Export, text: str) -> str:
+def answer_of_the_api(folder: Path, settings: dict[str, Any], text: str) -> str:
     """What the API's own engine makes of a text."""
-    from topic_sum.inference import engine
+    from topic_sum.inference.engine import Engine
 
-    def run(calls: Any) -> list[list[str]]:
-        return [call() for call in calls]
-
-    if hasattr(engine, "Engine"):
-        found = engine.Engine(export.folder, export.section, 1).generate({"text": text}, 1, run, 8).texts
-    else:  # the API before format 2
-        old = {**export.section, "prefix": export.section["source"].removesuffix("{text}")}
-        found = engine.Summarizer(export.folder, old, 1).summarize(text, "", 1, run, 8).summaries
-    return found[0] if found else ""
+    found = Engine(folder, settings, 1).generate(
+        {"text": text}, 1, lambda calls: [call() for call in calls], 8
+    )
+    return found.texts[0] if found.texts else ""
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
@@ -177,18 +168,18 @@ def cell(request: pytest.FixtureRequest, rows: Any, tiny: Any, tmp_path_factory:
     base = write_base(work / "base", layout, [row["text"] for row in rows])
     config = load_config([*tiny, *WORDS, f"model.base={base}"], {"ARTIFACTS_DIR": str(work)})
     task = config.tasks["summarize"]
-    run = TaskRun(work / "run" / "summarize")
+    run = TaskRun(work / "runs" / "run" / "summarize")
     run.path.mkdir(parents=True)
     train(run, {"train": rows[:36], "validation": rows[36:40]}, base, config, task)
-    sources = [prompt(row, task.template) for row in rows]
-    model, exact = work / "model", work / "exact"
-    found = export.export(run.trained, model, task, sources[36:40])
-    shutil.copytree(model, exact, ignore=shutil.ignore_patterns("ct2"))
-    export.convert(model, exact / "ct2", "float32")
+    texts = [prompt(row, task.template) for row in rows[36:40]]
+    found = export.export(run.trained, run.export, task, texts)
+    exact = work / "exact"
+    shutil.copytree(run.export, exact, ignore=shutil.ignore_patterns("ct2"))
+    export.convert(run.export, exact / "ct2", "float32")
     return SimpleNamespace(
-        layout=layout, trained=run.trained, rows=rows[40:], sources=sources[40:], model=model, exact=exact,
-        served=publish(model, task, found["eos"], "int8"),
-        served_exact=publish(exact, task, found["eos"], "float32"),
+        layout=layout, trained=run.trained, model=run.export, exact=exact, found=found, rows=rows[40:],
+        settings={exact: publish(exact, task, "float32"), run.export: publish(run.export, task, "int8")},
+        sources=[prompt(row, task.template) for row in rows[40:]],
     )  # fmt: skip
 
 
@@ -202,7 +193,7 @@ def test_every_reader_gets_the_ids_of_tokenizer_and_config(cell: SimpleNamespace
     served = read_json(cell.model / "ct2" / "config.json")
     start = tokenizer.convert_ids_to_tokens(layout.start)
     assert (served["decoder_start_token"], served["eos_token"]) == (start, "</s>")
-    assert cell.served.section["eos"] == "</s>"
+    assert cell.settings[cell.model]["eos"] == cell.found["eos"] == "</s>"
     assert tokenizer("музей")["input_ids"][-1] == layout.end
     assert set(tokenizer("музей")) == {"input_ids", "attention_mask"}, "what generate() takes"
     vocabulary = read_json(cell.model / "ct2" / "shared_vocabulary.json")
@@ -237,8 +228,8 @@ def test_log_probabilities_are_transformers_own(cell: SimpleNamespace) -> None:
 
 
 def test_served_beams_plain_transformers_and_the_api_write_the_same(cell: SimpleNamespace) -> None:
-    served = generate(cell.served_exact, cell.rows, "cpu", workers=1).predictions
-    assert served == generate_full_precision(cell.served_exact, cell.rows).predictions
+    served = generate(Export.of(cell.exact), cell.rows, "cpu", workers=1).predictions
+    assert served == generate_full_precision(Export.of(cell.exact), cell.rows).predictions
     assert all(served)
     # As the card shows it: nothing but the published folder.
     tokenizer, model = (each.from_pretrained(cell.model) for each in (AutoTokenizer, AutoModelForSeq2SeqLM))
@@ -250,9 +241,9 @@ def test_served_beams_plain_transformers_and_the_api_write_the_same(cell: Simple
         ends.append(made.index(cell.layout.end) + 1 if cell.layout.end in made else 37)
         assert len(made) == ends[-1], "it stops where the served one stops"
     assert min(ends) < 37
-    int8 = generate(cell.served, cell.rows, "cpu", batch_tokens=1, workers=1).predictions
-    for revision, texts in ((cell.served_exact, served), (cell.served, int8)):
-        made = [answer_of_the_api(revision, row["text"]) for row in cell.rows]
+    int8 = generate(Export.of(cell.model), cell.rows, "cpu", batch_tokens=1, workers=1).predictions
+    for folder, texts in ((cell.exact, served), (cell.model, int8)):
+        made = [answer_of_the_api(folder, cell.settings[folder], row["text"]) for row in cell.rows]
         assert made == [" ".join(text.split()) for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""python -m topic_sum: serve, by gunicorn where it runs and by waitress on Windows.
+"""python -m topic_sum: serve with gunicorn, or with waitress on Windows.
 
 Exit codes: 0 stopped, 2 wrong setting, 5 the port is taken.
 """
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def serve_with_waitress(settings: ModuleType) -> int:
-    """One process and its threads, as gunicorn would run it."""
+    """One process with as many threads as under gunicorn."""
     prepare()
     try:
         import waitress
@@ -54,7 +54,7 @@ def serve_with_waitress(settings: ModuleType) -> int:
         host=settings.HOST,
         port=settings.PORT,
         threads=settings.TRANSLATORS + settings.QUEUE_SIZE + 4,
-        # Tells a waiting request whether its client is still there.
+        # With this, a waiting request can see whether its client is still there.
         channel_request_lookahead=1,
         max_request_body_size=settings.MAX_BODY_BYTES + 1_000_000,
         ident="",
@@ -63,8 +63,8 @@ def serve_with_waitress(settings: ModuleType) -> int:
     return 0
 
 
-def fail(code: int, words: str) -> int:
-    print(f"error: {words}", file=sys.stderr)
+def fail(code: int, message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -1,4 +1,4 @@
-"""Whether the port is free, asked before a server takes seconds to find out."""
+"""Checks that the port is free before a server takes seconds to find out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 class PortTaken(Exception):
-    """Another program listens there, or this one may not."""
+    """Another program listens on the port, or this one is not allowed to."""
 
 
 def check_port(host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""What CTranslate2 and numpy should know of this computer. Call `prepare` before either is imported."""
+"""Settings of CTranslate2, numpy and malloc for this computer. Call `prepare` before they are imported."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _M_ARENA_MAX = -8  # of malloc.h
 
 
 def prepare() -> None:
-    """Settings of the libraries by environment; what is set already stays."""
-    # One translator is one core: numpy and CTranslate2 must not start more threads inside it (two threads in
-    # one translation were slower than one).
+    """Set environment variables of the libraries; those that are set already stay."""
+    # A translator uses one core: numpy and CTranslate2 must not start more threads inside of it (two threads
+    # in one translation were slower than one).
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if CPU_INFO.exists() and wide(CPU_INFO.read_text()):
@@ -25,22 +25,23 @@ def prepare() -> None:
 
 
 def _one_arena() -> None:
-    """glibc gives threads heaps of their own, and what one translator freed the other cannot use: with
-    batches a tenth of the memory. Here too little is allocated for threads to wait for each other."""
+    """Make all threads use one heap. glibc gives each thread its own, and one translator cannot use what
+    another freed: a tenth of the memory with batches. Too little is allocated here for threads to wait."""
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_memory_back() -> None:
-    """glibc keeps what loading a model, or a burst of long texts, took and freed. 90 of 590 MB were seen."""
+    """Return freed memory to the system. glibc keeps it after loading a model or many long texts: 90 of
+    590 MB were measured."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> int:
-    """Bytes that this process has in memory now; 0 where the system does not tell."""
+    """Bytes that this process has in memory now; 0 if the system does not say."""
     try:
         return int(MEMORY_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -48,11 +49,11 @@ def resident() -> int:
 
 
 def wide(cpu_info: str) -> bool:
-    """Whether AVX-512 should be used, by /proc/cpuinfo.
+    """Whether AVX-512 should be used, by the text of /proc/cpuinfo.
 
-    CTranslate2 takes AVX2 on Intel unless told, because early processors with AVX-512 slow down when they use
-    it. Those since Ice Lake (they have VBMI2) hardly do: a beam search took 10% less processor time with it.
-    An AMD EPYC of the fourth generation took 0 to 3% less, which is left.
+    CTranslate2 uses AVX2 on Intel by default, because early processors with AVX-512 slow down when they use
+    it. Those since Ice Lake (they have VBMI2) hardly do: a beam search took 10% less processor time. On a
+    fourth-generation AMD EPYC it took 0 to 3% less, so nothing is changed there.
     """
     intel = "GenuineIntel" in cpu_info
     flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])

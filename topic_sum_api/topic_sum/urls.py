@@ -1,14 +1,15 @@
-"""Every address the API answers."""
+"""Every address that the API answers."""
 
 from django.urls import include, path
 
-from topic_sum.api import exceptions, views
+from topic_sum.api import exceptions
+from topic_sum.api.health import live, ready
 from topic_sum.web.views import page
 
 urlpatterns = [
     path("", page, name="page"),
-    path("health/live", views.live, name="live"),
-    path("health/ready", views.ready, name="ready"),
+    path("health/live", live, name="live"),
+    path("health/ready", ready, name="ready"),
     path("api/", include("topic_sum.api.urls")),
 ]
 

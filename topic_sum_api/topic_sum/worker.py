@@ -1,10 +1,13 @@
-"""gunicorn's threaded worker, in which clients that are slow to send or to read hold no thread.
+"""gunicorn's threaded worker, changed so that clients that send or read slowly hold no thread.
 
-gthread gives a new connection to a thread, which waits for the request to arrive. As many clients as there
-are threads, each sending a byte a second, then keep everybody else out. Here the worker's own event loop
-collects a request, head and body, and hands it to a thread when it is whole; and it sends what of an answer
-the connection does not take at once. What gunicorn's parser makes of a request is unchanged; this only
-decides when it begins to read.
+gthread gives a new connection to a thread, which waits for the request. As many clients as there are threads,
+each sending a byte per second, then keep everybody else out. Here the worker's event loop collects a request,
+head and body, and hands it to a thread when it is complete; and the loop sends the part of an answer that the
+connection does not take at once. gunicorn's parser is unchanged; this only decides when it begins to read.
+
+waitress also buffers both ways, but it has no limit for the time of a whole request, does not finish accepted
+requests when it stops, and nothing restarts it if it is killed. nginx in front of gthread would need a second
+program without Docker, too. So both were left where they are: waitress for Windows, nginx for several copies.
 """
 
 from __future__ import annotations
@@ -28,23 +31,24 @@ from topic_sum.api.messages import language, words
 
 log = logging.getLogger("topic_sum.requests")
 
-# A head longer than this is handed over as it is: the parser refuses it.
+# A longer head is handed over as it is: the parser refuses it.
 MOST_HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
-# After the last answer on a connection the client has this long to close it: a reset could cut the answer.
+# After the last answer on a connection the client has so many seconds to close it: a reset could cut the
+# answer.
 LINGER_SECONDS = 2
 MOST_LINGER_BYTES = 1_000_000
-# A client has this long to read its answer, from when the connection took no more of it. All that is unsent
-# may take so much memory; beyond it those who wait longest are given up.
+# A client has so many seconds to read its answer, from when the connection took no more of it. All unsent
+# answers may take so much memory; beyond it the connections that wait longest are closed.
 SEND_SECONDS = 60
 MOST_UNSENT_BYTES = 64_000_000
-# Should a thread ever read from a client, this is its patience.
+# If a thread ever reads from a client, it waits no longer than this.
 READ_SECONDS = 20
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _LANGUAGE = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
-# What gunicorn's own refusals are called here.
+# The error codes of gunicorn's own refusals.
 _REFUSALS = {
     408: "body_not_received", 414: "address_too_long", 417: "expectation_failed", 431: "headers_too_large",
     500: "server_error", 501: "length_required",
@@ -52,11 +56,11 @@ _REFUSALS = {
 
 
 def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
-    """An answer in the API's one shape to what no view has seen, in the language that `head` asks for."""
+    """An error in the API's shape for a request that reached no view, in the language of its `head`."""
     asked = _LANGUAGE.search(head)
     lang = language(asked.group(1).decode("latin-1") if asked else "")
     code = _REFUSALS.get(status, "bad_request")
-    # Counted and no line each: strangers could fill the disk. Imported here, in the process that answers.
+    # These are counted and not logged: strangers could fill the disk. Imported in the process that answers.
     from topic_sum.api.metrics import ERRORS
 
     ERRORS.labels(code).inc()
@@ -74,7 +78,7 @@ def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
 
 
 class ClientSocket(socket.socket):
-    """A client's socket that makes no thread wait: what it does not take at once, the event loop sends."""
+    """A client's socket on which no thread waits: the event loop sends what it does not take at once."""
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
@@ -89,7 +93,7 @@ class ClientSocket(socket.socket):
 
 
 class _Written:
-    """Stands in for a client: gunicorn's error page is written to it."""
+    """Takes the error page that gunicorn writes to a client."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -102,22 +106,22 @@ class _Written:
 
 
 class Connection(TConn):
-    """A connection with the bytes of it that no thread has been given yet."""
+    """A connection and its bytes that no thread has been given yet."""
 
     def __init__(self, cfg: object, sock: socket.socket, client: object, server: object):
         super().__init__(cfg, sock, client, server)
         self.received = bytearray()
-        self.wanted = 0  # bytes of the whole request, once its head is here
-        self.rest_unread = False  # a body that is refused unread: the connection ends with the answer
+        self.wanted = 0  # bytes of the whole request, once its head has arrived
+        self.rest_unread = False  # the body is refused unread: the connection ends with the answer
         self.receive_until = 0.0
         self.discarded = 0
         self.linger: Callable[[Connection], None] = lambda conn: None
 
     def whole(self, most_body: int) -> int:
-        """How many of the received bytes are one whole request; 0 while it is not all here.
+        """How many of the received bytes are one whole request; 0 while a part is missing.
 
-        A head the parser will refuse, and a body too long or without a length, count as whole: they need an
-        answer, not patience.
+        A head that the parser will refuse, and a body that is too long or has no length, count as whole: they
+        are answered at once.
         """
         if not self.wanted:
             end = self.received.find(b"\r\n\r\n")
@@ -125,11 +129,11 @@ class Connection(TConn):
                 return len(self.received) if len(self.received) > MOST_HEAD_BYTES else 0
             head = bytes(self.received[: end + 2])
             length = _LENGTH.search(head)
-            # Leading zeros are allowed and say nothing; more than 18 digits say «too large» like 18.
+            # Leading zeros are allowed and mean nothing; a number of more than 18 digits is too large anyway.
             body = int(length.group(1).lstrip(b"0")[:18] or 0) if length else 0
             self.rest_unread = body > most_body or bool(_CHUNKED.search(head))
             if expect := _EXPECT.search(head):
-                # The client waits for leave to send its body: given here or never, so not by the parser.
+                # The client waits for permission to send its body. It is given here and not by the parser.
                 del self.received[expect.start() : expect.end()]
                 end -= expect.end() - expect.start()
                 if not self.rest_unread:
@@ -148,7 +152,7 @@ class Connection(TConn):
             del self.received[:size]
 
     def close(self, graceful: bool = False) -> None:
-        # gthread waits for the client's close on the event loop, where everybody else waits with it.
+        # gthread would wait for the client's close on the event loop, and everybody else with it.
         if graceful:
             self.linger(self)
         else:
@@ -156,7 +160,7 @@ class Connection(TConn):
 
 
 class Worker(ThreadWorker):
-    """ThreadWorker whose threads get whole requests."""
+    """A ThreadWorker whose threads get whole requests."""
 
     # gunicorn.conf.py sets both from the settings. A client has `receive_seconds` for a request, from its
     # first byte (or from connecting) to its last.
@@ -165,17 +169,17 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
-        # In the order of their deadlines: everybody gets the same time.
+        # In the order of their deadlines: every client gets the same time.
         self.receiving: dict[Connection, None] = {}
         self.lingering: dict[Connection, float] = {}
-        self.sending: dict[Connection, tuple[float, object]] = {}  # until when, and how its request ended
+        self.sending: dict[Connection, tuple[float, object]] = {}  # deadline, the request's future
 
     def accept(self, listener: socket.socket) -> None:
         try:
             client, address = listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                time.sleep(0.05)  # no descriptor left: those who wait in the backlog wait on
+                time.sleep(0.05)  # no descriptor is left: new connections stay in the backlog
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
@@ -187,18 +191,18 @@ class Worker(ThreadWorker):
         self._collect(conn)
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
-        """The next request on a connection kept alive begins."""
+        """The next request on a connection that was kept begins."""
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._collect(conn)
 
     def finish_request(self, conn: Connection, fs: object) -> None:
         if conn.sock.unsent:
-            # The next request on this connection waits until the answer to this one is on its way.
+            # The next request on this connection waits until this answer is sent.
             self._send_later(conn, fs)
             return
         super().finish_request(conn, fs)
-        # A client may send its next request before it has this answer: those bytes are here already.
+        # A client may send its next request before it has this answer: then those bytes have arrived.
         if conn.received and self.keepalived_conns and self.keepalived_conns[-1] is conn:
             self.on_client_socket_readable(conn, conn.sock)
 
@@ -215,7 +219,7 @@ class Worker(ThreadWorker):
 
     def handle_request(self, req: object, conn: Connection) -> bool:
         if conn.rest_unread:
-            # gthread would wait here for the rest of the body, to use the connection again: as many clients
+            # gthread would wait here for the rest of the body, to use the connection again. As many clients
             # as there are threads, each announcing a body and sending none, kept everybody out for 20 s.
             req.force_close()
         return super().handle_request(req, conn)
@@ -224,7 +228,7 @@ class Worker(ThreadWorker):
         super().murder_pending()
         now = time.monotonic()
         for conn in list(self.receiving):
-            # A worker that stops waits for requests on their way, not for silent connections.
+            # A worker that stops waits for requests that have begun, not for silent connections.
             if conn.receive_until > now and (self.alive or conn.received):
                 if self.alive:
                     break

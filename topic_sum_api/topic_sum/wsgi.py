@@ -1,4 +1,4 @@
-"""The WSGI application. The model is loaded by whoever starts the server (gunicorn.conf.py, __main__.py)."""
+"""The WSGI application. gunicorn.conf.py and __main__.py load the model."""
 
 import os
 

@@ -38,6 +38,7 @@ class Kind(ABC):
         self.name, self.task, self.config = name, task, config
         self.rows: Rows = {}
         self.left_out: dict[str, int] = {}
+        self.absent = "first model of this repository"  # why there is nothing in production to compare with
         for metric in task.metrics:
             self._is_known(metric, "metrics", self.metrics)
         self._is_known(task.gate.metric, "gate.metric", self.judged_by)

@@ -73,7 +73,7 @@ class Classify(Kind):
             Measure(MACRO_F1, macro_f1_of) if by_f1 else Measure(ACCURACY),
             columns(predicted(run.model, self.name, rows)), columns([majority] * len(rows)),
             columns(predicted(production, self.name, rows)) if production else None,
-            self.task.gate, f"the most frequent label ({majority})",
+            self.task.gate, f"the most frequent label ({majority})", absent=self.absent,
         )  # fmt: skip
         return Judged(self.chosen(winner["test"]), report, decision)
 

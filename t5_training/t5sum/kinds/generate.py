@@ -94,7 +94,7 @@ class Generate(Kind):
         decision = decide(
             Measure(METRICS[self.task.gate.metric].rstrip("*")), self.columns_of(found.systems[MODEL]),
             self.columns_of(found.systems[LEAD]), self.columns_of(served) if served else None,
-            self.task.gate, LEAD, self.veto(found.systems[MODEL].predictions),
+            self.task.gate, LEAD, self.veto(found.systems[MODEL].predictions), self.absent,
         )  # fmt: skip
         return Judged(self.chosen(found.metrics), figures, decision)
 

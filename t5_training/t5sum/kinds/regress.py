@@ -62,7 +62,7 @@ class Regress(Kind):
         columns = {name: error_columns(true, values) for name, values in systems.items()}
         decision = decide(
             MEASURES[self.task.gate.metric], columns["model"], columns["mean"], columns.get("production"),
-            self.task.gate, "the training rows' mean",
+            self.task.gate, "the training rows' mean", absent=self.absent,
         )  # fmt: skip
         figures = self.figures(columns) | {name: gave[name] for name in ABOUT}
         return Judged(self.chosen(figures["metrics"]), figures, decision)

@@ -1,4 +1,4 @@
-"""Who may ask: everybody, or the holders of API_KEYS."""
+"""Who may use the API: everybody, or the holders of API_KEYS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 @dataclass(frozen=True)
 class Key:
-    """A key that was shown: known by the beginning of its hash, never by itself."""
+    """The caller's key, identified by a hash prefix."""
 
     id: str
     is_authenticated: bool = True
@@ -26,7 +26,7 @@ class Key:
 
 @functools.lru_cache(maxsize=4)
 def hashes(keys: tuple[str, ...]) -> tuple[bytes, ...]:
-    """SHA-256 of every configured key. Keys are long and random: a slow hash would protect no better."""
+    """SHA-256 of every configured key. Keys are long and random, so a slow hash would not protect better."""
     return tuple(
         bytes.fromhex(key.removeprefix("sha256:"))
         if key.startswith("sha256:")
@@ -36,16 +36,16 @@ def hashes(keys: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer KEY`. Without API_KEYS nobody is asked."""
+    """`Authorization: Bearer KEY`. Without API_KEYS no key is needed."""
 
     def authenticate(self, request: Request) -> tuple[Key, None] | None:
         if not settings.API_KEYS:
             return None
-        scheme, _, shown = get_authorization_header(request).partition(b" ")
-        if scheme.lower() != b"bearer" or not shown.strip():
+        scheme, _, key = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer" or not key.strip():
             return None
-        digest = hashlib.sha256(shown.strip()).digest()
-        # Every hash is compared, each in constant time: how long this takes tells nothing about the keys.
+        digest = hashlib.sha256(key.strip()).digest()
+        # Every hash is compared, each in constant time: the time it takes says nothing about the keys.
         found = [hmac.compare_digest(digest, known) for known in hashes(tuple(settings.API_KEYS))]
         if not any(found):
             raise AuthenticationFailed
@@ -56,16 +56,16 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class KeyHolder(BasePermission):
-    """Holders of a key only, when there are keys."""
+    """Only holders of a key, if there are keys."""
 
     def has_permission(self, request: Request, view: object) -> bool:
         return not settings.API_KEYS or isinstance(request.user, Key)
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address the request came from, looking through NUM_PROXIES proxies of ours and no more.
+    """The address of the client behind NUM_PROXIES trusted proxies.
 
-    An IPv6 client is its /64: one household has that many addresses.
+    An IPv6 client is identified by its /64 network: one household has that many addresses.
     """
     address = request.META.get("REMOTE_ADDR", "")
     if settings.NUM_PROXIES:
@@ -76,7 +76,7 @@ def client_address(request: HttpRequest) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
-    # A socket for both kinds tells an IPv4 client as ::ffff:1.2.3.4: all of these would be one /64.
+    # A dual-stack socket gives an IPv4 client as ::ffff:1.2.3.4; all of these would be one /64.
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     if parsed.version == 6:
         return str(ipaddress.ip_network(f"{parsed}/64", strict=False).network_address)

@@ -7,4 +7,4 @@ class ApiConfig(AppConfig):
     name = "topic_sum.api"
 
     def ready(self) -> None:
-        from topic_sum.api import checks, schema  # noqa: F401  registered by being imported
+        from topic_sum.api import checks, schema  # noqa: F401  importing them registers them

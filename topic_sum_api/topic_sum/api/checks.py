@@ -1,4 +1,4 @@
-"""manage.py check: settings that are allowed and still a mistake."""
+"""manage.py check: settings that are valid and probably a mistake."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def open_to_the_network_on_purpose(app_configs: object, **options: object) -> li
     if settings.HOST not in _LOCAL and not settings.API_KEYS:
         problems.append(
             Warning(
-                f"HOST={settings.HOST} listens to the network and anybody may ask.",
-                hint="Set API_KEYS, or keep the port inside (127.0.0.1, a private network).",
+                f"HOST={settings.HOST} listens to the network, and anybody may use the API.",
+                hint="Set API_KEYS, or listen on 127.0.0.1 or a private network.",
                 id="topic_sum.W002",
             )
         )
     if "*" in settings.ALLOWED_HOSTS:
         problems.append(
-            Warning("ALLOWED_HOSTS allows every name.", hint="Name your own hosts.", id="topic_sum.W003")
+            Warning("ALLOWED_HOSTS allows every name.", hint="Name your hosts.", id="topic_sum.W003")
         )
     return problems

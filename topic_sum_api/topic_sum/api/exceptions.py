@@ -1,9 +1,11 @@
-"""Every error leaves in one shape: {"error": {"code", "message", "field"}}, in the client's language."""
+"""Every error has one shape: {"error": {"code", "message", "field"}}, in the client's language."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -12,7 +14,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from topic_sum.api.messages import MESSAGES, language, words
-from topic_sum.inference.errors import Busy, ClientGone, NotReady, TimeLimit
+from topic_sum.inference.errors import Busy, ClientGone, NotReady, TaskNotServed, TimeLimit
 
 log = logging.getLogger("topic_sum")
 
@@ -20,7 +22,7 @@ NOT_READY_RETRY_SECONDS = 5
 
 
 class ApiError(Exception):
-    """An error the client must know of: a code of MESSAGES, the field, and what fills the message."""
+    """An error for the client: a code of MESSAGES, the field that is wrong, and the values of the message."""
 
     def __init__(
         self, code: str, field: str | None = None, headers: dict[str, str] | None = None, **values: object
@@ -40,7 +42,7 @@ class ApiError(Exception):
 
 
 def translate(error: Exception) -> ApiError | None:
-    """`error` as an ApiError, or None when it is a bug."""
+    """`error` as an ApiError, or None if it is a bug."""
     match error:
         case ApiError():
             return error
@@ -50,6 +52,8 @@ def translate(error: Exception) -> ApiError | None:
             return ApiError("not_ready", headers={"Retry-After": str(NOT_READY_RETRY_SECONDS)})
         case TimeLimit():
             return ApiError("time_limit", headers={"Retry-After": "10"}, limit=settings.REQUEST_SECONDS)
+        case TaskNotServed():
+            return ApiError("task_not_served", task=error.name[:100], tasks=", ".join(error.served))
         case ClientGone():
             return ApiError("client_gone")
         case drf.ParseError():
@@ -96,7 +100,7 @@ def handle(error: Exception, context: dict) -> Response:
 def answer(
     request: HttpRequest, code: str, headers: dict[str, str] | None = None, **values: object
 ) -> JsonResponse:
-    """The same shape for errors met outside the API's views."""
+    """The same shape for errors outside of REST framework's views."""
     lang = language(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
     error = ApiError(code, headers=headers, **values)
     request.error_code = code
@@ -106,6 +110,19 @@ def answer(
     for name, value in (error.headers | {"Content-Language": lang}).items():
         response[name] = value
     return response
+
+
+def only_get(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Django's require_safe with the API's own error."""
+
+    @functools.wraps(view)
+    def answered(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            allowed = {"Allow": "GET, HEAD"}
+            return answer(request, "method_not_allowed", allowed, method=str(request.method)[:20])
+        return view(request)
+
+    return answered
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Log lines: for people, or as JSON. Neither holds a text that somebody sent, unless LOG_TEXTS=1."""
+"""Log lines for people, or as JSON. They hold no text that somebody sent, unless LOG_TEXTS=1."""
 
 from __future__ import annotations
 
@@ -7,27 +7,18 @@ import logging
 from datetime import UTC, datetime
 
 _EXTRA = (
-    "request_id",
-    "method",
-    "path",
-    "status",
-    "milliseconds",
-    "code",
-    "client",
-    "chars",
-    "revision",
-    "text",
-)
+    "request_id", "method", "path", "status", "milliseconds", "code", "client", "chars", "text"
+)  # fmt: skip
 
 
 class TextFormatter(logging.Formatter):
-    """«error: …» lines bare, as every program here writes them; the rest with their time."""
+    """Lines that begin with «error:» as they are, like in all stages; the rest with the time."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = record.getMessage()
         if not line.startswith("error:"):
             line = f"{datetime.now():%H:%M:%S} {line}"
-        if text := getattr(record, "text", None):  # where LOG_TEXTS asks for it
+        if text := getattr(record, "text", None):  # only with LOG_TEXTS=1
             line += f": {text}"
         if (request_id := getattr(record, "request_id", None)) and (
             record.exc_info or record.levelno >= logging.ERROR
@@ -39,7 +30,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, message, and what the record carries."""
+    """One object per line: time, level, message and the record's extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {

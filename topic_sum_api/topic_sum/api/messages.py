@@ -1,4 +1,4 @@
-"""Every error a client can see: code, status, and its words in every language of Message."""
+"""Every error that a client can see: its code, its status and its message in each language."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ MESSAGES = {
     "text_or_texts": Message(
         400, "Передайте либо text, либо texts, но не оба.", "Send either text or texts, not both."
     ),
+    "fields_or_items": Message(
+        400, "Передайте либо поля одного запроса, либо items, но не оба.",
+        "Send either the fields of one request or items, not both.",
+    ),
     "titles_do_not_match": Message(
         400, "Заголовков должно быть столько же, сколько текстов.", "There must be as many titles as texts."
     ),
@@ -70,6 +74,10 @@ MESSAGES = {
     "headers_too_large": Message(431, "Заголовки слишком велики.", "The headers are too large."),
     # The address and the headers
     "not_found": Message(404, "Такого адреса нет.", "There is nothing at this address."),
+    "task_not_served": Message(
+        404, "У этой модели нет задачи {task}. Есть: {tasks}.",
+        "This model has no task {task}. It has: {tasks}.",
+    ),
     "method_not_allowed": Message(405, "Метод {method} не годится.", "Method {method} is not allowed here."),
     "not_acceptable": Message(406, "Ответ бывает только в JSON.", "Answers are JSON only."),
     "bad_range": Message(416, "Такой части (Range) в файле нет.", "The file has no such part (Range)."),
@@ -96,7 +104,7 @@ MESSAGES = {
         503, "Ответ не успел за {limit} с. Повторите позже или сократите текст.",
         "No answer within {limit} s. Try again later or send less text.",
     ),
-    # Said by docs/scale/nginx.conf, where no copy of the API answers.
+    # docs/scale/nginx.conf answers this if no copy of the API does.
     "unavailable": Message(
         503, "Сервер сейчас не отвечает. Повторите через {wait} с.",
         "The server does not answer now. Try again in {wait} s.",
@@ -112,11 +120,13 @@ EXPECTED = {
     "integer": {"ru": "целое число", "en": "a whole number"},
     "boolean": {"ru": "true или false", "en": "true or false"},
     "list": {"ru": "список строк", "en": "a list of strings"},
+    "object": {"ru": "объект", "en": "an object"},
+    "objects": {"ru": "список объектов", "en": "a list of objects"},
 }
 
 
 def language(accept_language: str) -> str:
-    """Of LANGUAGES the one that the header likes best; "en" when it names none."""
+    """The language that the header prefers among LANGUAGES; "en" if it names none."""
     best, best_weight = "en", 0.0
     for part in accept_language.split(",")[:20]:
         tag, _, parameters = part.strip().partition(";")
@@ -133,7 +143,7 @@ def language(accept_language: str) -> str:
 
 
 def words(code: str, lang: str, **values: object) -> str:
-    """The message of `code` in `lang`, its places filled."""
+    """The message of `code` in `lang` with its values."""
     if "expected" in values:
         values["expected"] = EXPECTED[str(values["expected"])][lang]
     return getattr(MESSAGES[code], lang).format(**values)

@@ -1,4 +1,4 @@
-"""What every request passes: an id, a log line, a limit on its body, headers that protect the page."""
+"""For every request: an id, a log line, a limit on its body, and headers that protect the page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestLog:
-    """One line a request, with its id: the client's own X-Request-ID, or a new one."""
+    """One log line per request, with its id: the client's own X-Request-ID, or a new one."""
 
     def __init__(self, get_response: Next):
         self.get_response = get_response
@@ -38,7 +38,7 @@ class RequestLog:
         took = time.monotonic() - begun
         response["X-Request-ID"] = request.id
         if not response.streaming:
-            # Else gunicorn sends it in chunks, which clients of HTTP/1.0 cannot keep a connection for.
+            # Else gunicorn sends it in chunks, and an HTTP/1.0 client cannot keep its connection.
             response.headers.setdefault("Content-Length", str(len(response.content)))
         self._count(request, response, took)
         return response
@@ -53,7 +53,7 @@ class RequestLog:
         code = getattr(request, "error_code", None)
         if code:
             metrics.ERRORS.labels(code).inc()
-        # Probes and scrapes come every few seconds and say nothing.
+        # Probes and scrapes come every few seconds and are of no interest.
         level = logging.DEBUG if endpoint in ("live", "ready", "metrics", "static") else logging.INFO
         log.log(
             level,
@@ -77,9 +77,9 @@ class RequestLog:
 
 
 class Gate:
-    """Refuses foreign host names, and a body by its announced length before a byte of it is read."""
+    """Refuses foreign host names, and too large a body by its announced length before it is read."""
 
-    # A probe calls by address, whatever that is today.
+    # Probes use the address of the machine, which may change.
     ANY_HOST = ("/health/", "/api/v1/health/", "/api/v1/metrics")
 
     def __init__(self, get_response: Next):
@@ -106,7 +106,7 @@ CODES = {405: "method_not_allowed", 406: "not_acceptable", 416: "bad_range"}
 
 
 class OneShape:
-    """Errors that a library answers in words of its own, or without any, get the shape of all others."""
+    """Gives errors that a library answers in its own form the shape of all others."""
 
     KEPT = ("Allow", "Content-Range")
 
@@ -126,7 +126,7 @@ class OneShape:
 
 
 class ContentSecurityPolicy:
-    """Nothing from elsewhere, nothing inline. Swagger UI alone needs inline styles and data: images."""
+    """Nothing from other origins, nothing inline. Only Swagger UI needs inline styles and data: images."""
 
     STRICT = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -144,7 +144,7 @@ class ContentSecurityPolicy:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         response["Content-Security-Policy"] = self.DOCS if request.path in self.DOCS_PAGES else self.STRICT
-        # Django's own middleware stands behind Gate, whose refusals would go without it.
+        # Django's own middleware is behind Gate and would not add this to Gate's refusals.
         response["X-Content-Type-Options"] = "nosniff"
         response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
         if request.path.startswith("/api/v1/"):
@@ -153,7 +153,7 @@ class ContentSecurityPolicy:
 
 
 class Cors:
-    """Lets pages of CORS_ORIGINS ask. Off when that is empty."""
+    """Allows requests from pages of CORS_ORIGINS. Off if that is empty."""
 
     def __init__(self, get_response: Next):
         self.get_response = get_response

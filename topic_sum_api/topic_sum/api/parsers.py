@@ -1,4 +1,4 @@
-"""JSON as the standard says it: UTF-8, no NaN, not nested without end."""
+"""JSON as the standard defines it: UTF-8, no NaN, and not nested without end."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class StrictJSONParser(BaseParser):
 
 
 def _is_utf8(content_type: str) -> bool:
-    """Whether a Content-Type names no charset or one that is UTF-8 (ASCII is)."""
+    """Whether a Content-Type names no charset, or UTF-8, or ASCII, which is a part of it."""
     parameters = [part.strip().lower().partition("=") for part in content_type.split(";")[1:]]
     named = [value.strip('"') for name, _, value in parameters if name == "charset"]
     return all(charset in ("utf-8", "utf8", "us-ascii", "ascii") for charset in named)
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

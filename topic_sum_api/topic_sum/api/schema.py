@@ -1,6 +1,16 @@
-"""What drf-spectacular cannot see by itself: how a key is shown, and that requests are strict."""
+"""GET /schema and /docs, and what drf-spectacular cannot see: keys, and that requests are strict."""
 
+from __future__ import annotations
+
+import functools
+
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
+from drf_spectacular.views import SpectacularSwaggerSplitView
+
+from topic_sum.api.exceptions import only_get
 
 
 class BearerKey(OpenApiAuthenticationExtension):
@@ -8,7 +18,7 @@ class BearerKey(OpenApiAuthenticationExtension):
     name = "key"
 
     def get_security_definition(self, auto_schema: object) -> dict:
-        return {"type": "http", "scheme": "bearer", "description": "Only where API_KEYS is set."}
+        return {"type": "http", "scheme": "bearer", "description": "Only if API_KEYS is set."}
 
 
 def strict_requests(result: dict, **kwargs: object) -> dict:
@@ -22,3 +32,20 @@ def strict_requests(result: dict, **kwargs: object) -> dict:
                 {"required": ["texts"], "not": {"required": ["title"]}},
             ]
     return result
+
+
+@functools.cache
+def _schema(renderer: type) -> bytes:
+    """Made once: it takes 50 ms, and everybody may ask for it."""
+    return renderer().render(SchemaGenerator().get_schema(request=None, public=True), renderer_context={})
+
+
+@only_get
+def schema(request: HttpRequest) -> HttpResponse:
+    """OpenAPI 3: JSON for those who accept it, else YAML."""
+    accepted = request.META.get("HTTP_ACCEPT", "")
+    renderer = OpenApiJsonRenderer if "json" in accepted else OpenApiYamlRenderer
+    return HttpResponse(_schema(renderer), content_type=renderer.media_type, headers={"Vary": "Accept"})
+
+
+docs = SpectacularSwaggerSplitView.as_view(url_name="schema", permission_classes=[], throttle_classes=[])

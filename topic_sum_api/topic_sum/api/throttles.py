@@ -1,4 +1,4 @@
-"""Requests a key or an address may make, counted in Redis for all processes, or here for this one."""
+"""Rate limits per key or address, counted in Redis for all processes, or in memory for this one."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from topic_sum.api.access import Key, client_address
 
 log = logging.getLogger("topic_sum")
 
-MOST_COUNTED = 100_000  # callers remembered in this process; beyond it the longest unseen is forgotten
-REDIS_PAUSE_SECONDS = 10  # how long a Redis that failed is left alone
+MOST_COUNTED = 100_000  # callers counted in this process; beyond it the one unseen for longest is forgotten
+REDIS_PAUSE_SECONDS = 10  # how long Redis is not asked after it failed
 
 
 class Counter(Protocol):
-    failures: tuple[type[Exception], ...]  # what both may raise
+    failures: tuple[type[Exception], ...]  # what its methods may raise
 
     def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
-        """Count one in `window`; the counts of that window and of the one before it."""
+        """Count one request in `window`. Returns the counts of that window and of the one before it."""
 
     def take_back(self, name: str, window: int, seconds: int) -> None:
-        """Count one less in `window`."""
+        """Count one request less in `window`."""
 
 
 class LocalCounter:
@@ -61,10 +61,10 @@ class RedisCounter:
     """Counts of all processes and replicas."""
 
     def __init__(self, url: str):
-        import redis  # here, so that who does not use it does not pay 6 MB for it
+        import redis  # here: it costs 6 MB that a server without Redis does not need
 
         self.failures = (redis.RedisError,)
-        # protocol=2: nothing here needs the third, which old servers do not speak.
+        # protocol=2: version 3 is not needed here, and old servers do not know it.
         self._redis = redis.Redis.from_url(url, protocol=2, socket_timeout=0.5, socket_connect_timeout=0.5)
 
     def add(self, name: str, window: int, seconds: int) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class RedisCounter:
 
 
 class Counters:
-    """Redis where REDIS_URL is set and answers, this process otherwise."""
+    """Redis if REDIS_URL is set and it answers, else this process."""
 
     def __init__(self, url: str | None):
         self._local = LocalCounter()
@@ -90,13 +90,13 @@ class Counters:
 
     @property
     def shared(self) -> bool:
-        """Whether all processes count together now."""
+        """Whether all processes share the counts now."""
         return self._shared is not None and not self._again_at
 
     def admit(self, name: str, most: int, seconds: int, now: float) -> float:
-        """Count a request of `name`: 0.0 where it is within `most` in `seconds`, else the seconds to wait.
+        """Count a request of `name`: 0.0 if it is within `most` per `seconds`, else the seconds to wait.
 
-        A request that is refused does not count, so a caller who asks too often still gets `most`.
+        A refused request does not count, so a caller who asks too often still gets `most` answers.
         """
         window, into = divmod(now, seconds)
         counter, (count, before) = self._add(name, int(window), seconds)
@@ -111,7 +111,7 @@ class Counters:
             try:
                 counted = self._shared.add(name, window, seconds)
             except self._shared.failures as error:
-                # A limit that is counted a process at a time is better than no answer at all.
+                # A limit per process is better than no answer at all.
                 if not self._again_at:
                     log.error(
                         "error: Redis at REDIS_URL failed (%s): rate limits are counted in this process "
@@ -131,11 +131,11 @@ class Counters:
 def until_admitted(count: int, before: int, most: int, seconds: int, into: float) -> float:
     """Seconds until a request would be admitted, `into` seconds after this window began.
 
-    `count` requests were admitted in it and `before` in the last one, which weighs less and less.
+    `count` requests were admitted in it and `before` in the last one, whose weight falls to 0 meanwhile.
     """
     if count + 1 <= most and before:
         return max(0.0, seconds * (1 - (most - count - 1) / before) - into)
-    # In the next window this one is the last.
+    # In the next window this one is the one before it.
     wait = seconds - into
     return wait + (max(0.0, seconds * (1 - (most - 1) / count)) if count else 0.0)
 
@@ -146,9 +146,9 @@ def counters(url: str | None) -> Counters:
 
 
 class RateLimit(BaseThrottle):
-    """RATE_LIMIT requests a key, or an address where there are no keys, in a sliding window.
+    """RATE_LIMIT requests per key, or per address if there is no key, in a sliding window.
 
-    The count is weighed between two fixed windows, so it takes two numbers a caller.
+    The count is weighted between two fixed windows, so it takes two numbers per caller.
     """
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class RateLimit(BaseThrottle):
             f"key-{request.user.id}" if isinstance(request.user, Key) else f"at-{client_address(request)}"
         )
         wait = counters(settings.REDIS_URL).admit(caller, most, seconds, time.time())
-        # Whole seconds are all that Retry-After can say, and it must not say too few.
+        # Retry-After has whole seconds, and they must not be too few.
         self._wait = max(1, math.ceil(wait))
         return not wait
 

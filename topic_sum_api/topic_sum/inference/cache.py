@@ -1,4 +1,4 @@
-"""Answers given before, bounded, the least recently used one dropped first."""
+"""Results that were computed before. If the cache is full, the least recently used result is dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Hashable
 
 
 class Cache:
-    """`size` answers at most; 0 turns it off."""
+    """At most `size` results; 0 turns it off."""
 
     def __init__(self, size: int):
         self._size = size
@@ -22,15 +22,11 @@ class Cache:
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def put(self, key: Hashable, answer: object) -> None:
+    def put(self, key: Hashable, result: object) -> None:
         if not self._size:
             return
         with self._lock:
-            self._kept[key] = answer
+            self._kept[key] = result
             self._kept.move_to_end(key)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()

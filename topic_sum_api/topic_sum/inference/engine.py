@@ -1,46 +1,44 @@
-"""The summarizer: tokens in, CTranslate2, tokens out. One object a model revision, used by many threads."""
+"""Text generation: tokens in, CTranslate2, tokens out. One object per task, used by many threads."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 from tokenizers import Tokenizer
 
 from .errors import ModelRefused, NotNow
+from .served.template import Template
 from .served.text import literal
 from .text import sentences
 
-# Kept as they are asked of the model file: everything here is a parameter of translate_batch.
-GENERATION_SETTINGS = {
-    "beam_size", "no_repeat_ngram_size", "max_decoding_length", "min_decoding_length", "length_penalty",
-    "repetition_penalty", "coverage_penalty", "patience",
-}  # fmt: skip
-
 _TRIAL_TOKENS = 24
 
-# Openings less likely than this led to sentences about other news (seen on the demo's model).
+# Openings that are less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
 
-# What CTranslate2 and tokenizers say where memory or descriptors are short, and the file is not to blame.
+# What CTranslate2 and tokenizers say if memory or descriptors are short and the file is not to blame.
 _OF_THE_MACHINE = re.compile(r"failed to allocate|bad_alloc|open file|os error", re.IGNORECASE)
 
-# Computes calls, perhaps at the same time or in one batch, and gives their results in order.
+# Computes calls, perhaps at the same time or in one batch, and returns their results in order.
 Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
 
-# A batch takes at most the memory of so many of the longest texts that a model reads, and all that are made
-# at the same time that of so many for each translator (or two, where there is only one).
+# A batch takes at most the memory of 2.125 of the longest texts that a model reads. All batches that run take
+# at most 1.75 longest texts per translator (or two, if there is only one translator).
 _LONGEST_IN_BATCH = 2.125
 _LONGEST_AT_ONCE = 1.75
+# In each window at least this many tokens are for the text; the other columns get the rest.
+_LEAST_WINDOW = 16
 
 
 @dataclass(frozen=True)
-class Source:
-    """What the model read of a text: tokens over all windows, windows, whether a rest was cut."""
+class SourceRead:
+    """What the model read of a text: tokens over all windows, windows, whether the end was cut off."""
 
     tokens: int
     windows: int
@@ -49,17 +47,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Generation:
-    """Summaries of one text, best first, all different."""
+    """Texts generated from one source, best first, all different."""
 
-    summaries: list[str]
-    source: Source
+    texts: list[str]
+    source: SourceRead
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One source to be made into one text: a call of the room's that may be made in a batch."""
+    """One source to be turned into one text: a call that the scheduler may put into a batch."""
 
-    kind: Summarizer
+    kind: Engine
     source: list[str]
 
     @property
@@ -71,7 +69,7 @@ class Translation:
         return int(_LONGEST_IN_BATCH * self.kind.longest)
 
     @property
-    def room_tokens(self) -> int:
+    def running_tokens(self) -> int:
         return int(max(_LONGEST_AT_ONCE * self.kind.translators, 2) * self.kind.longest)
 
     def __call__(self) -> list[str]:
@@ -81,32 +79,26 @@ class Translation:
         return [[text] for text in self.kind.translate([call.source for call in calls])]
 
 
-class Summarizer:
+class Engine:
     """A CTranslate2 sequence-to-sequence model with its tokenizer and the settings it was evaluated with."""
 
-    def __init__(self, folder: Path, settings: dict, translators: int):
-        self._prefix: str = settings["prefix"]
-        self._eos: str = settings["eos"]
-        self.with_title: bool = settings.get("with_title", False)  # whether it was trained on titles, too
-        self.source_max: int = settings["source_max_tokens"]
-        self._generation: dict = settings["generation"]
-        # Tokens that a translation remembers of its output: a key and a value in each layer for each beam, as
-        # each token of the source has them.
+    def __init__(self, folder: Path, section: Mapping[str, Any], translators: int):
+        self.template = Template(section["source"])
+        self._eos: str = section["eos"]
+        self.source_max: int = section["source_max_tokens"]
+        self._generation: dict = section["generation"]
+        # Tokens that a translation remembers of its output: a key and a value per layer and beam, as for each
+        # token of the source.
         self.output_max: int = self._generation.get("beam_size", 2) * self._generation.get(
             "max_decoding_length", 256
         )
         self.translators = translators
-        unknown = set(self._generation) - GENERATION_SETTINGS
-        if unknown:
-            raise ModelRefused(
-                f"tasks.json asks for unknown generation settings: {', '.join(sorted(unknown))}"
-            )
         try:
-            self._tokenizer = Tokenizer.from_file(str(folder / settings["tokenizer"]))
+            self._tokenizer = Tokenizer.from_file(str(folder / section["tokenizer"]))
         except Exception as error:  # tokenizers raises bare Exception for every bad file
             if _OF_THE_MACHINE.search(str(error)):
-                raise NotNow(f"{settings['tokenizer']} cannot be read: {error}") from None
-            raise ModelRefused(f"{settings['tokenizer']} is not a tokenizer: {error}") from None
+                raise NotNow(f"{section['tokenizer']} cannot be read: {error}") from None
+            raise ModelRefused(f"{section['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # as text; `literal` does the rest
@@ -115,92 +107,116 @@ class Summarizer:
             self._ids.setdefault(token, number)
         if self._eos not in self._ids:
             raise ModelRefused(f"the tokenizer has no piece {self._eos!r}, which tasks.json names as the end")
+        if self._left(dict.fromkeys(self.template.columns, "я")) < _LEAST_WINDOW:
+            raise ModelRefused(f"the template {self.template.text!r} leaves no tokens for a text")
         try:
             self._translator = ctranslate2.Translator(
-                str(folder / "ct2"),
+                str(folder / section["model"]),
                 device="cpu",
-                compute_type=settings["compute_type"],
+                compute_type=section["compute_type"],
                 inter_threads=translators,
                 intra_threads=1,
             )
         except (RuntimeError, ValueError) as error:
             if _OF_THE_MACHINE.search(str(error)):
-                raise NotNow(f"ct2/ cannot be loaded: {error}") from None
-            raise ModelRefused(f"ct2/ cannot be loaded: {error}") from None
+                raise NotNow(f"{section['model']}/ cannot be loaded: {error}") from None
+            raise ModelRefused(f"{section['model']}/ cannot be loaded: {error}") from None
 
     @property
     def longest(self) -> int:
         """Tokens of the longest text that is read, and of its output."""
         return self.source_max + self.output_max
 
-    def summarize(
+    def generate(
         self,
-        text: str,
-        title: str,
+        values: Mapping[str, str],
         count: int,
         run: Run,
         max_windows: int,
         check: Callable[[], None] = lambda: None,
     ) -> Generation:
-        """Up to `count` different summaries of `text` (normalised, not empty).
+        """Up to `count` different texts from one source (columns normalised, not all empty).
 
-        A text longer than the model reads is split at sentences into windows of about equal size, each
-        is summarized, and the summaries of the parts, put together, are summarized again. More than
-        `max_windows` windows are not read: then `source.cut` is true. `check` is called between the steps
-        that `run` does not do, and raises to end them.
+        If the source is longer than the model reads, its longest column is split at sentences into windows of
+        about equal size. Each window is translated, and the outputs, put together, are translated again.
+        Windows beyond `max_windows` are not read: then `source.cut` is true. `check` is called between the
+        steps that `run` does not do, and raises to end them.
         """
-        lead = self._lead(title)
-        tokens = self._pieces(lead + text)
+        tokens = self._pieces(self.template.fill(values))
         if len(tokens) < self.source_max:
-            return Generation(self._generate(tokens, count, run), Source(len(tokens) + 1, 1, False))
-        windows, cut = self._windows(text, lead, max_windows, check)
+            return Generation(self._outputs(tokens, count, run), SourceRead(len(tokens) + 1, 1, False))
+        column = max(self.template.columns, key=lambda name: len(values.get(name, "")))
+        windows, cut = self._windows(values, column, max_windows, check)
         read = sum(len(window) + 1 for window in windows)
         parts = run([Translation(self, self._ended(window)) for window in windows])
         merged = " ".join(text for part in parts for text in part if text)
-        # Summaries are a fraction of their windows, so this ends; should a model ever answer as long as it
-        # reads, the parts' summaries are the answer.
+        # Outputs are a fraction of their windows, so this ends. If a model ever writes as much as it reads,
+        # the outputs of the windows are the answer.
         if not merged or len(self._pieces(merged)) >= len(tokens) * 0.8:
-            return Generation([merged] if merged else [], Source(read, len(windows), cut))
-        again = self.summarize(merged, title, count, run, max_windows, check)
-        return Generation(again.summaries, Source(read, len(windows), cut or again.source.cut))
+            return Generation([merged] if merged else [], SourceRead(read, len(windows), cut))
+        again = self.generate({**values, column: merged}, count, run, max_windows, check)
+        return Generation(again.texts, SourceRead(read, len(windows), cut or again.source.cut))
 
-    def attempt(self, text: str) -> str:
-        """The first words of a summary of `text`: enough to see that the model answers, in less time."""
-        pieces = self._pieces(self._prefix + text)[: self.source_max - 1]
+    def attempt(self, values: Mapping[str, str]) -> str:
+        """The first words of an output: enough to see that the model answers, in less time."""
+        pieces = self._pieces(self.template.fill(values))[: self.source_max - 1]
         most = min(_TRIAL_TOKENS, self._generation.get("max_decoding_length", _TRIAL_TOKENS))
         return self.translate([self._ended(pieces)], max_decoding_length=most, min_decoding_length=1)[0]
 
-    def source_tokens(self, text: str, title: str = "") -> list[str]:
-        """The pieces of the whole source as the model would get them, the end piece included."""
-        return self._ended(self._pieces(self._lead(title) + text))
-
-    def _lead(self, title: str) -> str:
-        return f"{self._prefix}{title}. " if title and self.with_title else self._prefix
+    def source_tokens(self, values: Mapping[str, str]) -> list[str]:
+        """The pieces of the whole source as the model gets them, the end piece included."""
+        return self._ended(self._pieces(self.template.fill(values)))
 
     def _pieces(self, text: str) -> list[str]:
         return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens
 
+    def _left(self, values: Mapping[str, str]) -> int:
+        """Tokens that a source of these values leaves free."""
+        return self.source_max - 1 - len(self._pieces(self.template.fill(values)))
+
+    def _frame(self, values: Mapping[str, str], column: str) -> tuple[dict[str, str], int, bool]:
+        """The other columns as each window repeats them, the tokens left for `column`, whether they were cut.
+
+        Columns that would leave too few tokens are left out if the template allows it, else shortened.
+        """
+        # An optional part is filled only if its column is.
+        empty = {column: "" if column in self.template.required else "я"}
+        others = {name: text for name, text in values.items() if name in self.template.columns} | empty
+        if (left := self._left(others)) >= _LEAST_WINDOW:
+            return others, left, False
+        others = {name: text for name, text in others.items() if name in self.template.required} | empty
+        cut = False
+        while (left := self._left(others)) < _LEAST_WINDOW:
+            others = {name: text[: len(text) // 2] for name, text in others.items()} | empty
+            cut = True
+        return others, left, cut
+
     def _windows(
-        self, text: str, lead: str, max_windows: int, check: Callable[[], None] = lambda: None
+        self,
+        values: Mapping[str, str],
+        column: str,
+        max_windows: int,
+        check: Callable[[], None] = lambda: None,
     ) -> tuple[list[list[str]], bool]:
-        """Sources of at most source_max_tokens - 1 pieces, each made of whole sentences where they fit."""
-        budget = self.source_max - 1 - len(self._pieces(lead))
-        if budget < 16:  # a title longer than the window: summarize without it
-            lead, budget = self._prefix, self.source_max - 1 - len(self._pieces(self._prefix))
+        """Sources of at most source_max_tokens - 1 pieces, of whole sentences of `column` if they fit."""
+        frame, budget, cut = self._frame(values, column)
         units: list[tuple[str, int]] = []
         collected = 0
-        for sentence in sentences(text):
+        for sentence in sentences(values[column]):
             fitting = self._fitting(sentence, budget, check)
             units += fitting
             collected += sum(size for _, size in fitting)
             if collected > (max_windows + 1) * budget:  # the rest will not be read
                 break
         groups = _even_groups(units, budget)
-        windows = [self._pieces(lead + " ".join(group))[: self.source_max - 1] for group in groups]
-        return windows[:max_windows], len(windows) > max_windows
+        windows = [
+            self._pieces(self.template.fill(frame | {column: " ".join(group)}))[: self.source_max - 1]
+            for group in groups
+        ]
+        return windows[:max_windows], cut or len(windows) > max_windows
 
     def _fitting(self, sentence: str, budget: int, check: Callable[[], None]) -> list[tuple[str, int]]:
-        """`sentence` with its size in pieces; one longer than `budget` is split at words."""
+        """`sentence` with its size in pieces; if that is more than `budget`, it is split at words."""
         check()
         size = len(self._pieces(sentence)) + 1  # joining may cost one more piece
         if size <= budget:
@@ -214,15 +230,15 @@ class Summarizer:
             halves = [" ".join(words[:middle]), " ".join(words[middle:])]
         return [unit for half in halves for unit in self._fitting(half, budget, check)]
 
-    def _generate(self, tokens: list[str], count: int, run: Run) -> list[str]:
+    def _outputs(self, tokens: list[str], count: int, run: Run) -> list[str]:
         """Up to `count` different outputs for one source (without its end piece), best first."""
         source = self._ended(tokens)
         if count == 1:
             [[text]] = run([Translation(self, source)])
             return [text] if text else []
         # The beam's own hypotheses often differ in a word. So every likely first piece is tried, each
-        # finished by the beam: other sentences, and the same ones every time. CTranslate2's own
-        # return_alternatives ends the process when no piece reaches min_alternative_expansion_prob.
+        # finished by the beam: this gives other sentences, and the same ones every time. CTranslate2's own
+        # return_alternatives ends the process if no piece reaches min_alternative_expansion_prob.
         beam, openings = run(
             [
                 lambda: self.translate([source], num_hypotheses=self._generation.get("beam_size", 2)),
@@ -245,7 +261,7 @@ class Summarizer:
         return [*tokens, self._eos]
 
     def _openings(self, source: list[str], count: int) -> list[str]:
-        """First pieces an output may well begin with, likeliest first."""
+        """The first pieces that an output is likely to begin with, likeliest first."""
         [result] = self._translator.translate_batch(
             [source], max_input_length=0, beam_size=count, num_hypotheses=count, max_decoding_length=1,
             return_scores=True,
@@ -273,7 +289,7 @@ class Summarizer:
 def _even_groups(units: list[tuple[str, int]], budget: int) -> list[list[str]]:
     """`units` in order, in the fewest groups of about equal size that all fit into `budget`.
 
-    Full windows and a short last one would give the end of a text as much of the summary as its beginning.
+    With full windows and a short last one, the end of a text would get as much of the output as its start.
     """
     total = sum(size for _, size in units)
     count = math.ceil(total / budget)
@@ -292,7 +308,7 @@ def _even_groups(units: list[tuple[str, int]], budget: int) -> list[list[str]]:
 
 
 def different(texts: list[str], count: int) -> list[str]:
-    """At most `count` of `texts` in order, leaving out those that share most words with one already taken."""
+    """At most `count` of `texts` in order, without those that share most words with one already taken."""
     taken: list[str] = []
     for text in texts:
         words = set(text.lower().split())

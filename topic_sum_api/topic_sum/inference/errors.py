@@ -1,6 +1,8 @@
-"""What can go wrong on the way to an answer, each with a code that HTTP and logs share."""
+"""What can go wrong on the way to an answer. HTTP turns each of these into an error code."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class ModelRefused(Exception):
@@ -8,19 +10,28 @@ class ModelRefused(Exception):
 
 
 class NotNow(Exception):
-    """A model revision could not be loaded just now (memory, descriptors, the disk): it is tried again."""
+    """This machine cannot load the model revision now (memory, descriptors, disk); it is tried again."""
 
 
 class HubUnavailable(Exception):
-    """The Hub did not answer, or did not let us in. The message says what to do."""
+    """The Hub does not answer or refuses access. The message says what to do."""
 
 
 class NotReady(Exception):
     """No model is loaded yet. The message says why."""
 
 
+class TaskNotServed(Exception):
+    """The model revision has no task of that name; `served` are those that it has."""
+
+    def __init__(self, name: str, served: Iterable[str]):
+        self.name = name
+        self.served = list(served)
+        super().__init__(f"no task {name!r}, only {', '.join(self.served)}")
+
+
 class Busy(Exception):
-    """The waiting room is full."""
+    """Every slot is taken, or the answer would come too late."""
 
     def __init__(self, retry_after: int):
         super().__init__(f"busy, try again in {retry_after} s")
@@ -28,8 +39,8 @@ class Busy(Exception):
 
 
 class TimeLimit(Exception):
-    """The request's time was up before its answer was there."""
+    """The request's deadline passed before its answer was ready."""
 
 
 class ClientGone(Exception):
-    """The client closed its connection: nobody waits for the answer."""
+    """The client closed its connection, so nobody waits for the answer."""

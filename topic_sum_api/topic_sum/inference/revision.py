@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,17 +19,15 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .errors import HubUnavailable
+from topic_sum.atomic import write_atomically
 
-# Only what serving needs is fetched: no torch weights, and never anything that could be a pickle.
-SERVED_FILES = [
-    "tasks.json", "metrics.json", "provenance.json", "tokenizer.json", "ct2/*", "topics/*.safetensors"
-]  # fmt: skip
+from .errors import HubUnavailable
+from .tasks import read_tasks
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where models come from and where their local copies lie."""
+    """Where models come from and where their local copies are."""
 
     repo: str
     revision: str
@@ -39,14 +36,14 @@ class Source:
     token: str | None = None
 
     def api(self) -> HfApi:
-        # token=False: without a token of ours the client must not pick up a stranger's from the home folder.
+        # token=False: without HF_TOKEN the client must not pick up a token from the home folder.
         return HfApi(endpoint=self.endpoint, token=self.token or False)
 
 
 def resolve(source: Source) -> str:
     """The commit that `source.revision` names on the Hub now.
 
-    Raises HubUnavailable with a line that says what to do; never answers from a cache.
+    It is never answered from a cache. Raises HubUnavailable with a line that says what to do.
     """
     where = source.endpoint or "https://huggingface.co"
     try:
@@ -77,13 +74,20 @@ def resolve(source: Source) -> str:
 
 
 def fetch(source: Source, commit: str) -> Path:
-    """The folder with the files of `commit`, downloaded where they are not here yet.
+    """The folder with the files of `commit`; those that are not here yet are downloaded.
 
-    Raises HubUnavailable when something must be downloaded and cannot be.
+    tasks.json comes first, and then only the files that it names: no torch weights, and never anything that
+    could be a pickle. Raises HubUnavailable if a file cannot be downloaded, ModelRefused for a bad
+    tasks.json.
     """
+    folder = _download(source, commit, ["tasks.json"])
+    return _download(source, commit, ["tasks.json", *read_tasks(folder).files])
+
+
+def _download(source: Source, commit: str, names: list[str]) -> Path:
     try:
         path = source.api().snapshot_download(
-            source.repo, revision=commit, cache_dir=source.folder, allow_patterns=SERVED_FILES
+            source.repo, revision=commit, cache_dir=source.folder, allow_patterns=names
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, httpx2.HTTPError) as error:
         raise HubUnavailable(
@@ -98,10 +102,10 @@ def fetch(source: Source, commit: str) -> Path:
 
 
 def damaged_files(folder: Path) -> list[Path]:
-    """Files whose bytes are not what the Hub sent; they are removed, so a fetch brings them again.
+    """Files whose bytes are not what the Hub sent. They are removed, so that a fetch downloads them again.
 
-    The Hub client names the local copy of a large file by its sha256; a name is compared with its content.
-    Where the disk has no symbolic links the copies lie under their own names and nothing can be compared.
+    The Hub client names the local copy of a large file by its sha256, so its name is compared with its
+    content. On a disk without symbolic links the copies have their own names, and nothing can be compared.
     """
     damaged = []
     for path in sorted(folder.rglob("*")):
@@ -118,38 +122,31 @@ def damaged_files(folder: Path) -> list[Path]:
 def remember(source: Source, commit: str) -> None:
     """Note that `commit` was loaded and answered, for a start while the Hub is down.
 
-    Raises OSError where the disk does not take it; the note before it stays.
+    Raises OSError if the note cannot be written; then the previous note stays.
     """
-    source.folder.mkdir(parents=True, exist_ok=True)
-    note = _note(source)
-    # Processes share the folder, and so may containers, in which all of them have the same number.
-    part = note.with_suffix(f".{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(json.dumps({"repo": source.repo, "revision": source.revision, "commit": commit}))
-        part.replace(note)
-    finally:
-        part.unlink(missing_ok=True)
+    note = {"repo": source.repo, "revision": source.revision, "commit": commit}
+    write_atomically(_note(source), json.dumps(note))
 
 
 def remembered(source: Source) -> str | None:
-    """The commit that `source.repo` at `source.revision` was when it last worked here, if it ever did."""
+    """The commit that `source` named when it last worked here, or None."""
     try:
         noted = json.loads(_note(source).read_text())
         return str(noted["commit"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        return None  # a torn note is as good as none: the Hub will be asked
+        return None  # the note is damaged, so the Hub will be asked
 
 
 def local_copy(source: Source, commit: str) -> Path | None:
-    """The folder of a commit fetched before, or None."""
+    """The folder of a commit that was fetched before, or None."""
     folder = source.folder / f"models--{source.repo.replace('/', '--')}" / "snapshots" / commit
     return folder if (folder / "tasks.json").is_file() else None
 
 
 def forget_old(source: Source, keep: set[str], log: Callable[[str], None]) -> None:
-    """Remove the local copies of revisions that are neither served nor the fallback."""
+    """Remove the local copies of all revisions but `keep`."""
     root = source.folder / f"models--{source.repo.replace('/', '--')}"
     snapshots = root / "snapshots"
     if not snapshots.is_dir():

@@ -1,4 +1,4 @@
-"""Names and numbers of a summary that its source text does not contain: where a summary may be inventing."""
+"""Names and numbers of a generated text that its source does not contain: it may have made them up."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 from .served.support import WORD, Text, _stems, begins_sentence, fold, mentions, stems
 from .served.support import unsupported as not_supported
 
-# What opens a sentence before a name without being one: «В Твери …», «После Сомова …», «Но Сомов …».
+# Words that open a sentence before a name: «В Твери …», «После Сомова …», «Но Сомов …».
 _NO_NAME = re.compile(
     "а|без|во?|вокруг|даже|для|до|если|за|и|из|или|как|ко?|когда|лишь|между|на|над|но|о|обо?|однако|около|от|перед"
     "|по|под|пока|после|при|про|против|сам|со?|также|только|у|хотя|через|что|чтобы|это"
 )
-# Stems of so many words stay known from text to text. Training keeps more: it reads thousands of texts.
+# The stems of this many words are cached from text to text. Training keeps more: it reads thousands of texts.
 _MOST_STEMS = 5_000
 
 
@@ -29,7 +29,7 @@ class Unsupported:
 
 
 class Evidence:
-    """A source, title and text together: read when it is first asked, once for all summaries."""
+    """A source, analysed when it is first needed and once for all texts generated from it."""
 
     def __init__(self, source: str):
         self._source = source
@@ -42,10 +42,10 @@ class Evidence:
 def find_unsupported(summary: str, source: Evidence | str) -> list[Unsupported]:
     """Names and numbers of `summary` that are not in `source`, in order.
 
-    By the rule that training reports (`support.py`, the same file there): names by their stems, numbers by
-    their values, in digits or in words. A capitalised word that opens a sentence is a name only in capitals
-    throughout, or before another name that the source does not have. An empty list does not prove the
-    summary true.
+    The rule is the one of training's report (served/support.py): names are compared by their stems, numbers
+    by their values, in digits or in words. A capitalised word that opens a sentence counts as a name only if
+    it is all capitals or comes before another name that the source lacks. An empty list does not prove that
+    the summary is true.
     """
     known = (source if isinstance(source, Evidence) else Evidence(source)).known
     found, _ = not_supported(summary, known, _opening_names(summary, known))
@@ -55,8 +55,8 @@ def find_unsupported(summary: str, source: Evidence | str) -> list[Unsupported]:
 
 
 def _opening_names(summary: str, known: Text) -> frozenset[str]:
-    """Stems of sentences' first words that are names by their neighbour: «Сообщается …» is capitalised and no
-    name, «Пётр Сомов …» is one."""
+    """Stems of sentences' first words that are names because of their neighbour: «Пётр Сомов …» opens with a
+    name, «Сообщается …» does not."""
     found: set[str] = set()
     unknown = {
         mention.start

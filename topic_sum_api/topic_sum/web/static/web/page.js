@@ -1,4 +1,4 @@
-// The page: sends a text, shows topic and summaries. Texts are only ever put in as text, never as markup.
+// The page: sends a text, shows its topic and summaries. Texts are shown as text, never as markup.
 import { examples } from "./examples.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,8 +14,9 @@ const count = (n, one, few, many) =>
   `${numbers.format(n)} ${{ one, few }[plural.select(n)] ?? many}`;
 const chars = (n) => count(n, "знак", "знака", "знаков");
 
-let running = null; // the AbortController of the request on its way
-let answered = null; // what the shown answer was asked with, without the length
+let running = null; // the AbortController of the running request
+let answered = null; // the question of the shown answer, without the length
+let parts = null; // what of { topic, summary } the model can do; null until it is known
 
 // ---- The form
 
@@ -74,7 +75,7 @@ for (const example of examples) {
 $("text").addEventListener("input", updateCounter);
 $("variants").addEventListener("input", updateOptions);
 $("length").addEventListener("input", updateOptions);
-// A new length of an answer that is here costs the server nothing: it keeps the whole summary.
+// Another length of a shown answer costs the server nothing: it keeps the whole summary.
 $("length").addEventListener("change", () => {
   if (answered && answered === question().key) ask(false);
 });
@@ -118,12 +119,34 @@ $("drop").addEventListener("drop", (event) => {
 // ---- Asking
 
 function question() {
-  const body = { text: $("text").value, variants: Number($("variants").value) };
+  const body = { text: $("text").value };
+  const summary = parts?.summary ?? true;
+  if (summary) body.variants = Number($("variants").value);
   if ($("title").value.trim()) body.title = $("title").value;
   const key = JSON.stringify(body);
   const limit = Number($("length").value);
-  if (limit < NO_LIMIT) body.max_chars = limit;
+  if (summary && limit < NO_LIMIT) body.max_chars = limit;
   return { body, key };
+}
+
+// A model may have both tasks or one of them; each has an address.
+async function findParts() {
+  if (parts) return;
+  const response = await fetch(settings.tasks, { headers: headers() });
+  if (!response.ok) return; // what is wrong will be said when a text is sent
+  const names = (await response.json()).tasks.map(({ name }) => name);
+  parts = { topic: names.includes("topic"), summary: names.includes("summarize") };
+  const does = [parts.topic && "назовёт тему", parts.summary && "напишет краткий пересказ"].filter(Boolean);
+  $("lead").textContent = does.length
+    ? `Вставьте текст новости: модель ${does.join(" и ")}.`
+    : `Эта модель не называет тем и не пишет пересказов. Её задачи: ${names.join(", ")} (см. API).`;
+  $("send").disabled = !does.length;
+  $("summary-options").hidden = !parts.summary;
+}
+
+function address() {
+  if (parts && parts.topic !== parts.summary) return parts.topic ? settings.topic : settings.summarize;
+  return settings.analyze;
 }
 
 function headers() {
@@ -143,14 +166,15 @@ async function ask(moveFocus = true) {
     $("text").focus();
     return;
   }
-  const { body, key } = question();
   running = new AbortController();
   const begun = performance.now();
   setBusy(true);
   const ticking = setInterval(() => setStatus(begun), 500);
   setStatus(begun);
   try {
-    const response = await fetch(settings.analyze, {
+    await findParts();
+    const { body, key } = question();
+    const response = await fetch(address(), {
       method: "POST",
       headers: headers(),
       body: JSON.stringify(body),
@@ -162,6 +186,7 @@ async function ask(moveFocus = true) {
     answered = key;
     if (moveFocus) reveal();
   } catch (problem) {
+    if (problem.status === 404) parts = null; // another model serves now
     if (problem.name !== "AbortError") showError(inWords(problem));
   } finally {
     clearInterval(ticking);
@@ -187,7 +212,7 @@ function inWords(problem) {
 }
 
 function setBusy(busy) {
-  $("send").disabled = busy;
+  $("send").disabled = busy || Boolean(parts && !parts.topic && !parts.summary);
   $("send").textContent = busy ? "Читаю…" : "Разобрать";
   $("cancel").hidden = !busy;
   $("status").hidden = !busy;
@@ -219,12 +244,14 @@ function show(answer) {
     too_short: "Текст слишком короткий, чтобы назвать тему.",
     unsure: "Ни одна тема не набрала столько, чтобы эта модель за неё ручалась.",
   };
+  $("topic-part").hidden = !answer.scores;
   $("topic").textContent = answer.name ?? "Тема не ясна";
   $("topic-why").textContent = reasons[answer.reason] ?? "";
   $("topic-why").hidden = !answer.reason;
-  showBars(answer.scores, Boolean(answer.topic));
+  showBars(answer.scores ?? [], Boolean(answer.topic));
 
-  const drafts = answer.variants ?? [answer];
+  const drafts = answer.variants ?? ("summary" in answer ? [answer] : []);
+  $("summary-part").hidden = !drafts.length;
   $("summaries").replaceChildren(...drafts.map((draft, index) => summaryCard(draft, index, drafts.length)));
   $("legend").hidden = !drafts.some((draft) => draft.unsupported.length);
   showFacts(answer, drafts.length);
@@ -258,7 +285,7 @@ function summaryCard({ summary, unsupported }, index, total) {
   else text.append(element("span", "quiet", "Модель не нашла, что сказать."));
   const copy = element("button", "", "Скопировать");
   copy.type = "button";
-  copy.setAttribute("aria-label", total > 1 ? `Скопировать вариант ${index + 1}` : "Скопировать изложение");
+  copy.setAttribute("aria-label", total > 1 ? `Скопировать вариант ${index + 1}` : "Скопировать пересказ");
   copy.addEventListener("click", () => copyText(summary, copy, card));
   const under = element("div", "under");
   under.append(element("span", "", total > 1 ? `Вариант ${index + 1}, ${chars(summary.length)}` : chars(summary.length)), copy);
@@ -302,15 +329,17 @@ async function copyText(text, button, card) {
 function showFacts(answer, drafts) {
   const { source, topic_source: decided, model, milliseconds, cached } = answer;
   const facts = [];
-  const tokens = count(source.tokens, "токен", "токена", "токенов");
-  const read = source.cut
-    ? `Из ${count(source.chars, "знака", "знаков", "знаков")} прочитано только начало (${tokens})`
-    : `Прочитано ${chars(source.chars)} (${tokens})`;
-  const parts = source.windows > 1 ? ` по частям: ${source.windows}; изложения частей сведены в одно` : "";
-  facts.push([`${read}${parts}.`, source.cut ? "warn" : ""]);
-  if (decided.cut) facts.push([`Тема определена по началу: ${chars(decided.read)} из ${decided.chars.toLocaleString("ru-RU")}.`]);
+  if (source) {
+    const tokens = count(source.tokens, "токен", "токена", "токенов");
+    const read = source.cut
+      ? `Из ${count(source.chars, "знака", "знаков", "знаков")} прочитано только начало (${tokens})`
+      : `Прочитано ${chars(source.chars)} (${tokens})`;
+    const windows = source.windows > 1 ? ` по частям: ${source.windows}; пересказы частей сведены в один` : "";
+    facts.push([`${read}${windows}.`, source.cut ? "warn" : ""]);
+  }
+  if (decided?.cut) facts.push([`Тема определена по началу: ${chars(decided.read)} из ${decided.chars.toLocaleString("ru-RU")}.`]);
   const asked = Number($("variants").value);
-  if (drafts < asked) facts.push([`Разных вариантов нашлось: ${drafts} из ${asked}.`]);
+  if (source && drafts < asked) facts.push([`Разных вариантов нашлось: ${drafts} из ${asked}.`]);
   const seconds = (milliseconds / 1000).toLocaleString("ru-RU", { maximumFractionDigits: 2 });
   facts.push([`Время: ${seconds} с${cached ? ", ответ был готов" : ""}.`]);
   facts.push([`Модель ${model.repo}, ревизия ${model.revision.slice(0, 8)}; данные ${model.dataset_revision.slice(0, 8)}.`]);
@@ -338,8 +367,9 @@ async function showModel() {
       const response = await fetch(settings.model, { headers: headers() });
       if (response.ok) {
         const model = await response.json();
-        const local = model.from_local_copy ? " (местная копия: хранилище моделей не отвечает)" : "";
+        const local = model.from_local_copy ? " (локальная копия: хранилище моделей не отвечает)" : "";
         $("model").textContent = `Модель ${model.repo}, ревизия ${model.revision.slice(0, 8)}${local}`;
+        await findParts();
       } else {
         $("model").textContent = "Модель загружена";
       }

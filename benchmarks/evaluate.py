@@ -226,9 +226,9 @@ def agreement(count: int, rounds: int) -> dict:
 def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
+    from t5sum.generate.model import quiet_libraries
     from t5sum.generate.predict import generate, sources
     from t5sum.generate.tokens import train_tokenizer
-    from t5sum.generate.train import quiet_libraries
     from transformers import T5Config, T5ForConditionalGeneration
 
     quiet_libraries()

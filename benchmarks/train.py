@@ -109,7 +109,7 @@ def main() -> int:
 
     import torch
     from t5sum.config import load_config
-    from t5sum.generate.train import quiet_libraries
+    from t5sum.generate.model import quiet_libraries
 
     before = load()
     precision = "bf16" if arguments.bf16 else "fp32"
@@ -175,8 +175,9 @@ def compare(
     """One epoch of each a round, over the same rows: system → seconds, examples, tokens and padded tokens."""
     import torch
     from t5sum.generate.examples import examples
+    from t5sum.generate.model import choose_device
     from t5sum.generate.tokens import train_tokenizer
-    from t5sum.generate.train import Attempt, choose_device
+    from t5sum.generate.train import Attempt
     from t5sum.run.directory import Run
     from t5sum.served.text import normalise
     from transformers import TrainerCallback

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from t5sum import StageError
 from t5sum.generate import export
+from t5sum.generate.model import build_model
 from t5sum.generate.tokens import train_tokenizer
-from t5sum.generate.train import build_model
 from t5sum.load import load_config
 from t5sum.run.directory import read_json
 

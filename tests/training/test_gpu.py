@@ -13,8 +13,8 @@ import torch
 from t5sum import StageError
 from t5sum.generate import train as training
 from t5sum.generate import trainer as trainers
+from t5sum.generate.model import choose_device
 from t5sum.generate.predict import load_translator
-from t5sum.generate.train import choose_device
 from t5sum.generate.trainer import OVERFLOWS, NotFinite, SummaryTrainer
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun

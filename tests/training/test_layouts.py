@@ -22,9 +22,10 @@ from safetensors.torch import load_file, save_file
 from t5sum import StageError
 from t5sum.config import GenerateTask
 from t5sum.generate import export
+from t5sum.generate.model import build_model
 from t5sum.generate.predict import Export, generate, generate_full_precision
 from t5sum.generate.tokens import load_tokenizer
-from t5sum.generate.train import build_model, train
+from t5sum.generate.train import train
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun, read_json
 from t5sum.served.text import normalise
@@ -79,12 +80,7 @@ LAYOUTS = {
         {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>",
          "unk_token": "<|endoftext|>"}, spare=7, end=2,
     ),
-    "FRED-T5 without names": Layout(
-        {**GATED, "eos_token_id": 2, "bos_token_id": 1}, None, {"tokenizer_class": "GPT2Tokenizer"}, 7, end=2
-    ),
     "Unigram, unk 3": Layout({"eos_token_id": 2}, RUT5_IDS, end=2),
-    "Unigram with bytes": Layout({}, {**T5_IDS, "byte_fallback": True}, end=1),
-    "BPE with bytes": Layout({}, {**T5_IDS, "byte_fallback": True, "model_type": "bpe"}),
     "tied, gated": Layout({"feed_forward_proj": "gated-gelu"}, T5_IDS),
     "untied, ungated": Layout({"tie_word_embeddings": False}, T5_IDS),
 }  # fmt: skip

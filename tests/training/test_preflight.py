@@ -25,7 +25,7 @@ def test_the_default_settings_fit_8_gb_with_checkpointing() -> None:
 
 def test_the_estimate_follows_what_torch_keeps(monkeypatch) -> None:
     """The layers' part, against tensors really saved for the backward pass on this CPU."""
-    from t5sum.generate.train import build_model
+    from t5sum.generate.model import build_model
 
     class Tokens(list):
         pad_token_id, eos_token_id = 0, 1

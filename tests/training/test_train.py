@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from t5sum import StageError
-from t5sum.generate.train import build_model, choose_device, train
+from t5sum.generate.model import build_model, choose_device
+from t5sum.generate.train import train
 from t5sum.generate.trainer import SummaryTrainer, last_checkpoint, patience_is_over
 from t5sum.load import load_config
 from t5sum.run.directory import TaskRun, read_json

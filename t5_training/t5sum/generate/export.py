@@ -39,7 +39,7 @@ def export(checkpoint: Path, model_dir: Path, task: GenerateTask, texts: Sequenc
     "off": mean distance of int8's log-probabilities, "eos": the piece that ends a text, "bytes": of ct2/}.
     Raises StageError if CTranslate2 computes something else than transformers does with the trained model.
     """
-    from t5sum.generate.train import quiet_libraries
+    from t5sum.generate.model import quiet_libraries
 
     quiet_libraries()
     fresh = model_dir.with_name(model_dir.name + ".part")

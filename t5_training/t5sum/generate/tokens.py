@@ -24,6 +24,7 @@ from t5sum import StageError
 SPIECE = "spiece.model"
 BYTE_LEVEL = ("vocab.json", "merges.txt")  # GPT-2's files, which FRED-T5 has
 END = "</s>"
+INPUTS = ["input_ids", "attention_mask"]  # what generate() takes
 WORD = re.compile(r"\w+")
 SAMPLE = 200  # texts compared
 LONGEST = 2000  # characters of each
@@ -43,9 +44,8 @@ def load_tokenizer(folder: Path, texts: Sequence[str]) -> Any:
         config = folder / "config.json"
         pad = json.loads(config.read_text(encoding="utf-8")).get("pad_token_id") if config.exists() else None
         return ended(choose(folder, sample), pad)
-    except (
-        BaseException
-    ) as error:  # tokenizers raises bare Exception, and Rust's PanicException is not even one
+    except BaseException as error:
+        # tokenizers raises bare Exception for a bad file, or Rust's PanicException, which is not even one.
         if isinstance(error, StageError | KeyboardInterrupt | SystemExit):
             raise
         raise StageError(f"no tokenizer could be loaded for the base model: {first_line(error)}", 2) from None
@@ -91,7 +91,7 @@ def choose(folder: Path, sample: Sequence[str]) -> Any:
         return tokenizer
     print("tokenizer: taken from tokenizer.json as it is; transformers had read it wrongly", flush=True)
     names = {name: getattr(tokenizer, name) for name in ("eos_token", "pad_token", "unk_token")}
-    return PreTrainedTokenizerFast(tokenizer_object=own, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=own, model_input_names=INPUTS, **names)
 
 
 def ended(tokenizer: Any, pad: int | None) -> Any:
@@ -124,7 +124,7 @@ def fast(backend: Any, pad: str, unknown: str, special: Sequence[str]) -> Any:
 
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token=END, pad_token=pad, unk_token=unknown,
-        additional_special_tokens=list(special), model_input_names=["input_ids", "attention_mask"],
+        additional_special_tokens=list(special), model_input_names=INPUTS,
     )  # fmt: skip
 
 

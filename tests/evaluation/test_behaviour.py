@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from t5sum import StageError
+from t5sum.generate import behaviour
 from t5sum.generate.predict import Export, Generation
-from t5sum.judge import behaviour
 
 # Every name has another one of its declension in some other row.
 PEOPLE = [("Орлов", "Котов"), ("Кедрин", "Волков"), ("Березинский", "Лапин"), ("Белов", "Студеницкий")]

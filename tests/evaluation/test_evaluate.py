@@ -9,8 +9,8 @@ import shutil
 import pytest
 from t5sum import StageError
 from t5sum.config import EvaluateConfig
+from t5sum.generate.evaluate import evaluate, newest_rows
 from t5sum.generate.predict import Export, batches, generate, generate_full_precision
-from t5sum.judge.evaluate import evaluate, newest_rows
 from t5sum.judge.metrics import BY_ARTICLE, METRICS, score
 from t5sum.run.directory import write_json
 

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 from t5sum.config import EvaluateConfig
+from t5sum.generate.evaluate import evaluate
 from t5sum.generate.predict import Export
 from t5sum.judge.charts import histogram, line_chart, ticks
-from t5sum.judge.evaluate import evaluate
 from t5sum.judge.report import dataset_figures, marked, render_report, text_table, write_report
 
 HOSTILE = (

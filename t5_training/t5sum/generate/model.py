@@ -9,10 +9,10 @@ import torch
 import transformers
 from transformers import AutoModelForSeq2SeqLM
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import ScratchConfig, TrainConfig
 from t5sum.generate.scratch import scratch_model
-from t5sum.generate.tokens import first_line, special_ids
+from t5sum.generate.tokens import special_ids
 from t5sum.progress import say
 
 FAMILIES = ("t5", "mt5")

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import parsed
-from t5sum.generate.tokens import first_line
 from t5sum.progress import say
 from t5sum.sources import prompt
 from t5sum.tasks import section_of

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 
 SPIECE = "spiece.model"
 BYTE_LEVEL = ("vocab.json", "merges.txt")  # GPT-2's files, which FRED-T5 has
@@ -265,7 +265,3 @@ def quiet_descriptor(number: int) -> Iterable[None]:
         os.dup2(kept, number)
         os.close(kept)
         os.close(nowhere)
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -24,10 +24,10 @@ from torch.nn.functional import cross_entropy
 from transformers import Seq2SeqTrainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import TrainConfig
 from t5sum.generate.batches import StepSampler
-from t5sum.generate.tokens import first_line
+from t5sum.judge.metrics import score
 from t5sum.progress import Progress, duration, say
 from t5sum.run.energy import Spent
 from t5sum.run.ranks import together
@@ -147,8 +147,6 @@ class SummaryTrainer(Seq2SeqTrainer):
 
     def rouge(self) -> float:
         """ROUGE-L of greedy summaries of the first validation rows."""
-        from t5sum.judge.metrics import score
-
         data, model = self.eval_dataset, self.accelerator.unwrap_model(self.model)
         model.eval()
         count = min(len(self.references), len(data))

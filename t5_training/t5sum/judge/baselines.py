@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from t5sum.judge.metrics import tokens, words
+from t5sum.judge.metrics import stem, tokens, words
 
 TEXTRANK_SENTENCES = 2
 # TextRank compares every sentence with every other one: a live report of a thousand would take minutes.
@@ -84,8 +84,6 @@ class _Tokenizer:
 @cache
 def _summarizer():
     from sumy.summarizers.text_rank import TextRankSummarizer
-
-    from t5sum.judge.metrics import stem
 
     summarizer = TextRankSummarizer(stem)
     summarizer.stop_words = frozenset(FUNCTION_WORDS.split())

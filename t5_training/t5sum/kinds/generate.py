@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from t5sum.config import GenerateTask
 from t5sum.generate.base import Base, resolve_base
+from t5sum.generate.evaluate import LEAD, MODEL, PRODUCTION, Evaluation, evaluate
 from t5sum.generate.predict import Export
 from t5sum.identity import t5_settings
-from t5sum.judge.evaluate import LEAD, MODEL, PRODUCTION, Evaluation, evaluate
 from t5sum.judge.gate import Measure, decide
 from t5sum.judge.metrics import BY_ARTICLE, METRICS
 from t5sum.judge.report import text_table

@@ -19,9 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import Config
-from t5sum.generate.tokens import first_line
 from t5sum.progress import say
 from t5sum.run.directory import Run, read_json, write_json
 from t5sum.run.ranks import rank

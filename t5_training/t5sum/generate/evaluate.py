@@ -17,9 +17,9 @@ from typing import Any
 from t5sum import StageError
 from t5sum.config import EvaluateConfig
 from t5sum.data import name_of, newest_first
+from t5sum.generate.behaviour import Check, check_all, main_column
 from t5sum.generate.predict import Export, Generation, generate, generate_full_precision
 from t5sum.judge import scoring
-from t5sum.judge.behaviour import Check, check_all, main_column
 from t5sum.judge.bootstrap import Difference, compare
 from t5sum.judge.metrics import Reference, pair_statistics, score, tokens, words
 from t5sum.judge.scoring import SystemScores

@@ -98,3 +98,28 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
     eras = {row["url"].split("/")[-1]: row["era"] for part in splits.values() for row in part}
     assert len(eras) == 60
     assert eras == {f"{number}.shtml": f"эпоха {number}" if number % 2 else "" for number in range(60)}
+
+
+def test_a_metric_takes_one_module_and_the_gate_can_judge_by_it(repo_root: Path, tmp_path: Path) -> None:
+    stage = shutil.copytree(
+        repo_root / "t5_training", tmp_path / "t5_training", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    metrics = stage / "t5sum" / "judge" / "metrics.py"
+    change(metrics, '    "rougeL": "ROUGE-L",\n', '    "rougeL": "ROUGE-L",\n    "same": "same",\n')
+    change(metrics, 'BY_ARTICLE = ("rouge1",', 'BY_ARTICLE = ("same", "rouge1",')
+    change(metrics, '        "meteor": meteor(', '        "same": 100.0 * same,\n        "meteor": meteor(')
+    code = """
+import os
+from t5sum.kinds import make_tasks
+from t5sum.load import load_config
+from t5sum.metrics import score
+
+assert score(["а б", "в"], ["а б", "г"])["same"] == 50.0
+[summarize, _] = make_tasks(load_config(["tasks.summarize.gate.metric=same"], os.environ))
+assert summarize.metrics["same"] == "same"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=stage, capture_output=True, text=True,
+        env={**os.environ, "RECIPES_DIR": str(repo_root / "recipes")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

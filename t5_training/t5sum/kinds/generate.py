@@ -46,6 +46,8 @@ class Generate(Kind):
         def work() -> dict[str, Any]:
             from t5sum.generate.train import train
 
+            if len(self.config.of_kind("generate")) > 1:
+                say(f"{self.name}: training its T5")
             return train(here, self.rows, base.folder, self.config, self.task)
 
         wanted = ranks.together(lambda: here.finished("train", settings) is None)

@@ -181,7 +181,7 @@ def option_owner(name: str) -> str:
 
 
 def guarded(words: list[str]) -> int:
-    """Run. What a user can meet becomes one line on stderr, and an exit code that tells its kind."""
+    """Run. An error that a user can meet becomes one line on stderr and the exit code of its kind."""
     if "--help" in words or "-h" in words:
         print(HELP, end="")
         return 0

@@ -1,4 +1,4 @@
-"""What lies beside the models in a revision: tasks.json, metrics.json, provenance.json, card and report."""
+"""The files of a revision besides its models: tasks.json, metrics.json, provenance.json, card and report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_tasks(
 def describe(
     run: Run, tasks: list[Kind], rows: dict[str, Any], dataset: dict[str, str], config: Config
 ) -> None:
-    """Lay tasks.json, metrics.json, provenance.json, card and report beside the models."""
+    """Write tasks.json, metrics.json, provenance.json, card and report."""
     lay_out(run, tasks, dataset, config)
     judged = {each.name: each.run(run).gave("evaluate") for each in tasks}
     figures = {name: each["figures"] for name, each in judged.items()}

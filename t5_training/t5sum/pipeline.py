@@ -176,7 +176,7 @@ class Stage:
     # ------------------------------------------------------------------------------------ work
 
     def train(self) -> bool:
-        """Whether this process goes on with the stage: of several only the first does."""
+        """Whether this process continues with the stage: of several only the first does."""
         for task in self.tasks:
             if task.needs_t5:
                 task.train(self.run)
@@ -193,7 +193,7 @@ class Stage:
             task.export(self.run)
 
     def evaluate(self) -> None:
-        """Judge every task beside the model in production, on the newest test rows."""
+        """Judge every task against the model in production, on the newest test rows."""
         served = None
         if self.config.hub.upload and self.config.hub.model_repo:
             served = repository.revisions(self.config.hub.model_repo).get(PRODUCTION)
@@ -224,7 +224,7 @@ class Stage:
         return repository.download(repo, commit, "model", wanted)
 
     def describe(self) -> None:
-        """Lay card, report and records beside the models."""
+        """Write card, report and records."""
         describe(self.run, self.tasks, self.rows, self.dataset, self.config)
         say(f"report: {self.run.path / 'report.html'}")
 

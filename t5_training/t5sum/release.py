@@ -107,7 +107,7 @@ def rollback(stage: Stage, because: str) -> None:
 
 
 def evaluate_revision(stage: Stage, model: str, dataset: str) -> None:
-    """Score any model revision on any dataset revision; the results as JSON beside the runs."""
+    """Score any model revision on any dataset revision; the results are JSON files next to the runs."""
     config = stage.config
     repo, name = config.hub.model_repo, config.hub.dataset_repo
     assert repo and name and config.runs_dir

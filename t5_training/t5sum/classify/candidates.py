@@ -48,8 +48,8 @@ def train_candidates(
 ) -> list[Candidate]:
     """Every candidate, trained. `train` and `validation` are sources and label numbers, oldest first.
 
-    classes: how many labels there are. score: (labels, probabilities) → the figure that the grids are decided
-    by. done: called after each.
+    classes: how many labels there are. score: (labels, probabilities) → the figure that decides which
+    strength is kept. done: called after each candidate.
     """
     made = []
     for make in (_majority, _logistic, _forest):

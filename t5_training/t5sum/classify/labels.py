@@ -1,4 +1,4 @@
-"""Which labels a classifier tells apart: those that the recipe lists, and unlisted values of the target."""
+"""The labels of a classifier: those that the recipe lists, and values of the target that it does not list."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def train(
         few = ", ".join(f"{each['label']} {each['rows']}" for each in chosen.left_out)
         say(f"{name}: labels left out, with fewer than tasks.{name}.min_rows={task.min_rows} rows: {few}")
 
-    def tell(candidate: Candidate) -> None:
+    def report_on(candidate: Candidate) -> None:
         macro_f1 = scores(validation.labels, candidate.validation)["macro_f1"]
         say(
             f"{name}: {candidate.name}: validation macro-F1 {macro_f1:.1f}, "
@@ -97,7 +97,7 @@ def train(
 
     candidates = train_candidates(
         (learning.sources, learning.labels), (validation.sources, validation.labels), len(named), task,
-        lambda true, probabilities: scores(true, probabilities)["macro_f1"], tell,
+        lambda true, probabilities: scores(true, probabilities)["macro_f1"], report_on,
     )  # fmt: skip
     best, figures, tests = compare(candidates, validation, splits["test"], len(named), task, folder)
     winner, figure, test = candidates[best], figures[best], splits["test"]

@@ -28,7 +28,7 @@ class Base:
 def resolve_base(kept: Path, config: Config, place: str) -> Base:
     """The base model, downloaded. kept: a file that makes a run keep the commit it began with.
 
-    place: where the task's files lie in a model revision, should it go on from production.
+    place: where the task's files lie in a model revision, if training continues from production.
     """
     return ranks.first_then_all(lambda: load_base(kept, config, place))
 

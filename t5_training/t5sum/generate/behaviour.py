@@ -1,4 +1,4 @@
-"""How a model behaves where a mean score does not look: changed names, boilerplate, odd texts.
+"""How a model behaves in ways that a mean score does not show: changed names, boilerplate, odd texts.
 
 Every check works on any model revision's folder and any Russian news rows, and says what it tried. A check
 whose input is missing (a topic classifier, summaries that name somebody) is "not tried".
@@ -97,7 +97,7 @@ def names_follow_the_text(
     Of the rows whose summary names somebody from the text, `most` get another row's surname of the same
     declension in its place. The old name must leave the summary in the share `left` of them (a model that
     knows names by heart keeps it), and the new one must be there in the share `taken` (made-up names are
-    there by chance at best). `rate` is the share where the new name is there.
+    there by chance at best). `rate` is the share of summaries with the new name.
     """
     name = "names changed in the text change in the summary"
     rows = list(rows)[: 4 * most]

@@ -29,7 +29,7 @@ from t5sum.sources import text_of
 
 MODEL, PRODUCTION, LEAD = "model", "production", "lead-1"
 TEXTS_FOR_NAMES = 2000  # enough to tell names from openings of sentences
-LONGEST_EXAMPLE = 1500  # characters of a text shown beside its summaries
+LONGEST_EXAMPLE = 1500  # characters of a text that are shown with its summaries
 
 
 @dataclass
@@ -139,11 +139,11 @@ def evaluate(
     production: Export | None = None,
     memory_dir: Path | None = None,
 ) -> Evaluation:
-    """Let the export write for test rows, and score it beside production and the baselines.
+    """Let the export write for test rows, and score it together with production and the baselines.
 
     export: a task of a model revision's folder, with the full-precision model if settings.full_precision_rows
     is not 0. production: the same of the revision that is served now. memory_dir: keeps outputs as they are
-    made, so that an interrupted evaluation goes on.
+    made, so that an interrupted evaluation continues.
     Raises StageError: 3 rows or files that cannot be used, 5 a device that is not there.
     """
     settings = settings or EvaluateConfig()

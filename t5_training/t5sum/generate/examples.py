@@ -18,7 +18,7 @@ CHUNK = 500  # rows tokenized between two reports of progress
 
 @dataclass
 class Examples:
-    """Token ids of every example: two flat arrays and where each example ends in them. All end in </s>."""
+    """Token ids of every example, as two flat arrays, and where each example ends in them."""
 
     source: np.ndarray
     source_ends: np.ndarray
@@ -56,7 +56,7 @@ def _slice(values: np.ndarray, ends: np.ndarray, index: int) -> np.ndarray:
 
 
 def encode(texts: Sequence[str], tokenizer: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of `texts`, each cut to `most` tokens, the last of which is always </s>."""
+    """Token ids of `texts`, each cut to `most` tokens, the last of which is always the end token."""
     ids = tokenizer(
         list(texts), add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
     )["input_ids"]

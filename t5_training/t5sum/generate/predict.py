@@ -135,8 +135,8 @@ def generate(
 ) -> Generation:
     """Outputs for rows through the export, with the settings of tasks.json.
 
-    remembered: a file that keeps every output once it is made, so that an interrupted evaluation goes on
-    where it stopped. It is dropped when the model or its settings are others.
+    remembered: a file that keeps every output once it is made, so that an interrupted evaluation
+    continues where it stopped. It is dropped if the model or its settings have changed.
     """
     tokenizer = export.load_tokenizer()
     compute_type = export.section["compute_type"]

@@ -166,7 +166,7 @@ class Attempt:
                  bf16: bool) -> None:  # fmt: skip
         self.run, self.config, self.task, self.tokenizer, self.parts = run, config, task, tokenizer, parts
         self.references, self.base, self.cpu, self.bf16 = references, base, cpu, bf16
-        self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is kept beside the log
+        self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is recorded besides the log
 
     def fit(self, micro_batch: int, urls: list[str]) -> int | None:
         """Train to the end and return the steps; None when memory ran out and less at once may help."""

@@ -1,6 +1,6 @@
 """transformers' Seq2SeqTrainer with four changes.
 
-Micro-batches hold texts of like length, while each optimizer step still sees the same examples whatever the
+Micro-batches hold texts of similar length, while each optimizer step sees the same examples whatever the
 micro-batch is. The loss is the mean over the tokens of the whole step. A checkpoint counts only once all of
 it is on disk. A loss or gradient that is no number stops training before it can spoil the weights.
 """
@@ -40,7 +40,7 @@ OVERFLOWS = 24  # steps in a row that fp16's scaled loss may leave out while it 
 
 
 class NotFinite(Exception):
-    """A loss or gradient that is no number; `rows` are the examples at fault, where they are known."""
+    """A loss or gradient that is no number; `rows` are the examples at fault, if they are known."""
 
     def __init__(self, what: str, rows: list[int]) -> None:
         super().__init__(what)
@@ -78,7 +78,7 @@ class SummaryTrainer(Seq2SeqTrainer):
     ) -> torch.Tensor:
         rows = inputs.pop("row")
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.seen.append((rows, loss.detach()))  # looked at once a step: asking a GPU means waiting for it
+        self.seen.append((rows, loss.detach()))  # read once per step: reading from a GPU means waiting for it
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,

@@ -62,7 +62,7 @@ def oracle(text_sentences: Sequence[str], reference: str) -> str:
 
 
 def common_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one bit a word of `a` (Hyyrö 2004)."""
+    """Length of the longest common subsequence, one bit per word of `a` (Hyyrö 2004)."""
     where: dict[str, int] = {}
     for place, word in enumerate(a):
         where[word] = where.get(word, 0) | 1 << place

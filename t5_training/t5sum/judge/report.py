@@ -144,7 +144,7 @@ def dataset_figures(
 
 
 def text_table(evaluation: dict[str, Any]) -> str:
-    """Scores of every system, the model's differences in words, and the row beside the published table.
+    """Scores of every system, the model's differences in words, and the rows of the published table.
 
     For the terminal and for logs. evaluation: Evaluation.as_json().
     """

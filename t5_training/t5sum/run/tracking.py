@@ -54,7 +54,7 @@ def check(kind: str) -> None:
 
 
 def place(config: Config) -> Path:
-    """Where the tracker's files lie: beside the runs, one place for all of them."""
+    """The folder of the tracker's files, next to the runs."""
     assert config.runs_dir
     return Path(config.runs_dir).resolve().parent / "tracking"
 
@@ -68,7 +68,7 @@ class Tracked:
         self.waiting: list[dict[str, Any]] = []
 
     def log(self, line: dict[str, Any]) -> None:
-        """Send a line of log.jsonl. What the tracker does not take is sent again with the next line."""
+        """Send a line of log.jsonl. What the tracker refuses is sent again with the next line."""
         self.waiting.append(line)
         while self.waiting:
             line = self.waiting[0]
@@ -102,7 +102,7 @@ def database_errors() -> tuple[type[Exception], ...]:
 
 
 def remembered(path: Path, kind: str) -> dict[str, Any]:
-    """What this tracker was told before; nothing when another was chosen then."""
+    """What this tracker has recorded before; nothing if another one was chosen then."""
     known = read_json(path) if path.exists() else {}
     return known if known.get("kind") == kind else {}
 
@@ -163,7 +163,7 @@ def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 class Mlflow:
-    """A run in a SQLite file, its files in a folder beside it. Arguments of all three are alike:
+    """A run in a SQLite file, its files in a folder next to it. Arguments of all three are alike:
 
     the folder, what the runs are grouped under, this run's title, its settings, its name of an earlier try.
     """
@@ -210,7 +210,7 @@ class Mlflow:
 
 
 class TensorBoard:
-    """Event files. TensorBoard keeps no files of others: the model stays where it is."""
+    """Event files. TensorBoard stores no other files, so the model stays in its run."""
 
     def __init__(self, folder: Path, group: str, title: str, settings: dict[str, Any], name: str | None):
         from torch.utils.tensorboard import SummaryWriter
@@ -233,7 +233,7 @@ class TensorBoard:
 
 
 class Trackio:
-    """Trackio's SQLite file. It keeps no files of others either."""
+    """Trackio's SQLite file. It stores no other files either."""
 
     def __init__(self, folder: Path, group: str, title: str, settings: dict[str, Any], name: str | None):
         os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from t5sum.config import Config
+from t5sum.config import Config, parsed
 from t5sum.judge.metrics import METRICS
 from t5sum.judge.values import ERRORS
 from t5sum.repository import endpoint
@@ -28,16 +28,23 @@ def render_card(
     for name, section in sections.items():
         about = record["tasks"][name]
         base = about.get("base", {"model": "scratch", "revision": None})
-        shown.append({
-            "name": name, **section, **about, "figures": figures[name], "gate": record["gate"][name],
-            "on_the_hub": "summarization" if name == "summarize" else ON_THE_HUB[section["kind"]],
-            "base_model": base["model"] if base["revision"] else None,
-            "origin": (
-                "a small T5 with weights of its own" if base["model"] == "scratch"
-                else f"a T5 that started from {base['model']}"
-            ),
-            "folder": section.get("tokenizer", "").removesuffix("tokenizer.json").rstrip("/"),
-        })  # fmt: skip
+        weights = "a small T5 with weights of its own"
+        if base["model"] != "scratch":
+            weights = f"a T5 that started from {base['model']}"
+        shown.append(
+            {
+                "name": name,
+                **section,
+                **about,
+                "columns": parsed(section["source"]).columns,
+                "figures": figures[name],
+                "gate": record["gate"][name],
+                "on_the_hub": "summarization" if name == "summarize" else ON_THE_HUB[section["kind"]],
+                "base_model": base["model"] if base["revision"] else None,
+                "origin": weights,
+                "folder": section.get("tokenizer", "").removesuffix("tokenizer.json").rstrip("/"),
+            }
+        )
     page = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         repo=repo,

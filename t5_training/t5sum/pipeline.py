@@ -252,8 +252,9 @@ def judge(task: Kind, run: Run, production: Path | None) -> dict[str, Any]:
 
 
 def with_task(production: Path | None, task: Kind) -> Path | None:
-    """The files in production, if they have this task: another kind of the same name is another task."""
+    """The files in production, if they have this task: another kind or target makes it another task."""
     if production is None or not (production / "tasks.json").exists():
         return None
-    section = read_tasks(production)["tasks"].get(task.name)
-    return production if section and section["kind"] == task.task.kind else None
+    section = read_tasks(production)["tasks"].get(task.name, {})
+    same = (section.get("kind"), section.get("target")) == (task.task.kind, task.task.target)
+    return production if same else None

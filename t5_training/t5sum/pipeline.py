@@ -19,7 +19,7 @@ from t5sum.repository import PRODUCTION
 from t5sum.run import ranks, tracking
 from t5sum.run.directory import Run, write_json
 from t5sum.run.result import Result, now
-from t5sum.tasks import read_tasks
+from t5sum.tasks import named_files, read_tasks
 
 
 class Stage:
@@ -216,12 +216,17 @@ class Stage:
         self.decisions = {name: folder.gave("evaluate")["gate"] for name, folder in folders.items()}
         self.result.decisions = self.decisions
 
-    def served_files(self, commit: str) -> Path:
-        """What the evaluation needs of the model in production."""
+    def served_files(self, commit: str) -> Path | None:
+        """What the evaluation needs of the model in production; None if that is not one of ours."""
         repo = self.config.hub.model_repo
         assert repo
-        wanted = ["*ct2/*", "*tokenizer.json", "tasks.json", "*/*.safetensors"]
-        return repository.download(repo, commit, "model", wanted)
+        folder = repository.download(repo, commit, "model", ["tasks.json"])
+        if not (folder / "tasks.json").exists():
+            say(
+                f"the model in production ({commit[:8]}) is not one of ours: it is left out of the comparison"
+            )
+            return None
+        return repository.download(repo, commit, "model", ["tasks.json", *named_files(folder)])
 
     def describe(self) -> None:
         """Write card, report and records."""
@@ -253,7 +258,7 @@ def judge(task: Kind, run: Run, production: Path | None) -> dict[str, Any]:
 
 def with_task(production: Path | None, task: Kind) -> Path | None:
     """The files in production, if they have this task: another kind or target makes it another task."""
-    if production is None or not (production / "tasks.json").exists():
+    if production is None:
         return None
     section = read_tasks(production)["tasks"].get(task.name, {})
     same = (section.get("kind"), section.get("target")) == (task.task.kind, task.task.target)

@@ -15,7 +15,7 @@ from typing import Any
 
 from t5sum import StageError
 from t5sum.progress import say
-from t5sum.tasks import read_tasks
+from t5sum.tasks import named_files
 
 PRODUCTION, PREVIOUS = "production", "previous"
 RECORD = "provenance.json"
@@ -260,13 +260,7 @@ def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> 
 
 def check_whole(model_dir: Path) -> None:
     """Raises StageError if a file is absent that tasks.json names: the API would refuse the model."""
-    named = [
-        section[key]
-        for section in read_tasks(model_dir)["tasks"].values()
-        for key in ("tokenizer", "path")
-        if key in section
-    ]
-    if absent := [name for name in named if not (model_dir / name).is_file()]:
+    if absent := [name for name in named_files(model_dir) if not any(model_dir.glob(name))]:
         raise StageError(f"{model_dir} lacks {', '.join(absent)}, which its tasks.json names: not published")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t5sum import StageError
+from t5sum.served.classifier import TextModel
 
 FORMAT = 2
 
@@ -60,6 +61,22 @@ def from_format_1(old: dict[str, Any]) -> dict[str, Any]:
             **{key: topic[key] for key in kept if key in topic},
         }
     return {"format": FORMAT, "recipe": None, "dataset": old.get("dataset", {}), "tasks": tasks}
+
+
+def named_files(folder: Path) -> list[str]:
+    """The files that tasks.json names; a * stands for all files of a folder."""
+    sections = read_tasks(folder)["tasks"].values()
+    files = [section[key] for section in sections for key in ("tokenizer", "path") if key in section]
+    return files + [f"{section['model']}/*" for section in sections if "model" in section]
+
+
+def load_arrays(folder: Path, section: dict[str, Any]) -> TextModel:
+    """The classifier or regression of a section. Raises StageError (3) with the reason."""
+    path = folder / section["path"]
+    try:
+        return TextModel.load(path)
+    except ValueError as error:
+        raise StageError(f"{path} is damaged: {error}", 3) from None
 
 
 def section_of(folder: Path, kind: str, name: str = "") -> tuple[str, dict[str, Any]]:

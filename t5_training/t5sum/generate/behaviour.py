@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from t5sum import StageError
 from t5sum.config import parsed
 from t5sum.generate.predict import Export, generate
 from t5sum.judge.traits import ngrams
-from t5sum.served.classifier import TextModel
 from t5sum.sources import masked
-from t5sum.tasks import read_tasks
+from t5sum.tasks import load_arrays, read_tasks
 
 # A surname after a first name, with a stem that takes every ending: one can be put in another's place.
 # Иван Орлов, Ивану Орлову, Анны Орловой; Нина Березинская.
@@ -162,11 +160,7 @@ def boilerplate_leaves_the_topic(
 
 def load_classifier(model_dir: Path, section: dict[str, Any]) -> Any:
     """row → number of the label with the highest probability, read as tasks.json says."""
-    path, template = model_dir / section["path"], parsed(section["source"])
-    try:
-        classifier = TextModel.load(path)
-    except ValueError as error:
-        raise StageError(f"{path} is damaged: {error}", 3) from None
+    classifier, template = load_arrays(model_dir, section), parsed(section["source"])
 
     def classify(row: dict[str, Any]) -> int:
         source = masked(row, template, section["max_chars"], section["mask"])

@@ -17,9 +17,8 @@ from t5sum.judge.values import ACCURACY, MACRO_F1, accuracy_columns, macro_f1_co
 from t5sum.kinds.base import Judged, Kind
 from t5sum.progress import say
 from t5sum.run.directory import Run
-from t5sum.served.classifier import TextModel
 from t5sum.sources import masked
-from t5sum.tasks import section_of
+from t5sum.tasks import load_arrays, section_of
 
 NOT_LEARNED = ("gate", "metrics", "min_chars")
 
@@ -102,7 +101,7 @@ class Classify(Kind):
 def predicted(folder: Path, name: str, rows: list[Row]) -> list[str]:
     """The label with the highest probability for each row, by a model revision's own files and settings."""
     _, section = section_of(folder, "classify", name)
-    model, template = TextModel.load(folder / section["path"]), parsed(section["source"])
+    model, template = load_arrays(folder, section), parsed(section["source"])
     sources = [masked(row, template, section["max_chars"], section["mask"]) for row in rows]
     names = [each["label"] for each in section["labels"]]
     return [names[number] for number in model.predict_proba(sources).argmax(axis=1)]

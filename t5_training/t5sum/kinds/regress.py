@@ -16,9 +16,8 @@ from t5sum.judge.values import ERRORS, error_columns
 from t5sum.kinds.base import Judged, Kind
 from t5sum.progress import say
 from t5sum.run.directory import Run
-from t5sum.served.classifier import TextModel
 from t5sum.sources import masked, number_of
-from t5sum.tasks import section_of
+from t5sum.tasks import load_arrays, section_of
 
 ABOUT = ("alpha", "alphas", "mean", "size_mb", "latency_ms")  # the training, in the report
 NOT_LEARNED = ("gate", "metrics", "min_chars")
@@ -105,6 +104,6 @@ class Regress(Kind):
 def predicted(folder: Path, name: str, rows: list[Row]) -> np.ndarray:
     """The number for each row, by a model revision's own files and settings, as the API gives it."""
     _, section = section_of(folder, "regress", name)
-    model, template = TextModel.load(folder / section["path"]), parsed(section["source"])
+    model, template = load_arrays(folder, section), parsed(section["source"])
     sources = [masked(row, template, section["max_chars"], section["mask"]) for row in rows]
     return np.clip(model.predict(sources), section["minimum"], section["maximum"])

@@ -6,10 +6,12 @@ import ast
 import math
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from t5sum import StageError
@@ -54,12 +56,21 @@ def test_training_and_api_normalise_every_text_alike(text: str) -> None:
     assert normalise(stacked) == api_normalise(stacked)
 
 
-# The default recipe, and one task of the third kind.
+def with_a_number() -> str:
+    """A copy of the default recipe with a column of numbers and a task of the third kind."""
+    recipe = yaml.safe_load((ROOT / "recipes/gazeta.yaml").read_text(encoding="utf-8"))
+    if "columns" in recipe:
+        recipe["columns"]["words"] = {"type": "number"}
+    recipe["tasks"]["rating"] = {"kind": "regress", "source": "[{title}. ]{text}", "target": "words"}
+    path = Path(tempfile.mkdtemp()) / "gazeta.yaml"
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
 CONFIG = load_config(
     ["tasks.summarize.source_max_tokens=128", "tasks.summarize.generation.beam_size=2",
-     "tasks.summarize.generation.max_decoding_length=16", "classify.min_rows=5", "classify.forest_rows=0",
-     'tasks.rating={kind: regress, source: "[{title}. ]{text}", target: words}'],
-    {},
+     "tasks.summarize.generation.max_decoding_length=16", "classify.min_rows=5", "classify.forest_rows=0"],
+    {"RECIPE": with_a_number()},
 )  # fmt: skip
 
 

@@ -4,18 +4,18 @@
 
 Both crawlers fetch the same pages of the stand-in site on loopback, with politeness off, in turns. The bare
 one is given the addresses, downloads each page and extracts its title; ours finds the pages, parses every
-field and commits each article to disk. Printed: pages per second of both and their ratio, the median of the
-rounds with the least and the greatest, and the same for processor time. Ends with 1 where ours is below 0.8.
+field and commits each article to disk. It prints the pages per second of both and their ratio, as the median
+of the rounds with the least and the greatest, and the same for processor time. It ends with 1 if ours is
+below 0.8.
 
---peers  parsing alone, one process, pages in memory: ours; fundus with the one parser it has for a Russian
-         newspaper, and with selectors for the layouts since 2015 added in its own way (it has no Gazeta.ru,
-         so Kommersant's parser finds little here: read its speed); and newspaper4k, which reads any site.
-         In turns: pages per processor second, ratios, and by field on how many pages a value was found and on
-         how many it is right.
-         Each peer is installed into an environment of its own below artifacts/ (from the package index,
-         once).
---grow   our peak memory at growing sizes, memory by quarters of each crawl, and the rerun over known articles
-         with 100 new ones.
+--peers  compares parsing alone, in one process with the pages in memory: ours; fundus with the one parser it
+         has for a Russian newspaper, and with selectors for the layouts since 2015 added in its own way (it
+         has no Gazeta.ru, so Kommersant's parser finds little here: look at its speed); and newspaper4k,
+         which reads any site. It prints pages per processor second, ratios, and for each field on how many
+         pages a value was found and on how many it is right. Each peer is installed once, from the package
+         index, into an environment of its own below artifacts/.
+--grow   measures our peak memory at growing sizes, memory by quarters of each crawl, and the rerun over known
+         articles with 100 new ones.
 
 The site runs on the same machine and takes its share of the processors: read the ratio, not the speeds.
 """
@@ -71,11 +71,11 @@ def read(page):
             "date": str(found["publishing_date"] or ""),
             "summary": " ".join(map(str, body.summary)) if body else ""}
 """
-# Each reads pages.jsonl (url, charset, html) and writes found.jsonl, and prints the seconds of processor
-# time that parsing took. Peers are given decoded text, which saves them a step that ours takes itself.
+# Each reads pages.jsonl (url, charset, html), writes found.jsonl, and prints the processor seconds that
+# parsing took. Peers are given decoded text, which saves them a step that ours takes itself.
 READERS = {
     "this": """
-from gazeta.sites.gazeta import parse_article
+from gazeta.pages import parse_article
 def read(page):
     kind = "text/html; charset=" + page["charset"]
     article = parse_article(page["html"].encode(page["charset"]), page["url"], kind)
@@ -154,7 +154,7 @@ class Site:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[2].rstrip("/")
 
-    def told(self, name: str) -> list | dict:
+    def facts(self, name: str) -> list | dict:
         with urllib.request.urlopen(f"{self.url}/_stand-in/{name}", timeout=300) as answer:  # noqa: S310
             return json.load(answer)
 
@@ -167,7 +167,7 @@ class Site:
 
 
 class Watch(threading.Thread):
-    """Notes a process's memory while it runs (where /proc tells it)."""
+    """Notes a process's memory while it runs, on systems with /proc."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)
@@ -206,7 +206,7 @@ def timed(command: list[str], cwd: Path, **environment: str) -> tuple[float, flo
 def bare(site: Site, work: Path) -> tuple[float, float, float, list[int]]:
     spider, urls = work / "bare.py", work / "urls.txt"
     spider.write_text(BARE)
-    urls.write_text("\n".join(site.url + story["path"] for story in site.told("articles.json")))
+    urls.write_text("\n".join(site.url + story["path"] for story in site.facts("articles.json")))
     return timed(
         [sys.executable, "-m", "scrapy", "runspider", "-L", "ERROR", str(spider), "-a", f"urls={urls}"], work
     )
@@ -230,17 +230,17 @@ def speed(articles: int, rounds: int, work: Path) -> dict:
             return ours(site, work / "speed")
 
         results = in_turns(rounds, {"ours": fresh, "a bare spider": lambda: bare(site, work)})
-    told: dict = {"articles": articles, "rounds": rounds}
+    figures: dict = {"articles": articles, "rounds": rounds}
     for name, runs in results.items():
         walls, cpus, peaks, _ = zip(*runs, strict=True)
-        told[name] = {
+        figures[name] = {
             "pages_per_s": Spread.of(articles / wall for wall in walls),
             "cpu_ms_a_page": Spread.of(1000 * cpu / articles for cpu in cpus),
             "peak_mb": Spread.of(peaks),
         }
-    mine, other = (told[name] for name in results)
+    mine, other = (figures[name] for name in results)
     # A round of both, one after the other, is what is compared.
-    told["ratio"] = {
+    figures["ratio"] = {
         what: Spread.of_ratios(*([run[at] for run in results[name]] for name in ("a bare spider", "ours")))
         for at, what in enumerate(("pages_per_s", "pages_per_cpu_s"))
     }
@@ -248,13 +248,13 @@ def speed(articles: int, rounds: int, work: Path) -> dict:
     table(
         ["", *results, "ours / bare", "asked"],
         [
-            ("pages/s", mine["pages_per_s"], other["pages_per_s"], told["ratio"]["pages_per_s"], LEAST),
+            ("pages/s", mine["pages_per_s"], other["pages_per_s"], figures["ratio"]["pages_per_s"], LEAST),
             ("processor ms a page", mine["cpu_ms_a_page"], other["cpu_ms_a_page"],
-             f"{told['ratio']['pages_per_cpu_s']} of the pages", ""),
+             f"{figures['ratio']['pages_per_cpu_s']} of the pages", ""),
             ("peak MB", mine["peak_mb"], other["peak_mb"], "", ""),
         ],
     )  # fmt: skip
-    return told
+    return figures
 
 
 # Peers that parse
@@ -284,7 +284,7 @@ def right(name: str, found: str, story: dict[str, str]) -> bool:
 def parsers(articles: int, rounds: int, work: Path) -> dict:
     pages, stories = [], []
     with Site("--articles", str(articles)) as site:
-        stories = site.told("articles.json")
+        stories = site.facts("articles.json")
         for story in stories:
             with urllib.request.urlopen(site.url + story["path"], timeout=60) as answer:  # noqa: S310
                 charset = answer.headers.get_content_charset() or "utf-8"
@@ -294,7 +294,7 @@ def parsers(articles: int, rounds: int, work: Path) -> dict:
     found: dict[str, list[dict]] = {}
 
     def read(name: str) -> float:
-        """Pages per processor second; what was found lies in `found`."""
+        """Pages per processor second; what was read goes into `found`."""
         python = Path(sys.executable) if name == "this" else peer_python(name.partition(",")[0])
         program, out = work / "reader.py", work / "found.jsonl"
         program.write_text(READER.format(imports=READERS[name]))
@@ -313,7 +313,7 @@ def parsers(articles: int, rounds: int, work: Path) -> dict:
         if name != "this":
             peer_python(name.partition(",")[0])  # installed before anything is timed
     speeds = in_turns(rounds, {name: functools.partial(read, name) for name in READERS})
-    told: dict = {}
+    figures: dict = {}
     lines = []
     for name, rows in found.items():
         fields = {
@@ -324,24 +324,24 @@ def parsers(articles: int, rounds: int, work: Path) -> dict:
             }
             for field in FIELDS
         }  # fmt: skip
-        told[name] = {
+        figures[name] = {
             "pages_per_cpu_s": Spread.of(speeds[name]),
             "ours_over_it": Spread.of_ratios(speeds["this"], speeds[name]),
             "fields": fields,
             "errors": sum("error" in row for row in rows),
         }
         shares = (f"{of['found']:.0%}/{of['right']:.0%}" for of in fields.values())
-        lines.append((name, told[name]["pages_per_cpu_s"], told[name]["ours_over_it"], *shares))
+        lines.append((name, figures[name]["pages_per_cpu_s"], figures[name]["ours_over_it"], *shares))
     print(f"{len(pages)} pages, parsing alone, {rounds} rounds in turns; found/right, by field")
     table(["", "pages a processor second", "ours / it", *FIELDS], lines)
-    return told
+    return figures
 
 
 # Growth
 
 
 def grow(sizes: list[int], work: Path) -> list[dict]:
-    told = []
+    figures = []
     for size in sizes:
         folder = work / f"grow-{size}"
         with Site("--articles", str(size)) as site:
@@ -354,7 +354,7 @@ def grow(sizes: list[int], work: Path) -> list[dict]:
             )
         with Site("--articles", str(size), "--new", str(NEW), "--port", port) as site:
             wall, _, memory, _ = ours(site, folder)
-            asked = site.told("stats.json")["paths"]
+            asked = site.facts("stats.json")["paths"]
             pages = sum(count for path, count in asked.items() if path.endswith(".shtml"))
             other = sum(asked.values()) - pages
             print(
@@ -364,8 +364,8 @@ def grow(sizes: list[int], work: Path) -> list[dict]:
             )
         rerun = {"articles_asked": pages, "other_pages_asked": other, "seconds": wall, "peak_mb": memory}
         store = (folder / "crawl" / "crawl.sqlite3").stat().st_size / 1e6
-        told.append({"articles": size, "first": first, "rerun": rerun, "store_mb": store})
-    return told
+        figures.append({"articles": size, "first": first, "rerun": rerun, "store_mb": store})
+    return figures
 
 
 def main() -> int:
@@ -378,16 +378,16 @@ def main() -> int:
     parser.add_argument("--grow", default="", help="sizes, such as 5000,60000")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     chosen = parser.parse_args()
-    told: dict = {"load_before": load()}
+    figures: dict = {"load_before": load()}
     with tempfile.TemporaryDirectory() as work:
         if chosen.rounds:
-            told["speed"] = speed(chosen.articles, chosen.rounds, Path(work))
+            figures["speed"] = speed(chosen.articles, chosen.rounds, Path(work))
         if chosen.peers:
-            told["parsers"] = parsers(chosen.articles, chosen.rounds or 1, Path(work))
+            figures["parsers"] = parsers(chosen.articles, chosen.rounds or 1, Path(work))
         if chosen.grow:
-            told["grow"] = grow([int(size) for size in chosen.grow.split(",")], Path(work))
-    save(chosen.json, told)
-    return int("speed" in told and told["speed"]["ratio"]["pages_per_s"].median < LEAST)
+            figures["grow"] = grow([int(size) for size in chosen.grow.split(",")], Path(work))
+    save(chosen.json, figures)
+    return int("speed" in figures and figures["speed"]["ratio"]["pages_per_s"].median < LEAST)
 
 
 if __name__ == "__main__":

@@ -139,9 +139,10 @@ def fill(store_path: Path, rows: Iterator[tuple[str, ...]]) -> None:
         crawl = store.start_crawl("gazeta", {})
         with store.transaction():
             for url, title, summary, text, date, rubric in rows:
-                store.keep(
-                    url, Article(url, title, summary, text, date, rubric, summary_origin="lead"), crawl
+                article = Article(
+                    url, title, summary, text, date, rubric, summary_origin="lead", site="gazeta"
                 )
+                store.keep(url, article, crawl)
         store.finish_crawl(crawl, "done", {"crawl": crawl})
 
 
@@ -164,30 +165,28 @@ def timed(spent: Counter[str], name: str, function: Callable) -> Callable:
 
 def measured() -> None:
     """In a process of its own: publish, and print what it took as one line of JSON."""
-    from gazeta import publish
-    from gazeta import repository as hub
-    from gazeta.dataset import card, rules, shards
-    from gazeta.dataset import duplicates as near
-    from gazeta.dataset import local as assemble
+    from gazeta import publish, release
+    from gazeta.dataset import card, local, selection, spool
+    from gazeta.dataset.rules import Cleaner
+    from gazeta.repository import Hub
 
     spent: Counter[str] = Counter()
     for name, home, attribute in (
-        ("tidy", rules, "tidy_row"),
-        ("rules", rules, "broken_rule"),
-        ("shingles", shards, "shingles"),
-        ("MinHash", near, "signatures"),
-        ("LSH", near, "candidates"),
-        ("write parquet", assemble, "write_dataset"),
-        ("read back and test", publish, "check"),
-        ("card and plots", publish, "_finish"),
-        ("commit", hub.Hub, "commit"),
-        ("fetch the revision", hub.Hub, "revision"),
+        ("tidy", Cleaner, "tidy"),
+        ("rules", Cleaner, "broken_rule"),
+        ("shingles", spool, "shingles"),
+        ("MinHash", spool, "signatures"),
+        ("LSH", selection, "candidates"),
+        ("write parquet", local, "write_dataset"),
+        ("read back and test", release, "check"),
+        ("card and plots", release, "_finish"),
+        ("card and plots", card, "render"),
+        ("compare candidates", spool.Spool, "sketches_of"),  # reading and sketching them
+        ("commit", Hub, "commit"),
+        ("fetch the revision", Hub, "revision"),
         ("all", publish, "publish"),
     ):
         setattr(home, attribute, timed(spent, name, getattr(home, attribute)))
-    card.render = timed(spent, "card and plots", card.render)
-    spool = shards.Spool
-    spool.sketches_of = timed(spent, "compare candidates", spool.sketches_of)  # reading and sketching them
     code = publish.main([])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"code": code, "spent": spent, "peak": peak}))
@@ -312,8 +311,8 @@ def against_peers(rows: int, rounds: int) -> dict:
     from datasets import Dataset, disable_caching
     from datasets.utils.logging import disable_progress_bar
     from datasketch import MinHash, MinHashLSH
-    from gazeta.dataset import duplicates as near
-    from gazeta.dataset import rules, words
+    from gazeta.dataset import duplicates, words
+    from gazeta.dataset.rules import Cleaner
 
     disable_caching()
     disable_progress_bar()
@@ -324,43 +323,39 @@ def against_peers(rows: int, rounds: int) -> dict:
     ]
     print(f"\n== peers: {count:,} rows, one process each, {rounds} rounds in turns", flush=True)
 
+    cleaner = Cleaner()
+
     def ours() -> None:
         for row in told:
-            rules.clean(rules.Row(**row))
+            cleaner.clean(row)
 
     def theirs() -> None:
-        def tidy(row: dict) -> dict:
-            made = rules.tidy_row(rules.Row(**row))
-            return {name: getattr(made, name) for name in rules.COLUMNS}
-
-        def fit(row: dict) -> bool:
-            made = rules.Row(**row)
-            return not any(rule.broken(made) for rule in rules.RULES)
-
-        Dataset.from_list(told).map(tidy).filter(fit)
+        Dataset.from_list(told).map(cleaner.tidy).filter(lambda row: not cleaner.broken_rule(row))
 
     work = {"cleaning": compare(rounds, {"ours": ours, "datasets map + filter, same rules": theirs})}
 
     texts = [row["text"] for row in told]
     hashed = [words.shingles(text) for text in texts]
-    signed = near.signatures(hashed)
+    signed = duplicates.signatures(hashed)
 
     def sketch_them() -> None:
-        MinHash.bulk(hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value)
+        MinHash.bulk(
+            hashed, num_perm=duplicates.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value
+        )
 
-    ways = {"ours": lambda: near.signatures(hashed), "datasketch": sketch_them}
+    ways = {"ours": lambda: duplicates.signatures(hashed), "datasketch": sketch_them}
     work["MinHash signatures"] = compare(rounds, ways)
 
     minhashes = MinHash.bulk(
-        hashed, num_perm=near.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value
+        hashed, num_perm=duplicates.PERMUTATIONS, scheme="affine32", hashfunc=lambda value: value
     )
     pairs: dict[str, set[tuple[int, int]]] = {}
 
     def sorted_bands() -> None:
-        pairs["ours"] = {tuple(pair) for pair in near.candidates(signed).tolist()}
+        pairs["ours"] = {tuple(pair) for pair in duplicates.candidates(signed).tolist()}
 
     def tables() -> None:
-        index = MinHashLSH(num_perm=near.PERMUTATIONS, params=(near.BANDS, near.ROWS))
+        index = MinHashLSH(num_perm=duplicates.PERMUTATIONS, params=(duplicates.BANDS, duplicates.ROWS))
         for at, minhash in enumerate(minhashes):
             index.insert(at, minhash)
         pairs["datasketch"] = {
@@ -378,14 +373,14 @@ def against_peers(rows: int, rounds: int) -> dict:
 
     def by_index() -> None:
         hashed = [words.shingles(texts[at]) for at in sample]
-        near_pairs = near.candidates(near.signatures(hashed))
-        sketches = lambda numbers: {at: near.sketch(texts[at]) for at in numbers}  # noqa: E731
-        found["ours"] = sum(1 for _ in near.same_story_pairs(near_pairs, sketches))
+        near_pairs = duplicates.candidates(duplicates.signatures(hashed))
+        sketches = lambda numbers: {at: duplicates.sketch(texts[at]) for at in numbers}  # noqa: E731
+        found["ours"] = sum(1 for _ in duplicates.same_story_pairs(near_pairs, sketches))
 
     def by_all_pairs() -> None:
         pd.DataFrame({"text": [texts[at] for at in sample]}).drop_duplicates("text")
         found["all pairs"] = sum(
-            len(one & other) >= near.MIN_SIMILARITY * len(one | other)
+            len(one & other) >= duplicates.MIN_SIMILARITY * len(one | other)
             for at, one in enumerate(sets)
             for other in sets[at + 1 :]
         )
@@ -486,8 +481,7 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def part_copies() -> dict:
-    from gazeta.dataset import duplicates as near
-    from gazeta.dataset import words
+    from gazeta.dataset import duplicates, words
 
     path = SHARED / "tg2019_ru_fulltext.jsonl.gz"
     if not path.is_file():
@@ -497,9 +491,9 @@ def part_copies() -> dict:
         texts = [text for line in file if len(text := json.loads(line)["text"]) >= 200]
 
     def find(both: list[str]) -> set[tuple[int, int]]:
-        pairs = near.candidates(near.signatures([words.shingles(text) for text in both]))
-        sketches = lambda numbers: {at: near.sketch(both[at]) for at in numbers}  # noqa: E731
-        return {(left, right) for left, right, _ in near.same_story_pairs(pairs, sketches)}
+        pairs = duplicates.candidates(duplicates.signatures([words.shingles(text) for text in both]))
+        sketches = lambda numbers: {at: duplicates.sketch(both[at]) for at in numbers}  # noqa: E731
+        return {(left, right) for left, right, _ in duplicates.same_story_pairs(pairs, sketches)}
 
     count = len(texts)
     print(f"\n== copies: {count:,} real articles")
@@ -529,7 +523,7 @@ def part_copies() -> dict:
         for text in texts:
             if (other := change_numbers(text, rng, 1)) != text:
                 pairs += 1
-                merged += bool(near.same_story(near.sketch(text), near.sketch(other)))
+                merged += bool(duplicates.same_story(duplicates.sketch(text), duplicates.sketch(other)))
     share = 1000 * merged / pairs
     print(f"  every number changed, nothing else: {merged} of {pairs:,} merged ({share:.2f} in 1,000)")
     least = min(min(figures[name].values()) for name in EDITS)
@@ -547,7 +541,6 @@ def part_copies() -> dict:
 def part_headlines() -> dict:
     from gazeta.dataset.checks import check
     from gazeta.dataset.local import assemble
-    from gazeta.dataset.rules import Row
 
     path = SHARED / "newsapi_ru_headlines_leads.jsonl.gz"
     if not path.is_file():
@@ -557,14 +550,14 @@ def part_headlines() -> dict:
         found = [json.loads(line) for line in file]
     # There are no full texts: the lead stands for the text, the headline for its summary.
     rows = [
-        Row(
-            text=row["description"] or "",
-            summary=row["title"] or "",
-            title=row["title"] or "",
-            date=(row["published_at"] or "")[:19].replace("T", " "),
-            url=row["url"] or "",
-            rubric=row["topic"] or "",
-        )
+        {
+            "text": row["description"] or "",
+            "summary": row["title"] or "",
+            "title": row["title"] or "",
+            "date": (row["published_at"] or "")[:19].replace("T", " "),
+            "url": row["url"] or "",
+            "rubric": row["topic"] or "",
+        }
         for row in found
     ]
     folder = Path(tempfile.mkdtemp(prefix="bench-headlines-"))
@@ -575,18 +568,18 @@ def part_headlines() -> dict:
         print(
             f"\n== headlines: {len(rows):,} rows in {seconds:.1f} s, {made.rows:,} kept: {made.split_sizes()}"
         )
-        for reason, count in made.from_store.reasons.most_common():
-            example = made.from_store.examples[reason][0][1][:60]
+        for reason, count in made.from_sources.reasons.most_common():
+            example = made.from_sources.examples[reason][0][1][:60]
             print(f"  {count:6,} {reason:26} {example}")
         print(f"  {sum(made.duplicate_kinds.values()):6,} duplicates: {dict(made.duplicate_kinds)}")
-        print(f"  rubrics: {dict(Counter(made.rubrics).most_common())}")
+        print(f"  rubrics: {dict(Counter(made.labels['rubric']).most_common())}")
         print(f"  dates: {made.dates[0]} to {made.dates[-1]}")
         verdicts = check(made)
         for verdict in verdicts:
             print(f"  {'pass' if verdict.ok else 'FAIL'} {verdict.name}: {verdict.says}")
         return {
             "rows": len(rows), "seconds": seconds, "kept": made.rows,
-            "dropped": dict(made.from_store.reasons), "duplicates": dict(made.duplicate_kinds),
+            "dropped": dict(made.from_sources.reasons), "duplicates": dict(made.duplicate_kinds),
             "tests": {verdict.name: [verdict.ok, verdict.says] for verdict in verdicts},
         }  # fmt: skip
     finally:

@@ -1,10 +1,10 @@
-"""Starts and stops the demo's stand-ins: the Hub of hub.py and the news site of site.py.
+"""Starts and stops the demo's stand-ins: the Hub (hub.py) and the news site (site.py).
 
     python demo/services.py start --root DIR [--hub-only] [--articles N]
     python demo/services.py stop  --root DIR
 
-`start` returns once both answer; their process ids are in DIR/services.json, their output in
-DIR/hub.log and DIR/site.log. Stand-ins that an interrupted demo left behind are stopped first.
+`start` returns once both answer. It writes their process ids to DIR/services.json and their output to
+DIR/hub.log and DIR/site.log, after stopping stand-ins that an interrupted demo left behind.
 Exit codes: 0 done, 2 wrong usage, 5 a port is taken or a stand-in does not answer.
 """
 
@@ -26,7 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ARTICLES = 4000  # as many as train.yaml was tuned for
 HUB_PORT, SITE_PORT = 8801, 8802
-TOKEN = "demo-token=demo"  # noqa: S105  the stand-in's own, good for nothing else
+TOKEN = "demo-token=demo"  # noqa: S105  only the stand-in accepts it
 START_SECONDS = 60
 
 
@@ -55,10 +55,10 @@ def start(arguments: argparse.Namespace) -> int:
         site = [str(HERE / "site.py"), "--port", str(SITE_PORT), "--articles", articles]
         plans["site"] = (site, f"http://127.0.0.1:{SITE_PORT}/robots.txt")
     for name, port in (("hub", HUB_PORT), ("site", SITE_PORT)):
-        # Asked before the start: what holds the port might answer like a stand-in.
+        # Check this before the start: a program that holds the port might answer like a stand-in.
         if name in plans and not is_free(port):
-            print(f"error: port {port} is taken, and the stand-in {name} needs it; stop the program that "
-                  "holds it (perhaps a demo of another folder)", file=sys.stderr)  # fmt: skip
+            print(f"error: port {port} is taken, but the stand-in {name} needs it; stop the program that "
+                  "uses it (perhaps a demo in another folder)", file=sys.stderr)  # fmt: skip
             return 5
     running: dict[str, subprocess.Popen] = {}
     marks = {}
@@ -66,16 +66,16 @@ def start(arguments: argparse.Namespace) -> int:
         with (root / f"{name}.log").open("wb") as log:
             running[name] = subprocess.Popen(
                 [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                # Out of reach of Ctrl+C: a stage that is told to stop may still have to write to the Hub.
+                # Ctrl+C must not reach it: a stage that is stopping may still have to write to the Hub.
                 start_new_session=True, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )  # fmt: skip
         marks[name] = {"pid": running[name].pid, "born": born(running[name].pid)}
-        # Written at once: what has started can be stopped even if the rest of this fails.
+        # Write this now: if a later step fails, the stand-ins started so far can be stopped.
         (root / "services.json").write_text(json.dumps(marks))
     for name, (_, url) in plans.items():
         if code := wait(url, running[name]):
-            words = (root / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip()
-            print(words or f"error: the stand-in {name} did not answer at {url}", file=sys.stderr)
+            output = (root / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip()
+            print(output or f"error: the stand-in {name} did not answer at {url}", file=sys.stderr)
             stop(root)
             return code
         print(f"stand-in {name} at {url}", flush=True)
@@ -98,7 +98,7 @@ def wait(url: str, child: subprocess.Popen) -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        if os.name != "nt":  # as servers do it: a connection that just ended does not hold the port
+        if os.name != "nt":  # like a server, ignore connections that have just ended
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -115,11 +115,11 @@ def stop(root: Path) -> int:
         marks = json.loads(record.read_text())
         known = [(int(mark["pid"]), mark["born"]) for mark in marks.values()]
     except (ValueError, KeyError, TypeError, AttributeError):
-        print(f"warning: {record} is damaged; stand-ins that still run are not known", file=sys.stderr)
+        print(f"warning: {record} is damaged, so stand-ins that still run cannot be found", file=sys.stderr)
         known = []
     for pid, when in known:
         for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-            # Not ours: the computer was restarted and the number belongs to another program now.
+            # After a restart of the computer the number may belong to another program.
             if not is_stand_in(pid, when):
                 break
             with contextlib.suppress(ProcessLookupError):
@@ -133,26 +133,26 @@ def stop(root: Path) -> int:
 
 
 def is_stand_in(pid: int, when: int | None) -> bool:
-    """Whether `pid` is a running hub.py or site.py of ours: no other program must ever be stopped."""
+    """Whether `pid` is a running hub.py or site.py of this folder; no other program must be stopped."""
     if os.name == "nt":
         return when is not None and born(pid) == when
-    words = command_line(pid)
-    return any(f"{HERE}{os.sep}{name}" in words for name in ("hub.py", "site.py"))
+    command = command_line(pid)
+    return any(f"{HERE}{os.sep}{name}" in command for name in ("hub.py", "site.py"))
 
 
 def command_line(pid: int) -> str:
-    """The program and arguments of a running process; "" of one that ended."""
+    """The program and arguments of a running process; "" if it has ended."""
     if Path("/proc/self").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         return ""
     query = ["ps", "-o", "stat=,command=", "-p", str(pid)]
-    words = subprocess.run(query, capture_output=True, text=True, errors="replace").stdout.strip()
-    return "" if words.startswith("Z") else words  # Z: ended, only not yet collected by its parent
+    status = subprocess.run(query, capture_output=True, text=True, errors="replace").stdout.strip()
+    return "" if status.startswith("Z") else status  # Z: it has ended, but its parent has not collected it
 
 
 def born(pid: int) -> int | None:
-    """On Windows, when a running process started (100 ns units); a number is used again, the pair is not."""
+    """On Windows, when a running process started (in 100 ns): ids are reused, but not with the same time."""
     if os.name != "nt":
         return None
     kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]

@@ -1,11 +1,11 @@
-"""Starts the API, posts one article to it and prints the answer; then the API stays up until Ctrl+C.
+"""Starts the API, posts one article to it and prints the answer; then the API runs until Ctrl+C.
 
     python demo/show.py [--exit] [--running] [--newest]
 
-With `--newest` the article is the newest test row of the dataset that stage 1 left in ARTIFACTS_DIR: the
-model was not trained on it. Without it, and if there is no such row, it is the invented one in article.txt.
-`--running` asks an API that is already up (in its container) instead of starting one.
-`--exit` stops the API after its answer. If the API fails to start, the exit code is the API's own.
+With `--newest` it posts the newest test row of the dataset that stage 1 left in ARTIFACTS_DIR, on which the
+model was not trained. Otherwise, or if there is no such row, it posts the invented article in article.txt.
+`--running` uses an API that already runs (in its container) instead of starting one.
+`--exit` stops the API after its answer. If the API fails to start, the exit code is that of the API.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--exit", action="store_true", help="stop the API after its answer")
-    parser.add_argument("--running", action="store_true", help="the API already runs; do not start it")
+    parser.add_argument("--running", action="store_true", help="use an API that already runs")
     parser.add_argument(
-        "--newest", action="store_true", help="take the newest test article of stage 1's dataset"
+        "--newest", action="store_true", help="post the newest test article of stage 1's dataset"
     )
     arguments = parser.parse_args()
     base = f"http://127.0.0.1:{os.environ.get('PORT') or '8000'}"
@@ -47,18 +47,20 @@ def main() -> int:
         try:
             print_answer(article, ask(base, article))
         except urllib.error.HTTPError as error:
-            words = error.read().decode(errors="replace")
-            # The server's settings leave this computer out, or only the hash of a key is known here.
-            if not any(f'"{code}"' in words for code in ("no_key", "wrong_key", "bad_host")):
-                print(f"error: {base} answered {error.code}: {words}", file=sys.stderr)
+            problem = error.read().decode(errors="replace")
+            # The API refuses this computer, or this script knows only the hash of a key.
+            if not any(f'"{code}"' in problem for code in ("no_key", "wrong_key", "bad_host")):
+                print(f"error: {base} answered {error.code}: {problem}", file=sys.stderr)
                 return 1
-            print("the API is ready, but its API_KEYS or ALLOWED_HOSTS keep this script out: it asks nothing")
+            print(
+                "the API is ready, but its API_KEYS or ALLOWED_HOSTS keep this script out: it posts nothing"
+            )
         if api is None:
-            print(f"\nThe API stays up at {base}/ until: docker compose -f docker-compose.api.yml down")
+            print(f"\nThe API runs at {base}/; stop it with: docker compose -f docker-compose.api.yml down")
             return 0
         if arguments.exit:
             return 0
-        print(f"\nThe API stays up at {base}/ until Ctrl+C.", flush=True)
+        print(f"\nThe API runs at {base}/ until Ctrl+C.", flush=True)
         return api.wait()
     except KeyboardInterrupt:
         print("\nstopping the API", flush=True)
@@ -68,9 +70,9 @@ def main() -> int:
 
 
 def wait_until_ready(base: str, api: subprocess.Popen | None) -> int:
-    """0 once the API says it is ready; its exit code, or 5, when it does not get there."""
+    """0 once the API is ready; its exit code if it ends first; 5 if it never becomes ready."""
     began = shown = time.monotonic()
-    words = "no answer"
+    problem = "no answer"
     while time.monotonic() - began < READY_SECONDS:
         if api is not None and api.poll() is not None:
             return api.returncode or 1
@@ -78,25 +80,25 @@ def wait_until_ready(base: str, api: subprocess.Popen | None) -> int:
             with urllib.request.urlopen(f"{base}/health/ready", timeout=5):  # noqa: S310
                 return 0
         except urllib.error.HTTPError as error:
-            words = error.read().decode(errors="replace").strip()
+            problem = error.read().decode(errors="replace").strip()
         except OSError as error:
-            words = str(error)
+            problem = str(error)
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            print(f"waiting for the API, {shown - began:.0f} s (it is given {READY_SECONDS} s)", flush=True)
+            print(f"waiting for the API, {shown - began:.0f} s (limit {READY_SECONDS} s)", flush=True)
         time.sleep(0.1)
-    print(f"error: the API at {base} is not ready after {READY_SECONDS} s: {words}", file=sys.stderr)
+    print(f"error: the API at {base} is not ready after {READY_SECONDS} s: {problem}", file=sys.stderr)
     return 5
 
 
 def newest_article() -> dict[str, str] | None:
-    import pyarrow.parquet  # only --newest needs it, and runs in .venv
+    import pyarrow.parquet  # only --newest needs it, which runs in .venv
 
     folder = Path(os.environ.get("ARTIFACTS_DIR") or HERE.parent / "artifacts", "crawl", "dataset", "data")
     columns = ["text", "title", "summary", "date"]
     files = sorted(folder.glob("test*.parquet"))
     rows = [row for file in files for row in pyarrow.parquet.read_table(file, columns=columns).to_pylist()]
-    # A page without a lead has the summary as its first paragraph: such a text holds the answer.
+    # If a page has no lead, its first paragraph is the summary, so the text contains the answer.
     apart = [row for row in rows if row["summary"] not in row["text"]]
     return max(apart or rows, key=lambda row: row["date"], default=None)
 
@@ -119,24 +121,24 @@ def ask(base: str, article: dict[str, str]) -> dict:
 
 
 def print_answer(article: dict[str, str], answer: dict) -> None:
-    told = ["", "POST /api/v1/analyze"]
+    lines = ["", "POST /api/v1/analyze"]
 
-    def show(name: str, words: str) -> None:
-        for number, line in enumerate(textwrap.wrap(words, 88) or [""]):
-            told.append(f"  {'' if number else name:<9}{line}")
+    def show(name: str, text: str) -> None:
+        for number, line in enumerate(textwrap.wrap(text, 88) or [""]):
+            lines.append(f"  {'' if number else name:<9}{line}")
 
     show("title", article["title"])
     show("text", textwrap.shorten(article["text"], 260, placeholder=" …"))
     if article.get("summary"):
         show("editor", article["summary"])
-    told.append("answer")
+    lines.append("answer")
     show("topic", answer["name"] or "not sure")
     for score in answer["scores"][:4]:
-        told.append(f"  {'':<9}{score['score']:>5.0%} {'#' * round(score['score'] * 30):<31}{score['name']}")
+        lines.append(f"  {'':<9}{score['score']:>5.0%} {'#' * round(score['score'] * 30):<31}{score['name']}")
     show("summary", answer["summary"])
     show("model", f"{answer['model']['revision'][:12]}, dataset {answer['model']['dataset_revision'][:12]}")
-    # At once: the API's log goes to the same place, and its line for this request may come any moment.
-    sys.stdout.write("\n".join(told) + "\n")
+    # One write: the API logs to the same terminal, and its line for this request may come at any moment.
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says a change takes, done to a copy of the code as a contributor would."""
+"""What CONTRIBUTING.md says a change takes, done as a contributor would."""
 
 from __future__ import annotations
 
@@ -16,16 +16,6 @@ from gazeta.sites.base import Article
 REPO = "demo/news"
 
 
-@pytest.fixture
-def copied(repo_root: Path, tmp_path: Path) -> Path:
-    """The stage's folder, to be changed."""
-    return shutil.copytree(
-        repo_root / "dataset_parser",
-        tmp_path / "dataset_parser",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-
-
 def change(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
@@ -33,15 +23,15 @@ def change(file: Path, old: str, new: str) -> None:
 
 
 @pytest.fixture
-def publish(hub, tmp_path: Path) -> Callable[[Path], str]:
-    def run(folder: Path) -> str:
+def publish(hub, repo_root: Path, tmp_path: Path) -> Callable[[Path], str]:
+    def run(recipe: Path) -> str:
         environment = {
             "PATH": os.environ["PATH"], "ARTIFACTS_DIR": str(tmp_path / "artifacts"), "DATASET_REPO": REPO,
-            "OMP_NUM_THREADS": "1", **hub.environment(tmp_path / "hf"),
+            "OMP_NUM_THREADS": "1", **hub.environment(tmp_path / "hf"), "RECIPE": str(recipe),
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", "gazeta.publish"],
-            cwd=folder,
+            cwd=repo_root / "dataset_parser",
             env=environment,
             capture_output=True,
             text=True,
@@ -52,7 +42,7 @@ def publish(hub, tmp_path: Path) -> Callable[[Path], str]:
     return run
 
 
-def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publish, tmp_path: Path) -> None:
+def test_a_column_takes_one_line_of_the_recipe(hub, repo_root, publish, tmp_path: Path) -> None:
     sys.path.insert(0, str(repo_root / "demo"))
     from news import generate
 
@@ -62,28 +52,23 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
         with store.transaction():
             for number, told in enumerate(generate(60)):
                 url = f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml"
-                text = "\n".join(told["paragraphs"])
-                era = f"эпоха {number}" if number % 2 else ""
                 article = Article(
-                    url, told["title"], told["summary"], text, told["date"], told["rubric"], era=era
-                )
+                    url, told["title"], told["summary"], "\n".join(told["paragraphs"]), told["date"],
+                    told["rubric"], subtitle=f"Подзаголовок {number}" if number % 2 else "", site="gazeta",
+                )  # fmt: skip
                 store.keep(url, article, crawl)
         store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 60, "kept": 60})
-    assert "published 60 rows" in publish(repo_root / "dataset_parser")
+    recipe = repo_root / "recipes" / "gazeta.yaml"
+    assert "published 60 rows" in publish(recipe)
 
-    # Beside whatever was added before, so that this holds once a column was really added.
-    rules = copied / "gazeta" / "dataset" / "rules.py"
-    change(rules, 'DATE_FORMAT = "', 'COLUMNS = (*COLUMNS, "era")\nDATE_FORMAT = "')
-    change(rules, "    summary_origin: str\n", "    era: str\n    summary_origin: str\n")
-    change(rules, '    summary_origin: str = ""', '    era: str = ""\n    summary_origin: str = ""')
-    change(
-        rules,
-        "        summary_origin=article.summary_origin,\n",
-        "        summary_origin=article.summary_origin,\n        era=tidy_line(article.era),\n",
-    )
-    said = publish(copied)
+    mine = tmp_path / "gazeta.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    last = "  rubric: {type: label, required: true}\n"
+    assert text.count(last) == 1
+    mine.write_text(text.replace(last, f"{last}  subtitle: {{type: line}}\n"), encoding="utf-8")
+    said = publish(mine)
     assert "published 60 rows" in said and "0 added" in said
-    assert "nothing to do" in publish(copied)
+    assert "nothing to do" in publish(mine)
 
     from datasets import load_dataset
     from huggingface_hub import HfApi, snapshot_download
@@ -93,11 +78,15 @@ def test_a_column_takes_the_three_changes_it_says(hub, repo_root, copied, publis
         REPO, repo_type="dataset", revision=head, endpoint=hub.url, cache_dir=tmp_path / "reader"
     )
     card = Path(folder, "README.md").read_text(encoding="utf-8")
-    assert "name: era" in card and "the first six are never empty" in card
+    assert (
+        "name: subtitle" in card and "| `subtitle` | line | the subheading, one line; may be empty |" in card
+    )
     splits = load_dataset(folder, cache_dir=str(tmp_path / "loaded"))
-    eras = {row["url"].split("/")[-1]: row["era"] for part in splits.values() for row in part}
-    assert len(eras) == 60
-    assert eras == {f"{number}.shtml": f"эпоха {number}" if number % 2 else "" for number in range(60)}
+    found = {row["url"].split("/")[-1]: row["subtitle"] for part in splits.values() for row in part}
+    assert len(found) == 60
+    assert found == {
+        f"{number}.shtml": f"Подзаголовок {number}" if number % 2 else "" for number in range(60)
+    }
 
 
 def test_a_metric_takes_one_module_and_the_gate_can_judge_by_it(repo_root: Path, tmp_path: Path) -> None:

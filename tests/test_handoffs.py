@@ -231,12 +231,12 @@ def test_the_api_scores_topics_as_training_did(served, model_folder: Path) -> No
 
 
 def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> None:
-    from gazeta.dataset import selection as rows
-    from gazeta.dataset import shards
+    from gazeta.dataset import selection
+    from gazeta.recipe import GAZETA
 
     read = set().union(*(task.columns for task in make_tasks(load_config([], {}))))
-    assert read <= set(shards.COLUMNS)
-    assert tuple(rows.SPLITS) == SPLITS
+    assert read <= set(GAZETA.schema.names)
+    assert tuple(selection.SPLITS) == SPLITS
 
 
 def test_no_sibling_imports_another() -> None:

@@ -1,5 +1,13 @@
-"""A door that keeps `gazeta.pages.parse_article` where its users import it; see sites/gazeta.py."""
+"""Keeps `gazeta.pages.parse_article` importable; the parser is in sites/gazeta.py."""
 
-from gazeta.sites.gazeta import parse_article
+from __future__ import annotations
 
-__all__ = ["parse_article"]
+from gazeta.sites.base import Article
+from gazeta.sites.gazeta import Gazeta
+
+_SITE = Gazeta()
+
+
+def parse_article(body: bytes, url: str, content_type: str = "") -> Article:
+    """The article of a page of Gazeta.ru, as `gazeta.sites.base.Site.parse_article` describes."""
+    return _SITE.parse_article(body, url, content_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -22,22 +22,27 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
-def watched(items: Iterable[Item], label: str, total: int = 0) -> Iterator[Item]:
-    """Pass the items on and say on stderr how far they are. total: 0 when nobody knows."""
+def watched(
+    items: Iterable[Item], label: str, total: int = 0, share: Callable[[], float] | None = None
+) -> Iterator[Item]:
+    """Pass the items on and report on stderr how far they are.
+
+    total: how many there are, 0 if unknown; share: the share that is done, if it is known otherwise.
+    """
     terminal = sys.stderr.isatty()
     every = EVERY_SECONDS if terminal else EVERY_SECONDS_IN_A_LOG
-    started = said = time.monotonic()
+    started = shown = time.monotonic()
     for count, item in enumerate(items, start=1):
         yield item
-        if count % 64 == 0 and (now := time.monotonic()) - said >= every:
-            said = now
-            line = f"{label}: {count:,}"
-            if total > count:
-                left = (now - started) / count * (total - count)
-                line += f" of {total:,} ({count / total:.0%}), {_clock(left)} left"
+        if count % 64 == 0 and (now := time.monotonic()) - shown >= every:
+            shown = now
+            line = f"{label}: {count:,}" + (f" of {total:,}" if total > count else "")
+            done = share() if share else count / total if total else 0
+            if 0 < done < 1:
+                line += f" ({done:.0%}), {_clock((now - started) / done * (1 - done))} left"
             if terminal:
                 print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
             else:
                 say(line)
-    if terminal and said != started:
+    if terminal and shown != started:
         print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """The dataset's repository on the Hub: what it holds, and one commit on top of it.
 
-Every problem that a user can meet becomes a HubProblem with one line to say and an exit code.
+Every problem that a user can meet becomes a HubProblem with one line and an exit code.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gazeta import settings  # first: it tells huggingface_hub, which reads this at import, which Hub to use
+from gazeta import (
+    StageError,
+    settings,  # first: it sets HF_ENDPOINT, which huggingface_hub reads when it is imported
+)
 
 # isort: split
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
@@ -24,16 +27,20 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, validate_repo_id
 
+from gazeta.dataset.schema import Schema
 from gazeta.dataset.shards import DATA, DUPLICATES, LINEAGE, Revision
 from gazeta.progress import watched
 
 OURS = (DATA, LINEAGE, DUPLICATES)  # what a commit may replace or delete
 
 
-class HubProblem(Exception):
+class HubProblem(StageError):
+    """The Hub, the token or the repository cannot be used."""
+
     def __init__(self, line: str, exit_code: int):
-        super().__init__(line)
-        self.exit_code = exit_code
+        super().__init__(
+            line, exit_code, {2: "wrong_setting", 5: "hub_unreachable"}.get(exit_code, "hub_refused")
+        )
 
 
 class Stale(Exception):
@@ -48,19 +55,19 @@ class Hub:
         self.api = HfApi(endpoint=endpoint, token=token)
 
     def check_token(self) -> None:
-        """The token is known to the Hub and may write, as far as the Hub tells."""
-        with self._told():
+        """The token is known to the Hub and may write, as far as the Hub says."""
+        with self._problems():
             about = self.api.whoami()
         role = about.get("auth", {}).get("accessToken", {}).get("role", "")
         if role == "read":
             raise HubProblem(
-                f"HF_TOKEN may only read; publishing to {self.repo} needs a token with the right to write", 2
+                f"HF_TOKEN may only read; publishing to {self.repo} needs a token with write access", 2
             )
 
     def head(self) -> str | None:
-        """The newest commit of the repository, None when there is no such repository."""
+        """The newest commit of the repository, None if there is no such repository."""
         try:
-            with self._told():
+            with self._problems():
                 return self.api.repo_info(self.repo, repo_type="dataset").sha
         except HubProblem as problem:
             if isinstance(problem.__cause__, RepositoryNotFoundError):
@@ -68,13 +75,13 @@ class Hub:
             raise
 
     def create(self) -> None:
-        with self._told():
+        with self._problems():
             self.api.create_repo(self.repo, repo_type="dataset", exist_ok=True)
 
-    def revision(self, sha: str) -> Revision:
+    def revision(self, sha: str, schema: Schema) -> Revision:
         """The dataset at a commit, its files in the local cache; unchanged shards are not fetched again."""
         disable_progress_bars()
-        with self._told():
+        with self._problems():
             listed = self.api.list_repo_files(self.repo, repo_type="dataset", revision=sha)
             wanted = sorted(path for path in listed if any(ours.fullmatch(path) for ours in OURS))
             files = {
@@ -91,7 +98,7 @@ class Hub:
                 )
                 for path in watched(wanted, f"files of {self.repo}", len(wanted))
             }
-        return Revision(f"{self.repo} at {sha[:10]}", files)
+        return Revision(f"{self.repo} at {sha[:10]}", files, schema)
 
     def commit(
         self,
@@ -104,7 +111,7 @@ class Hub:
     ) -> str:
         """One commit on top of `parent`: files of `folder` added, others deleted. Its sha.
 
-        Raises Stale when `parent` is the newest commit no more.
+        Raises Stale if `parent` is no longer the newest commit.
         """
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths
@@ -114,7 +121,7 @@ class Hub:
             enable_progress_bars()
         else:
             disable_progress_bars()
-        with self._told():
+        with self._problems():
             done = self.api.create_commit(
                 self.repo,
                 operations,
@@ -126,18 +133,18 @@ class Hub:
         return done.oid
 
     def tag(self, name: str, sha: str) -> None:
-        """Let `name` mean the commit; a tag that is there stays where it is."""
-        with self._told():
+        """Tag the commit; a tag that exists stays where it is."""
+        with self._problems():
             refs = self.api.list_repo_refs(self.repo, repo_type="dataset")
             if name not in {tag.name for tag in refs.tags}:
                 self.api.create_tag(self.repo, tag=name, revision=sha, repo_type="dataset", exist_ok=True)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _problems(self) -> Iterator[None]:
         """Turn what the client raises into one line for the user."""
         try:
             yield
-        except RuntimeError as error:  # the client wraps a failed upload of a large file so
+        except RuntimeError as error:  # how the client wraps a failed upload of a large file
             if not isinstance(error.__cause__, HTTPError):
                 raise
             raise self._problem(error.__cause__) from error.__cause__

@@ -1,7 +1,7 @@
 """Every setting of stage 1, and the only place here that reads the environment.
 
 Scrapy loads the upper-case names of this module as its settings; the rest of the code imports them from here.
-The Hub token is no upper-case name on purpose: Scrapy prints its settings into the log.
+The Hub token has no upper-case name on purpose: Scrapy prints its settings into the log.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 
+class WrongSetting(SystemExit):
+    """Ends the program with 2. Its line is printed already; `artifacts` and `recipe` are for results/."""
+
+    def __init__(self, line: str):
+        print(f"error: {line}", file=sys.stderr)
+        super().__init__(2)
+        self.line, self.artifacts, self.recipe = line, ARTIFACTS_DIR, RECIPE
+
+
 def _wrong(name: str, raw: str, wanted: str) -> NoReturn:
-    print(f"error: {name}={raw!r} is not {wanted}; see .env.example", file=sys.stderr)
-    raise SystemExit(2)
+    raise WrongSetting(f"{name}={raw!r} is not {wanted}; see .env.example")
 
 
 def env_text(name: str, default: str = "") -> str:
@@ -53,6 +61,16 @@ def env_site(name: str, default: str) -> str:
     return raw
 
 
+# What it is about, and where its files are. First, as the settings below may be wrong.
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS_DIR = Path(env_text("ARTIFACTS_DIR", str(ROOT / "artifacts")))
+RECIPE = env_text("RECIPE", "gazeta")  # a name in RECIPES_DIR, or the path of a .yaml file
+RECIPES_DIR = Path(env_text("RECIPES_DIR", str(ROOT / "recipes")))
+SOURCE_FILE = env_text("SOURCE_FILE")  # a file or URL that takes the place of the recipe's sources
+CRAWL_DIR = ARTIFACTS_DIR / "crawl"
+STORE_PATH = CRAWL_DIR / "crawl.sqlite3"
+
 # The Hub
 
 DATASET_REPO = env_text("DATASET_REPO")
@@ -78,15 +96,8 @@ def hub_token() -> str:
         _wrong("HF_TOKEN_PATH", path, "a file that can be read")
 
 
-# Where things lie
-
-ARTIFACTS_DIR = Path(env_text("ARTIFACTS_DIR", str(Path(__file__).resolve().parents[2] / "artifacts")))
-CRAWL_DIR = ARTIFACTS_DIR / "crawl"
-STORE_PATH = CRAWL_DIR / "crawl.sqlite3"
-
-
 def wrong_folder(error: Exception) -> str:
-    """The line to say where `error` tells that ARTIFACTS_DIR is no folder of ours; "" where it is another."""
+    """The line to report if `error` means that ARTIFACTS_DIR cannot be used; "" for any other error."""
     folder = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
     file = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
     why = ""

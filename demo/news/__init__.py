@@ -1,7 +1,7 @@
 """Invented Russian news for the demo: no page, person or event in it is real.
 
-`generate` draws articles from the event kinds in kinds/. The summary of an article names people, places and
-numbers that stand deep in its text, among others of the same sort, so it cannot be written without reading.
+`generate` draws articles from the kinds of events in kinds/. The summary of an article names people, places
+and numbers from deep in its text, among others of that sort: it cannot be written without reading the text.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ LAST = datetime(2025, 12, 31, 21)
 
 
 def generate(count: int, seed: int = 0) -> Iterator[dict]:
-    """Yield `count` articles. The same arguments give the same ones, a smaller count the first of them.
+    """Yield `count` articles. The same arguments give the same ones; a smaller count gives the first of them.
 
     Keys: title, subtitle (may be ""), summary, paragraphs (the body without the summary), date
-    ("YYYY-MM-DD HH:MM:SS", Moscow time, any day from 2013 to 2025), rubric (Gazeta's slug). Rubrics take
-    turns, so they are even in number and over the years. No two articles share a text, a summary or a title.
+    ("YYYY-MM-DD HH:MM:SS", Moscow time, any day from 2013 to 2025), rubric (Gazeta's slug). All rubrics are
+    equally frequent and spread over the years. No two articles share a text, a summary or a title.
     """
     by_rubric: dict[str, list[_kinds.Kind]] = {}
     kinds, common = _kinds.load()
@@ -35,7 +35,7 @@ def generate(count: int, seed: int = 0) -> Iterator[dict]:
         minutes = int((LAST - FIRST) / timedelta(minutes=1))
         moment = FIRST + timedelta(minutes=rng.randrange(minutes), seconds=rng.randrange(60))
         while True:
-            story = _kinds.tell(rng.choice(by_rubric[rubric]), common, rng, moment.date())
+            story = _kinds.write_article(rng.choice(by_rubric[rubric]), common, rng, moment.date())
             marks = {story["title"], story["summary"], "\n".join(story["paragraphs"])}
             if not marks & seen:
                 break

@@ -1,18 +1,18 @@
-"""Kinds of events: one text file each in kinds/, with facts to draw and sentences to tell them in.
+"""Kinds of events: one text file per kind in kinds/, with facts to draw and sentences that use them.
 
 A file is sections of indented lines:
 
     rubric sport
-    facts              one fact a line: its name, then what to draw (see `draw`)
+    facts              one fact per line: its name, then what to draw (see `draw`)
     title, subtitle    variants
-    hook               the scene-setting first sentence; it gives little away
-    line               variants of one paragraph every article has; as many sections as there are paragraphs
-    angle NAME         variants of the paragraph that only articles with this angle have
-    tail NAME          how the summary of such an article ends
-    extra              paragraphs with facts that no summary names; two or three of them are taken
-    summary            how every summary begins
+    hook               variants of the first sentence, which sets the scene and reveals little
+    line               variants of one sentence that every article has; one section per sentence
+    angle NAME         variants of the sentence that only articles with this angle have
+    tail NAME          variants of the end of such an article's summary
+    extra              sentences with facts that no summary names; an article has two or three
+    summary            variants of the beginning of every summary
 
-An article draws one angle, so what its summary ends with can only be known by reading the text.
+An article draws one angle, so only its text reveals how its summary ends.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pathlib import Path
 from . import words
 
 _FOLDER = Path(__file__).parent / "kinds"
-COMMON = "common"  # the file of paragraphs that fit every kind
+COMMON = "common"  # the file of sentences that fit every kind
 _NEEDED = ("rubric", "facts", "titles", "hooks", "lines", "angles", "extras", "summaries")
 _SECTIONS = {"facts", "title", "subtitle", "hook", "line", "angle", "tail", "extra", "summary"}
 
 
 @dataclass
 class Kind:
-    """One kind of event. Raises nothing by itself; `load` checks that nothing is missing."""
+    """One kind of event; `parse` checks that nothing is missing."""
 
     name: str
     rubric: str = ""
@@ -50,7 +50,7 @@ class Kind:
 
 
 class Draws:
-    """Draws the facts of one article; no city, surname or firm comes twice."""
+    """Draws the facts of one article; no city, surname or firm is drawn twice."""
 
     def __init__(self, rng: random.Random, day: date) -> None:
         self.rng = rng
@@ -63,10 +63,10 @@ class Draws:
     def draw(self, what: str) -> object:
         """Draw one fact.
 
-        `city`, `person`, `man`, `woman`, `firm`; `10..90/5` a number of that step, `10..90/many` one
-        that stands before "тысяч"; `1.5..9.5` a decimal;
-        `day` the day of the article, `day+10..40` one so many days later (or before, with a minus);
-        `a | b | c` one of these; `nom,gen: мост/моста | парк/парка` one of these with named forms.
+        `city`, `person`, `man`, `woman` and `firm` draw one of these. `10..90/5` is a number with that step,
+        `10..90/many` a number that takes "тысяч", `1.5..9.5` a decimal. `day` is the day of the article,
+        `day+10..40` a day that many days later (earlier with a minus). `a | b | c` is one of these,
+        `nom,gen: мост/моста | парк/парка` one of these with named forms.
         """
         if what == "city":
             return self.cities.pop()
@@ -95,23 +95,23 @@ class Draws:
             return words.Forms(names, tuple(self.rng.choice(what[match.end() :].split(" | ")).split("/")))
         if " | " in what:
             return self.rng.choice(what.split(" | "))
-        raise ValueError(f"nobody knows how to draw {what!r}")
+        raise ValueError(f"a fact cannot be drawn from {what!r}")
 
     def _new_number(self, choices: range | list[int]) -> int:
-        """A number no other fact of the article has, so that nobody can take one for the other."""
+        """A number that no other fact of the article has, so that nobody can confuse two facts."""
         number = self.rng.choice([n for n in choices if n not in self.numbers] or choices)
         self.numbers.add(number)
         return number
 
 
 def _capitalised(text: str) -> str:
-    """The text with its first letter large, also behind a quotation mark."""
+    """The text with its first letter in upper case, also after a quotation mark."""
     at = 1 if text.startswith("«") else 0
     return text[:at] + text[at].upper() + text[at + 1 :]
 
 
 def parse(name: str, text: str) -> Kind:
-    """Read one file's text. Raises ValueError naming the file and what is wrong or missing."""
+    """Parse one file's text. The ValueError names the file and what is wrong or missing."""
     kind = Kind(name)
     section: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
@@ -145,13 +145,13 @@ def parse(name: str, text: str) -> Kind:
 
 
 def load() -> tuple[list[Kind], Kind]:
-    """All kinds in the order of their files' names, and the paragraphs common to all."""
+    """All kinds, sorted by file name, and the sentences common to all."""
     files = sorted(_FOLDER.glob("*.txt"))
     kinds = {path.stem: parse(path.stem, path.read_text(encoding="utf-8")) for path in files}
     return [kind for name, kind in kinds.items() if name != COMMON], kinds[COMMON]
 
 
-def tell(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, object]:
+def write_article(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, object]:
     """One article of this kind: title, subtitle, summary and the paragraphs of its body."""
     draws = Draws(rng, day)
     facts = {name: draws.draw(what) for name, what in kind.facts + common.facts}
@@ -161,7 +161,7 @@ def tell(kind: Kind, common: Kind, rng: random.Random, day: date) -> dict[str, o
         return _capitalised(rng.choice(variants).format_map(facts))
 
     body = [say(variants) for variants in kind.lines]
-    # The angle may stand anywhere after the first paragraph, the extras anywhere: only words tell them apart.
+    # The angle goes anywhere after the first sentence, the extras anywhere: only the text distinguishes them.
     body.insert(rng.randint(1, len(body)), say(kind.angles[angle]))
     extras = rng.sample(kind.extras, rng.randint(2, 3)) + rng.sample(common.extras, rng.randint(1, 2))
     for extra in extras:

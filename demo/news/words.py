@@ -1,7 +1,7 @@
-"""Words with their forms: cities, people, firms and numbers that agree with what stands beside them.
+"""Words with their forms: cities, people, firms, and numbers that agree with their nouns.
 
-Everything a template can put into a sentence comes from here, written out by hand or by a rule that has no
-exception in our tables, so that the news is grammatical. People and firms are invented; only cities are real.
+All words that a template can insert come from here. Their forms are written by hand or follow a rule without
+exceptions in these tables, so the news is grammatical. People and firms are invented; only cities are real.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _WOMEN = """
 Юлия Юлии Юлии Юлией
 """
 
-# Rare or made-up surnames, so that no pair of names means a known person.
+# Rare or made-up surnames, so that no full name is that of a known person.
 _SURNAMES = """
 Вершков Лосицын Казарцев Тихомолов Корзухин Мелентьев Дубравин Остроухов Кедрин Полозьев
 Берестов Чистяшин Гордынцев Лучинин Пестрецов Заворотов Снегин Хлебутин Ручьев Мостовиков
@@ -107,7 +107,7 @@ _FIRMS = """
 Янтарика Байкалит Мореход-Юг Снежинариум Ключевик Росинка-М Гранитор Лесовей Звонград Меридиум
 """
 
-_MONTHS = (
+MONTHS = (
     ("января", "в январе"), ("февраля", "в феврале"), ("марта", "в марте"), ("апреля", "в апреле"),
     ("мая", "в мае"), ("июня", "в июне"), ("июля", "в июле"), ("августа", "в августе"),
     ("сентября", "в сентябре"), ("октября", "в октябре"), ("ноября", "в ноябре"), ("декабря", "в декабре"),
@@ -115,7 +115,7 @@ _MONTHS = (
 
 
 class Forms:
-    """A word or a phrase with named forms; bare it is its first form."""
+    """A word or a phrase with named forms; `{w}` is the first form, `{w:^}` capitalizes it."""
 
     def __init__(self, names: tuple[str, ...], forms: tuple[str, ...]) -> None:
         if len(names) != len(forms):
@@ -133,7 +133,7 @@ class Forms:
 
 @dataclass(frozen=True)
 class City:
-    """`where` is "в Самаре", `to` is "в Самару", `adj` is "самарск" and has no ending yet."""
+    """`where` is "в Самаре", `to` is "в Самару", `adj` is "самарск" without its ending."""
 
     nom: str
     gen: str
@@ -189,7 +189,7 @@ class Person:
 class Count(int):
     """A number that its noun agrees with.
 
-    `{n:день|дня|дней}` gives "21 день"; `{n:~дня|дней}` is for a genitive ("более 21 дня"); `{n}` the digits.
+    `{n:день|дня|дней}` gives "21 день", `{n:~дня|дней}` the genitive ("более 21 дня"), `{n}` the digits.
     """
 
     def __format__(self, spec: str) -> str:
@@ -205,10 +205,10 @@ class Count(int):
 
 
 class Day:
-    """A day of the year: bare "14 мая"; `month` is "в мае"."""
+    """A day of the year: `{d}` is "14 мая", `{d.month}` is "в мае"."""
 
     def __init__(self, day: date) -> None:
-        genitive, self.month = _MONTHS[day.month - 1]
+        genitive, self.month = MONTHS[day.month - 1]
         self.nom = f"{day.day} {genitive}"
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""The parts of the stand-in news site: its stories, their markup, its lists and its awkward pages."""
+"""The parts of the stand-in news site: stories, layouts, lists, special pages, routes and server."""

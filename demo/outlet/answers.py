@@ -1,28 +1,30 @@
-"""What a page answers with: the few values that the pages and the server share."""
+"""The values that the pages and the server share: responses, requests and the table of special pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from news import generate
 
-from outlet import markup
+from outlet import layouts
+from outlet.markup import encode
 from outlet.stories import Article, Story, article_of, place
 
-# Another seed than the site's own stories, so that no special page tells one of those again.
+HTML = "text/html; charset=utf-8"
+# Another seed than that of the ordinary stories, so that no special page repeats one of them.
 SEED = 1_000_003
-# Numbers of special stories start where 60,000 ordinary ones end.
+# The numbers of special stories start above those of 60,000 ordinary ones.
 FIRST_INDEX = 90_000
 
 
 @dataclass(frozen=True)
 class Response:
-    """What goes over the wire.
+    """An HTTP response.
 
-    `stream` is sent instead of `body`: `length` bytes of it, or in chunks for as long as it lasts.
-    `cut` sends only half of the body and closes, as a broken connection does.
+    `stream` replaces `body`: it has `length` bytes, or is sent in chunks until it ends.
+    `cut` sends only half of the body and closes, like a broken connection.
     """
 
     status: int
@@ -36,7 +38,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Request:
-    """What a special page may look at: the site's own address, how often it was asked before, cookies."""
+    """What a special page may use: the site's own address, the number of earlier requests, the cookie."""
 
     base: str
     visits: int
@@ -49,7 +51,7 @@ Answer = Callable[[Request], Response]
 
 @dataclass(frozen=True)
 class Special:
-    """A page that is not like the others, though the sitemap and the listings name it like any other."""
+    """A page unlike the others, although the sitemap and the listings name it like any other."""
 
     name: str
     what: str
@@ -60,12 +62,8 @@ class Special:
     summary_origin: str = ""
 
     def describe(self) -> dict[str, object]:
-        described: dict[str, object] = {
-            "path": self.story.path,
-            "name": self.name,
-            "what": self.what,
-            "expected": self.expected,
-        }
+        described: dict[str, object] = {"path": self.story.path, "name": self.name}
+        described |= {"what": self.what, "expected": self.expected}
         if self.same_as:
             described["same_as"] = self.same_as
         if self.expected in ("kept", "duplicate"):
@@ -75,61 +73,47 @@ class Special:
         return described
 
 
-@dataclass
 class Table:
-    """Special pages in the making: words from the generator, article by article, and free addresses."""
+    """Collects special pages, each with an article from the generator and an unused address."""
 
-    first_index: int = FIRST_INDEX
-    seed: int = SEED
-    pages: list[Special] = field(default_factory=list)
-    _articles: list[Article] = field(default_factory=list)
-    _index: int = 0
-
-    def __post_init__(self) -> None:
-        self._articles = [article_of(row) for row in generate(60, self.seed)]
-        self._index = self.first_index
+    def __init__(self, first_index: int = FIRST_INDEX, seed: int = SEED) -> None:
+        self.pages: list[Special] = []
+        self._articles = [article_of(row) for row in generate(60, seed)]
+        self._index = first_index
 
     def add(
-        self,
-        name: str,
-        what: str,
-        expected: str,
-        story: Story,
-        answer: Answer | None = None,
-        same_as: str = "",
-        summary_origin: str = "",
+        self, name: str, what: str, expected: str, story: Story, answer: Answer | None = None, **more: str
     ) -> None:
-        """Without an answer of its own the page shows its story as the era does."""
-        self.pages.append(
-            Special(name, what, expected, story, answer or shown(story), same_as, summary_origin)
-        )
+        """Add a page. Without `answer` it shows its story in the layout of its era."""
+        self.pages.append(Special(name, what, expected, story, answer or shown(story), **more))
 
     def article(self, rubric: str) -> Article:
         fits = (place for place, article in enumerate(self._articles) if article.rubric == rubric)
         return replace(self._articles.pop(next(fits, 0)), rubric=rubric)
 
     def story(self, when: str, rubric: str, news: bool = False) -> Story:
-        """A fresh story at the address that its date and rubric give it."""
-        return self.retold(self.article(rubric), datetime.fromisoformat(when), news)
+        """A new story at the address that its date and rubric give it."""
+        return self.placed(self.article(rubric), datetime.fromisoformat(when), news)
 
-    def retold(self, article: Article, when: datetime, news: bool = False) -> Story:
+    def placed(self, article: Article, when: datetime, news: bool = False) -> Story:
         self._index += 1
         return place(article, when, self._index, news=news)
 
     def named(self, path: str, when: str, rubric: str, article: Article | None = None) -> Story:
-        """A story at an address that its date and rubric would not have given it."""
-        return replace(self.retold(article or self.article(rubric), datetime.fromisoformat(when)), path=path)
+        """A story at an address that its date and rubric would not give it."""
+        return replace(self.placed(article or self.article(rubric), datetime.fromisoformat(when)), path=path)
 
 
-def page(story: Story, request: Request) -> Response:
+def page(story: Story, request: Request, related: list[Story] | None = None) -> Response:
     """A story's ordinary page, with the charset of its era."""
-    text = markup.render(story, request.base, [])
-    name = markup.charset(story)
-    return Response(200, markup.encode(text, name), f"text/html; charset={name}")
+    name = layouts.charset(story)
+    text = layouts.render(story, request.base, related or [])
+    return Response(200, encode(text, name), f"text/html; charset={name}")
 
 
-def shown(story: Story) -> Answer:
-    return lambda request: page(story, request)
+def shown(story: Story, **changes: str) -> Answer:
+    """Answer with a story's page, with other values for some attributes of its Response."""
+    return lambda request: replace(page(story, request), **changes)
 
 
 def html(text: str, status: int = 200) -> Answer:

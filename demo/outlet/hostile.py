@@ -1,19 +1,19 @@
-"""Pages that attack whoever reads them, served with --hostile only.
+"""Pages that attack the crawler, served with --hostile only.
 
-awkward.json tells what should become of them: "kept", "dropped" and "not_followed" as for the awkward ones;
-"refused" is to be counted and skipped without taking the crawler's memory or time.
+awkward.json says what a crawler should do with them: "kept", "dropped" and "not_followed" as for the awkward
+pages; "refused" pages must be counted and skipped without using up memory or time.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
-from outlet import markup
-from outlet.answers import FIRST_INDEX, SEED, Answer, Request, Response, Special, Table, moved, page
+from outlet.answers import FIRST_INDEX, HTML, SEED, Answer, Request, Response, Special, Table, moved, shown
+from outlet.layouts import render
 from outlet.lists import SCHEMA, XML
 from outlet.stories import Story
 
@@ -22,7 +22,7 @@ BOMB = 1024 * MEGABYTE
 HUGE = 200 * MEGABYTE
 LINKS = 1_000_000
 NESTED = 100_000
-# A section that crawlers walk: with --hostile its listing never ends, and every page has something new.
+# With --hostile the listing of this section never ends, and every page of it has something new.
 ENDLESS = "family"
 
 
@@ -41,23 +41,13 @@ def hostile_pages() -> list[Special]:
     add("deep_nesting", "100,000 nested tags", "refused", _nested)
 
     story = table.story("2023-02-03 11:00:00", "tech")
-    add(
-        "wrong_type",
-        "an article that the header calls a picture",
-        "dropped",
-        _typed(story, "image/jpeg"),
-        story,
-    )
-    picture = Response(200, b"\xff\xd8\xff\xe0" + bytes(range(256)) * 64, "text/html; charset=utf-8")
-    add("not_html", "a picture that the header calls HTML", "dropped", lambda request: picture)
+    picture = shown(story, content_type="image/jpeg")
+    add("wrong_type", "an article that the header calls a picture", "dropped", picture, story)
+    jpeg = Response(200, b"\xff\xd8\xff\xe0" + bytes(range(256)) * 64, HTML)
+    add("not_html", "a picture that the header calls HTML", "dropped", lambda request: jpeg)
     story = table.story("2023-02-03 11:02:00", "tech")
-    add(
-        "control_characters",
-        "NUL, escape codes and lone surrogates in the text",
-        "kept",
-        _dirty(story),
-        story,
-    )
+    what = "NUL, escape codes and lone surrogates in the text"
+    add("control_characters", what, "kept", _dirty(story), story)
     story = table.story("2099-01-01 10:00:00", "tech")
     add("future_date", "an article dated 2099", "dropped", None, story)
 
@@ -74,8 +64,8 @@ def hostile_pages() -> list[Special]:
 def _bomb_bytes() -> bytes:
     """One gzip member of BOMB spaces.
 
-    A block that ends in a full flush may be repeated as it is, so a gigabyte takes the time of one megabyte
-    and of its checksum.
+    A compressed block that ends in a full flush can be repeated unchanged, so a gigabyte costs the time of
+    compressing one megabyte and of the checksum.
     """
     block = b" " * MEGABYTE
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -88,28 +78,19 @@ def _bomb_bytes() -> bytes:
 
 
 def _bomb() -> Response:
-    return Response(200, _bomb_bytes(), "text/html; charset=utf-8", (("Content-Encoding", "gzip"),))
+    return Response(200, _bomb_bytes(), HTML, (("Content-Encoding", "gzip"),))
 
 
 def _huge() -> Response:
     paragraph = "<p>Абзац, за которым следует точно такой же абзац.</p>\n".encode()
     block = (paragraph * (MEGABYTE // len(paragraph) + 1))[:MEGABYTE]
-    return Response(
-        200,
-        content_type="text/html; charset=utf-8",
-        stream=lambda: _times(block, HUGE // MEGABYTE),
-        length=HUGE,
-    )
-
-
-def _times(block: bytes, count: int) -> Iterator[bytes]:
-    for _ in range(count):
-        yield block
+    stream = partial(itertools.repeat, block, HUGE // MEGABYTE)
+    return Response(200, content_type=HTML, stream=stream, length=HUGE)
 
 
 def _endless() -> Response:
     block = "<p>И ещё одна новость.</p>\n".encode() * 2000
-    return Response(200, content_type="text/html; charset=utf-8", stream=lambda: _times(block, 2**40))
+    return Response(200, content_type=HTML, stream=lambda: itertools.repeat(block))
 
 
 def _links() -> Response:
@@ -122,36 +103,30 @@ def _links() -> Response:
             ).encode()
         yield b"</body></html>"
 
-    return Response(200, content_type="text/html; charset=utf-8", stream=body)
+    return Response(200, content_type=HTML, stream=body)
 
 
 def _nested(request: Request) -> Response:
     return Response(200, b"<html><body>" + b"<div>" * NESTED + "Дно".encode() + b"</div>" * NESTED)
 
 
-def _typed(story: Story, content_type: str) -> Answer:
-    return lambda request: replace(page(story, request), content_type=content_type)
-
-
 def _dirty(story: Story) -> Answer:
-    """The story with characters between its words that no text may hold; without them it is as expected."""
+    """The story with characters that no text may contain; without them it is as expected."""
     marks = ["\x00", "&#0;", "&#x1F;", "\x1b", "&#xD800;", "\u200b", "&#8238;", "\ufeff"]
 
     def answer(request: Request) -> Response:
-        head, mark, body = markup.render(story, request.base, []).partition('itemprop="articleBody">')
+        head, mark, body = render(story, request.base, []).partition('itemprop="articleBody">')
         first, *paragraphs = body.split("<p>")
         dirty = [f"<p>{marks[turn % len(marks)]}{words}" for turn, words in enumerate(paragraphs)]
         text = head + mark + first + "".join(dirty)
         # A lone surrogate as the three bytes that a careless encoder writes for it.
-        return Response(
-            200, text.encode().replace(b"</p>", b"\xed\xa0\x80</p>", 1), "text/html; charset=utf-8"
-        )
+        return Response(200, text.encode().replace(b"</p>", b"\xed\xa0\x80</p>", 1), HTML)
 
     return answer
 
 
 def sitemap_of_entities(base: str) -> str:
-    """Entities that name a file, another host and themselves over and over; and one address."""
+    """Entities that refer to a file, to another host and, ten times per level, to each other."""
     bombs = "".join(f'<!ENTITY l{level} "{f"&l{level - 1};" * 10}">\n' for level in range(1, 10))
     return (
         f'{XML}<!DOCTYPE urlset [\n<!ENTITY file SYSTEM "file:///etc/passwd">\n'

@@ -1,4 +1,4 @@
-"""Where a crawler finds stories: sitemaps, rubric listings in three markups, RSS, the home page."""
+"""The pages where a crawler finds stories: sitemaps, rubric listings in three layouts, RSS, the home page."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SCHEMA = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 
 
 class Lists:
-    """Stories in order of time, newest first, whole and by rubric. Built once; pages are cut from it."""
+    """Stories from newest to oldest, all of them and by rubric. Built once; pages are slices of it."""
 
     def __init__(self, stories: list[Story], endless: str = "", more_sitemaps: tuple[str, ...] = ()) -> None:
-        """`endless` is a section whose listing never ends; `more_sitemaps` are named beside the years."""
+        """The listing of the section `endless` never ends; the sitemap index also names `more_sitemaps`."""
         self._endless = endless
         self._more_sitemaps = more_sitemaps
         self.all = sorted(stories, key=lambda story: (story.unix, story.number), reverse=True)
         self.by_rubric: dict[str, list[Story]] = defaultdict(list)
         for story in self.all:
             self.by_rubric[story.rubric].append(story)
-        # bisect needs rising keys: negative times, newest first.
+        # bisect needs ascending keys: negative times, newest first.
         self._keys = {"news": [-story.unix for story in self.all]}
         self._keys |= {rubric: [-story.unix for story in own] for rubric, own in self.by_rubric.items()}
 
@@ -44,8 +44,8 @@ class Lists:
     def older_than(self, rubric: str, unix: int | None, step: int = 1) -> list[Story]:
         """A page of stories published before `unix` (the newest without it).
 
-        Stories of the same second (or minute, with step=60) are never parted by the end of a page: a crawler
-        that goes on from the oldest time it saw then misses none and meets none twice.
+        The end of a page never separates stories of the same second (or minute, with step=60). So a crawler
+        that continues from the oldest time it saw misses none and sees none twice.
         """
         if rubric and rubric == self._endless:
             return self._never_the_last(unix)
@@ -58,7 +58,7 @@ class Lists:
         return stories[start:end]
 
     def _never_the_last(self, unix: int | None) -> list[Story]:
-        """A page of the endless listing: stories at earlier times, and one address that leads nowhere."""
+        """A page of the endless listing: stories at earlier times, and one address that does not exist."""
         newest = self.all[1].when
         start = newest if unix is None else datetime.fromtimestamp(unix, moscow(newest)).replace(tzinfo=None)
         hours = [start - timedelta(hours=turn) for turn in range(1, PAGE + 1)]
@@ -76,7 +76,7 @@ class Lists:
         return months
 
     def sitemap(self, name: str, base: str) -> str | None:
-        """`sitemap` names the years, `sitemap_2019` its months, `sitemap_2019_11` the articles."""
+        """`sitemap` lists the years, `sitemap_2019` its months, `sitemap_2019_11` the articles."""
         if name == "sitemap_news":
             return self._news_sitemap(base)
         part = name.removeprefix("sitemap").removeprefix("_")
@@ -96,7 +96,7 @@ class Lists:
         return _sitemap("sitemapindex", "sitemap", sorted(newest.items(), reverse=True), base)
 
     def _news_sitemap(self, base: str) -> str:
-        """The newest two days before the newest story, in the news sitemap's own schema."""
+        """The stories of the two days before the newest one, in the schema of news sitemaps."""
         since = self.all[0].when - timedelta(days=2)
         rows = []
         for story in self.all[:1000]:
@@ -113,7 +113,7 @@ class Lists:
     # ------------------------------------------------------------ RSS
 
     def rss(self, feed: str, base: str) -> str | None:
-        """The newest stories; descriptions are cut with "..." as the site cuts them. windows-1251."""
+        """The newest stories; like the site, it shortens descriptions with "...". windows-1251."""
         if feed not in FEEDS:
             return None
         stories = (self.all if feed in WHOLE_FEEDS else self.section(feed))[:RSS_ITEMS]
@@ -130,10 +130,10 @@ class Lists:
     # ------------------------------------------------------------ listings
 
     def listing(self, rubric: str, query: dict[str, str]) -> str | None:
-        """`/<rubric>/` with `?p=page` and `d` or `pub_time`; None where the arguments make no sense.
+        """`/<rubric>/` with `?p=page` and `d` or `pub_time`; None if the arguments make no sense.
 
         d=<unix>: mid-2021 to 2023. d=DD.MM.YYYY_HH:MM: 2015 to mid-2021. pub_time=<unix> (and /news/ with no
-        time): 2026. Without p=page the items stand inside a whole page.
+        time): 2026. Without p=page the items are inside a whole page.
         """
         day, unix = query.get("d"), query.get("pub_time")
         if day and (stamp := MINUTE.match(day)):

@@ -1,4 +1,4 @@
-"""What the stand-in site publishes: articles, each with the address and the era its date gives it."""
+"""What the stand-in site publishes: articles, each with the address and era that follow from its date."""
 
 from __future__ import annotations
 
@@ -15,45 +15,26 @@ from pathlib import Path
 from news import generate
 
 RUBRICS = {
-    "politics": "Политика",
-    "social": "Общество",
-    "business": "Бизнес",
-    "army": "Армия",
-    "culture": "Культура",
-    "science": "Наука",
-    "sport": "Спорт",
-    "tech": "Технологии",
-    "auto": "Авто",
-    "lifestyle": "Стиль",
-    "style": "Стиль",
-    "family": "Семья",
-    "economics": "Экономика",
-    "techzone": "Технологии",
-    "travel": "Туризм",
-    "comments": "Мнения",
-    "photo": "Фото",
-    "articles": "Статьи",
-}
+    "politics": "Политика", "social": "Общество", "business": "Бизнес", "army": "Армия",
+    "culture": "Культура", "science": "Наука", "sport": "Спорт", "tech": "Технологии", "auto": "Авто",
+    "lifestyle": "Стиль", "style": "Стиль", "family": "Семья", "economics": "Экономика",
+    "techzone": "Технологии", "travel": "Туризм", "comments": "Мнения", "photo": "Фото", "articles": "Статьи",
+}  # fmt: skip
 UNSORTED = "articles"
 
-# Topics of other people's labels and the rubric that means the same here. Rows with no label, or with one
-# that names no subject ("other", "not_news"), go into the unsorted section "articles", which is no topic: a
-# guessed rubric would teach the topic model a lie, and an empty one would cost the row.
+# Topics in other people's files → the rubric that means the same here. Rows without a label, or with one that
+# names no subject ("other", "not_news"), go into the unsorted section "articles", which is not a topic. A
+# guessed rubric would mislead the topic model, and without a rubric the row would be lost.
 RUBRIC_OF_TOPIC = {
-    "society": "social",
-    "economy": "business",
-    "entertainment": "culture",
-    "sports": "sport",
-    "technology": "tech",
-    "science": "science",
-    "politics": "politics",
-}
+    "society": "social", "economy": "business", "entertainment": "culture", "sports": "sport",
+    "technology": "tech", "science": "science", "politics": "politics",
+}  # fmt: skip
 
-# The generator promises distinct articles up to this many; beyond it the site numbers repeats.
+# The generator guarantees this many distinct articles; beyond that, the site repeats them with a number.
 DISTINCT = 5000
 
-# The first day of each layout. Article numbers grow with the eras as on the real site, and the ranges are
-# far enough apart that 60,000 articles (six numbers each) never meet.
+# Era, its first day, and the first numbers of its features and news items. Numbers grow with the eras as on
+# the real site, and the ranges are so far apart that those of 60,000 articles (six each) do not overlap.
 ERAS = [
     ("2007", datetime(1999, 1, 1), 1_100_000, 1_100_000),
     ("2013", datetime(2013, 1, 1), 5_700_000, 5_700_000),
@@ -62,19 +43,19 @@ ERAS = [
     ("2024", datetime(2024, 1, 1), 18_300_000, 22_400_000),
 ]
 WHITE = re.compile(r"\s+")
-# Control characters, invisible spaces and hyphens, lone surrogates: no editor would leave them on a page.
+# Control characters, invisible spaces and hyphens, lone surrogates: no editor would leave them in a text.
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ud800-\udfff\ufffe\uffff]"
 )
 
 
 class BadNews(Exception):
-    """A news file that cannot be served; the text says why in one line."""
+    """A news file that cannot be served; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """The words of one article, apart from where and how they are shown."""
+    """The text of one article, apart from where and how it is shown."""
 
     title: str
     subtitle: str
@@ -85,9 +66,9 @@ class Article:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """An article on the site. `when` is Moscow time; `copy` above 0 numbers a repeat of the same words.
+    """An article on the site. `when` is Moscow time; a `copy` above 0 numbers a repeat of the same text.
 
-    `edited` adds a paragraph, as an editor does an hour after publication.
+    `edited` adds a paragraph, as if by an editor an hour after publication.
     """
 
     article: Article
@@ -120,7 +101,7 @@ class Story:
 
     @property
     def has_lead(self) -> bool:
-        """News items of mid-2021 and later have no element for the lead: it is their first paragraph."""
+        """News items since mid-2021 have no element for the lead: it is their first paragraph."""
         return not (self.news and self.era in ("2021", "2024"))
 
     @property
@@ -133,7 +114,7 @@ class Story:
 
     @property
     def turn(self) -> int:
-        """Counts up by one a story: the pages take turns with their variants by it."""
+        """A number that grows by one per story; it chooses the variant of the layout."""
         return self.number // 6
 
     @property
@@ -146,14 +127,14 @@ class Story:
 
     @property
     def modified(self) -> datetime:
-        """When it was last edited: minutes after publication, the same on every run."""
+        """The time of the last edit: minutes after publication, the same in every run."""
         return self.when + timedelta(seconds=40 + self.number % 1800, hours=self.edited)
 
     def expected(self) -> dict[str, object]:
         """What a parser should find on this story's page.
 
-        `text` is the body as shown, so it begins with the summary where `summary_origin` is
-        "first_paragraph". `date` is to the second; the layout before 2013 shows minutes only.
+        `text` is the body as shown, so it begins with the summary if `summary_origin` is "first_paragraph".
+        `date` has seconds; the layout before 2013 shows minutes only.
         """
         when = self.when.replace(second=0) if self.era == "2007" else self.when
         return {
@@ -184,7 +165,7 @@ def rubric_on(when: datetime, rubric: str) -> str:
 
 
 def edit(stories: list[Story], count: int) -> list[Story]:
-    """The same stories, the newest `count` of them edited since."""
+    """The same stories, with the newest `count` edited."""
     newest = {story.path for story in sorted(stories, key=lambda story: story.when)[len(stories) - count :]}
     return [replace(story, edited=story.path in newest) for story in stories]
 
@@ -195,30 +176,27 @@ def plain(words: object) -> str:
 
 
 def place(article: Article, when: datetime, index: int, copy: int = 0, news: bool | None = None) -> Story:
-    """Give an article its address. The same index and date give the same address, whatever else is served."""
+    """Give an article its address, which depends on nothing but its index, date and rubric."""
     era, _, feature_base, news_base = [era for era in ERAS if era[1] <= when][-1]
     if news is None:
         news = article.rubric != UNSORTED and zlib.crc32(f"story {index}".encode()) % 10 < 3
     number = (news_base if news else feature_base) + index * 6 + 1
     rubric = rubric_on(when, article.rubric)
-    root = f"/{rubric}" if rubric else ""  # only pages that are no articles have no rubric
+    root = f"/{rubric}" if rubric else ""  # only pages without an article have no rubric
     day = when.strftime("%Y/%m/%d")
-    if era == "2007":
-        path = f"/news{root}/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
-    elif era == "2013":
-        path = f"{root}/news/{day}/n_{number}.shtml" if news else f"{root}/{day}_a_{number}.shtml"
-    elif era == "2015":
-        feature = f"{root}/{day}_a_{number}.shtml" if index % 2 else f"{root}/{day}/a_{number}.shtml"
-        path = f"{root}/news/{day}/n_{number}.shtml" if news else feature
-    else:
+    if era in ("2021", "2024"):
         path = f"{root}/news/{day}/{number}.shtml" if news else f"{root}/{day}/{number}.shtml"
+    elif news:
+        path = f"{f'/news{root}' if era == '2007' else f'{root}/news'}/{day}/n_{number}.shtml"
+    else:
+        path = f"{root}/{day}{'/' if era == '2015' and index % 2 == 0 else '_'}a_{number}.shtml"
     return Story(article, when, number, path, era, news, copy)
 
 
 def invented(count: int, seed: int, new: int = 0) -> list[Story]:
-    """`count` invented stories, then `new` more dated after all of those: what a second night's crawl finds.
+    """`count` invented stories, then `new` more, dated after all of those, for the next crawl to find.
 
-    Beyond DISTINCT the same words come again with a number, for runs that need many pages and no dataset.
+    Beyond DISTINCT the texts repeat with a number, for runs that need many pages but no dataset.
     """
     rows = [
         (article_of(row), datetime.fromisoformat(row["date"]))
@@ -228,7 +206,7 @@ def invented(count: int, seed: int, new: int = 0) -> list[Story]:
     for index in range(count):
         copy, base = divmod(index, len(rows))
         article, when = rows[base]
-        # A repeat is published some days earlier, so that 60,000 stories are not a pile on 5,000 seconds.
+        # A repeat has an earlier date, so that 60,000 stories do not share 5,000 moments.
         stories.append(place(article, when - timedelta(hours=31 * copy, seconds=copy), index, copy))
     newest = max((story.when for story in stories), default=datetime(2025, 12, 31))
     for turn in range(new):
@@ -249,11 +227,11 @@ def article_of(row: dict) -> Article:
 
 
 def from_file(path: Path, limit: int | None = None) -> list[Story]:
-    """The stories of a news file: JSON lines, gzipped when the name ends in .gz.
+    """The stories of a news file: JSON Lines, gzipped if the name ends in .gz.
 
-    A row needs `title`, `summary` and `body` (or `text`). `body` is taken first: it is the text without its
-    lead. `date` (ISO, Moscow time where it names no zone), `rubric`, `topic` and `subtitle` are optional.
-    Rows without a summary and broken rows are left out and counted in one line on stderr.
+    A row needs `title`, `summary` and `body` or `text`; `body`, the text without its lead, is preferred.
+    `date` (ISO, Moscow time if it names no zone), `rubric`, `topic` and `subtitle` are optional.
+    Incomplete and broken rows are left out and counted in one line on stderr.
     """
     stories: list[Story] = []
     left_out: Counter[str] = Counter()
@@ -278,9 +256,7 @@ def from_file(path: Path, limit: int | None = None) -> list[Story]:
     except (OSError, EOFError, zlib.error) as error:
         raise BadNews(f"cannot read {path}: {error}; give a .jsonl or .jsonl.gz file of news") from None
     if not stories:
-        raise BadNews(
-            f"{path} has no row with a title, a summary and a text; each row in JSON on a line of its own"
-        )
+        raise BadNews(f"{path} has no row with a title, a summary and a text; write one JSON row per line")
     if left_out:
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         print(f"{path.name}: {len(stories)} of {rows} rows served; left out: {why}", file=sys.stderr)
@@ -310,11 +286,11 @@ def _row(row: dict, raw: bytes) -> tuple[Article, datetime]:
 
 
 def _date(value: str | None, raw: bytes) -> datetime:
-    if not value:  # no date: a day of 2019 that depends on nothing but the row itself
+    if not value:  # no date: a day of 2019 that depends only on the row itself
         return datetime(2019, 1, 1) + timedelta(minutes=zlib.crc32(raw) % (365 * 24 * 60))
     when = datetime.fromisoformat(value)
     if when.tzinfo is not None:
-        # Real news of one moment may be written in any zone; the site shows Moscow time.
+        # A file may use any time zone; the site shows Moscow time.
         when = when.astimezone(moscow(when.replace(tzinfo=None))).replace(tzinfo=None)
     when = when.replace(microsecond=0)
     if when < ERAS[0][1]:

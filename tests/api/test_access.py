@@ -205,7 +205,7 @@ def test_a_bug_is_logged_with_the_number_that_the_client_is_told(in_process, mon
 
 
 def test_with_several_processes_a_model_that_is_served_no_more_is_told_as_0(monkeypatch):
-    from topic_sum.api import metrics
+    from topic_sum import metrics
 
     def serve(revision):
         model = SimpleNamespace(

@@ -17,7 +17,7 @@ def rules(repo_root) -> list[dict]:
 
 def exported() -> dict[str, set[str]]:
     """Name → labels of everything in the module of metrics, as Prometheus sees it."""
-    from topic_sum.api import metrics
+    from topic_sum import metrics
 
     found = {"up": {"job", "instance"}}
     for each in vars(metrics).values():
@@ -67,7 +67,7 @@ def test_both_sides_of_a_share_have_the_same_labels(rules) -> None:
 
 def test_rare_events_are_counted_from_zero() -> None:
     """An increase from nothing to 1 is none, for Prometheus."""
-    from topic_sum.api import metrics
+    from topic_sum import metrics
 
     told = metrics.exposition().decode()
     for event in ("model_loaded", "model_refused", "hub_unavailable"):

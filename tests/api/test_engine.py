@@ -18,7 +18,7 @@ from topic_sum.inference.batches import Queued
 from topic_sum.inference.cache import Cache
 from topic_sum.inference.engine import Translation
 from topic_sum.inference.errors import Busy, ClientGone, TimeLimit
-from topic_sum.inference.scheduler import Running, Scheduler
+from topic_sum.inference.scheduler import Scheduler
 from topic_sum.inference.served.text import normalise
 
 
@@ -431,7 +431,7 @@ def test_a_batch_is_not_made_of_those_who_left():
 def test_a_batch_leaves_to_idle_translators_what_they_can_do(waiting, busy, taken):
     scheduler = Scheduler(translators=4, queue_size=50, max_batch_size=4)
     scheduler._queue = [Queued(Read(str(n), 100, []), staying(), Future()) for n in range(waiting)]
-    scheduler._running = Running(busy)
+    scheduler._running = [[Queued(None, staying(), Future())] for _ in range(busy)]
     assert [one.call.name for one in scheduler._take()] == [str(n) for n in range(taken)]
     assert len(scheduler._queue) == waiting - taken
 
@@ -440,7 +440,7 @@ def test_a_batch_leaves_to_idle_translators_what_they_can_do(waiting, busy, take
 def test_a_batch_leaves_to_those_that_run_what_they_hold(held, taken):
     scheduler = Scheduler(translators=2, queue_size=50, max_batch_size=4)
     scheduler._queue = [Queued(Read(str(n), 400, []), staying(), Future()) for n in range(2)]
-    scheduler._running = Running(1, 0, held)
+    scheduler._running = [[Queued(Read("runs", held, []), staying(), Future())]]
     assert [one.call.name for one in scheduler._take()] == [str(n) for n in range(taken)]
 
 
@@ -450,10 +450,10 @@ def test_what_a_batch_held_is_free_when_it_ends():
     seen = []
     calls = [Read(name, tokens, made) for name, tokens in (("one", 500), ("fails", 400), ("long", 1400))]
     for call in calls:
-        call.batch = lambda calls, batch=call.batch: (seen.append(scheduler._running.tokens), batch(calls))[1]
+        call.batch = lambda calls, batch=call.batch: (seen.append(scheduler._held), batch(calls))[1]
     queue_up(scheduler, calls)
     # Both in one batch, padded; one by one after its error; and one call for itself, however long.
-    assert (seen, scheduler._running.tokens) == ([1000, 1000, 1000, 1400], 0)
+    assert (seen, scheduler._held) == ([1000, 1000, 1000, 1400], 0)
 
 
 def asked_again(clients, calls, translators=1, seconds=0.05):

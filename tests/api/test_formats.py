@@ -104,6 +104,29 @@ def test_a_bad_revision_of_format_1_is_refused(old, tmp_path, changes, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "error", "words"),
+    [
+        (None, "ModelRefused", "tasks.json is missing"),
+        ("{", "ModelRefused", "tasks.json is damaged"),
+        ("[" * 100_000, "ModelRefused", "tasks.json is damaged"),
+        ("[]", "ModelRefused", "has format 'list'"),
+        ('{"format": 2, "dataset": {"repo": "a", "revision": "b"}, "tasks": {}}', "ModelRefused", "no task"),
+        (Path(), "NotNow", "tasks.json cannot be read"),  # a folder
+    ],
+)
+def test_a_tasks_file_that_is_none_is_named(tmp_path, tasks, error, words):
+    from topic_sum.inference import errors
+    from topic_sum.inference.tasks import read_tasks
+
+    if isinstance(tasks, Path):
+        (tmp_path / "tasks.json").mkdir()
+    elif tasks is not None:
+        (tmp_path / "tasks.json").write_text(tasks)
+    with pytest.raises(getattr(errors, error), match=words):
+        read_tasks(tmp_path)
+
+
 def revision_of(folder: Path, source: Path, **tasks: dict) -> Path:
     """A revision of format 2 with these tasks and the files of `source`."""
     shutil.copytree(source, folder)
@@ -146,6 +169,7 @@ def served(in_process, monkeypatch):
 
     def serve(folder):
         monkeypatch.setattr(service().current, "_model", load_model(folder, "a/b", "c" * 40, 1))
+        service()._caches.clear()  # as for every new revision
         return lambda path, body=None: (
             in_process.get(f"/api/v1/{path}")
             if body is None
@@ -209,6 +233,21 @@ def test_old_addresses_of_a_model_without_their_task_name_those_it_has(served, s
     model = ask("model").json()
     assert (model["tasks"], model["topics"], model["metrics"]) == (["rating"], [], {"rating_mae": 0.5})
     assert model["recipe"] == "series"
+
+
+@pytest.mark.parametrize("source", ["{review}", "{title}", "{text}{sign}"])
+def test_old_addresses_ask_no_task_of_their_name_that_reads_something_else(
+    served, sections, model_folder, tmp_path, source
+):
+    topic = sections["topic"] | {"source": source}
+    ask = served(revision_of(tmp_path / "one", model_folder, topic=topic, summarize=topic))
+    for path in ("topic", "summarize", "analyze"):
+        answer = ask(path, {"text": "Слово"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "task_not_served")
+    assert " of news texts. It has: topic, summarize." in answer.json()["error"]["message"]
+    columns = dict.fromkeys(("review", "title", "text", "sign"), "Слово")
+    used = {name: value for name, value in columns.items() if f"{{{name}}}" in source}
+    assert ask("tasks/topic", used).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["summarize", "topic"])
@@ -301,6 +340,19 @@ def test_a_template_of_several_columns_keeps_the_short_ones_in_every_window(mode
     assert not cut and all("(" not in "".join(window) for window in windows)
     windows, cut = engine._windows(values | {"sign": "б" * 3000}, "text", 100)
     assert cut and all(len(window) < 250 for window in windows)
+
+
+@pytest.mark.parametrize("words", [20, 400])
+def test_many_long_columns_are_answered(model_folder, sections, words):
+    """Each window has room for a part of one column beside the beginnings of all others."""
+    from topic_sum.inference.engine import Engine
+
+    names = [f"part_{number}" for number in range(12)]
+    section = sections["summarize"] | {"source": " ".join(f"{{{name}}}" for name in names)}
+    engine = Engine(model_folder, section, 1)
+    values = {name: f"{name} " + "матч гол тренер " * words for name in names}
+    found = engine.generate(values, 1, in_order, 4)
+    assert found.texts and found.source.cut
 
 
 @pytest.mark.parametrize("kind", ["generate", "classify", "regress"])

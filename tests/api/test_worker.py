@@ -28,7 +28,7 @@ def loop() -> Iterator[Worker]:
 
 
 def test_refusals_that_no_view_sees_are_counted_and_a_bug_is_logged_with_the_number_told(caplog):
-    from topic_sum.api.metrics import ERRORS
+    from topic_sum.metrics import ERRORS
 
     def counted(code):
         return ERRORS.labels(code)._value.get()

@@ -14,7 +14,7 @@ import gazeta.publish
 import gazeta.settings
 import pytest
 from gazeta.crawl.store import Store
-from gazeta.dataset.rules import Row
+from gazeta.dataset.schema import Row
 from gazeta.sites.base import Article
 from huggingface_hub import constants
 from hypothesis import settings as hypothesis_settings
@@ -25,22 +25,22 @@ hypothesis_settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GOOD = Row(
-    text="В Зареченске закончили ремонт моста через реку Быструю. Движение по нему откроют в пятницу утром.\n"
+GOOD: Row = {
+    "text": "В Зареченске закончили ремонт моста через реку Быструю. Движение по нему откроют в пятницу"
+    " утром.\n"
     "Рабочие заменили опоры и уложили новый асфальт, рассказал инженер Семен Ладейкин. По его словам, мост"
-    " выдержит"
-    " и тяжелые грузовики.\n"
+    " выдержит и тяжелые грузовики.\n"
     "Жители ждали открытия почти год: объезд занимал около сорока минут. Автобусы вернутся на прежний путь"
-    " со"
-    " следующей недели, а ночью движение будут закрывать для проверки.",
-    summary="Мост в центре Зареченска снова открывают после года ремонта, автобусы пойдут прежней дорогой.",
-    title="В Зареченске открывают мост через Быструю",
-    date="2024-05-17 09:30:00",
-    url="https://www.gazeta.ru/social/2024/05/17/18800001.shtml",
-    rubric="social",
-    summary_origin="lead",
-    fetched_at="2024-05-18 06:00:00",
-)
+    " со следующей недели, а ночью движение будут закрывать для проверки.",
+    "summary": "Мост в центре Зареченска снова открывают после года ремонта, автобусы пойдут прежней"
+    " дорогой.",
+    "title": "В Зареченске открывают мост через Быструю",
+    "date": "2024-05-17 09:30:00",
+    "url": "https://www.gazeta.ru/social/2024/05/17/18800001.shtml",
+    "rubric": "social",
+    "summary_origin": "lead",
+    "fetched_at": "2024-05-18 06:00:00",
+}
 
 
 @pytest.fixture(scope="session")
@@ -57,16 +57,16 @@ def invented() -> Callable[[int], list[Row]]:
 
     def rows(count: int) -> list[Row]:
         return [
-            Row(
-                text="\n".join(told["paragraphs"]),
-                summary=told["summary"],
-                title=told["title"],
-                date=told["date"],
-                url=f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml",
-                rubric=told["rubric"],
-                summary_origin="lead",
-                fetched_at="2026-01-01 00:00:00",
-            )
+            {
+                "text": "\n".join(told["paragraphs"]),
+                "summary": told["summary"],
+                "title": told["title"],
+                "date": told["date"],
+                "url": f"https://www.gazeta.ru/{told['rubric']}/{told['date'][:4]}/{number}.shtml",
+                "rubric": told["rubric"],
+                "summary_origin": "lead",
+                "fetched_at": "2026-01-01 00:00:00",
+            }
             for number, told in enumerate(generate(count))
         ]
 
@@ -78,13 +78,9 @@ def keep_all(path: Path, rows: Iterable[Row]) -> None:
         crawl = store.start_crawl("gazeta", {"limit": "10"})
         with store.transaction():
             for row in rows:
-                store.keep(
-                    row.url,
-                    Article(
-                        row.url, row.title, row.summary, row.text, row.date, row.rubric, summary_origin="lead"
-                    ),
-                    crawl,
-                )
+                fields = ("url", "title", "summary", "text", "date", "rubric")
+                article = Article(*(row[name] for name in fields), summary_origin="lead", site="gazeta")
+                store.keep(row["url"], article, crawl)
         store.finish_crawl(crawl, "done", {"crawl": crawl, "fetched": 10, "kept": 10})
 
 
@@ -136,7 +132,10 @@ def run_publish(tmp_path: Path, monkeypatch) -> Callable[..., subprocess.Complet
             patch.setenv("HF_TOKEN", set.get("HF_TOKEN", hub.token))
             patch.setattr(gazeta.settings, "HF_ENDPOINT", set.get("HF_ENDPOINT", hub.url))
             patch.setattr(gazeta.settings, "DATASET_REPO", set.get("DATASET_REPO", "demo/news"))
+            patch.setattr(gazeta.settings, "ARTIFACTS_DIR", artifacts)
             patch.setattr(gazeta.settings, "CRAWL_DIR", artifacts / "crawl")
+            for name in ("RECIPE", "SOURCE_FILE"):
+                patch.setattr(gazeta.settings, name, set.get(name, getattr(gazeta.settings, name)))
             patch.setattr(gazeta.settings, "STORE_PATH", artifacts / "crawl" / "crawl.sqlite3")
             said, told = StringIO(), StringIO()
             with redirect_stdout(said), redirect_stderr(told):

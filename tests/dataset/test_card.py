@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from gazeta import settings
-from gazeta.dataset import card
+from gazeta.dataset import card, plots
 from gazeta.dataset.checks import check
 from gazeta.dataset.local import Dataset, assemble
 from gazeta.dataset.shards import Revision
@@ -29,10 +28,10 @@ REPORT = {
 def dataset(tmp_path, invented) -> Dataset:
     rows = invented(80)
     bad = [
-        replace(rows[70], summary="", title="Заголовок с | чертой"),
-        replace(rows[71], title="Гороскоп на май"),
+        {**rows[70], "summary": "", "title": "Заголовок с | чертой"},
+        {**rows[71], "title": "Гороскоп на май"},
     ]
-    copy = replace(rows[0], url=rows[0].url + "?2", date="2025-12-30 00:00:00")
+    copy = {**rows[0], "url": rows[0]["url"] + "?2", "date": "2025-12-30 00:00:00"}
     return assemble(tmp_path / "made", [*rows[:70], *bad, copy])
 
 
@@ -51,8 +50,8 @@ def test_the_card_gives_rows_drops_origins_and_the_crawl(dataset, monkeypatch):
     assert "1 exact and 0 near copies" in text
     assert "| the lead that the editors wrote | 70 | 100.0% |" in text
     assert "number 7 (since=2024-01-01): 90 pages read, 60 kept, 30 dropped (gone 20, gallery 10)" in text
-    for rubric in set(dataset.rubrics):
-        assert f"| {rubric} | {dataset.rubrics.count(rubric)} |" in text
+    for rubric in set(dataset.labels["rubric"]):
+        assert f"| {rubric} | {dataset.labels['rubric'].count(rubric)} |" in text
     assert f"| test | 3 | {dataset.dates[-3][:10]} | {dataset.dates[-1][:10]} |" in text
 
 
@@ -78,8 +77,8 @@ def test_the_size_category_is_one_the_hub_knows(rows, told):
     ("site", "says", "not_says"),
     [
         ("https://www.gazeta.ru", "you may not republish the articles", "invented"),
-        ("http://127.0.0.1:8802", "tells invented news", "you may not republish the articles"),
-        ("http://localhost:9", "tells invented news", "you may not republish the articles"),
+        ("http://127.0.0.1:8802", "serves invented news", "you may not republish the articles"),
+        ("http://localhost:9", "serves invented news", "you may not republish the articles"),
     ],
 )
 def test_rights_depend_on_where_the_news_are_from(dataset, monkeypatch, site, says, not_says):
@@ -95,10 +94,10 @@ def test_the_second_revision_tells_what_changed(tmp_path, invented):
     made = assemble(
         tmp_path / "second", rows[1:], before=Revision.in_folder("news at abc", tmp_path / "first")
     )
-    made.changes.removed.append((rows[0].url, "horoscope"))
+    made.changes.removed.append((rows[0]["url"], "horoscope"))
     text = render(made)
-    assert "Against news at abc: 10 rows added, 0 edited" in text
-    assert f"- removed: {rows[0].url} (horoscope)" in text
+    assert "Compared with news at abc: 10 rows added, 0 edited" in text
+    assert f"- removed: {rows[0]['url']} (horoscope)" in text
 
 
 def test_card_and_plots_do_not_depend_on_the_order_of_the_crawl(tmp_path, invented):
@@ -107,14 +106,14 @@ def test_card_and_plots_do_not_depend_on_the_order_of_the_crawl(tmp_path, invent
     one, other = assemble(tmp_path / "one", rows), assemble(tmp_path / "other", shuffled)
     assert render(one) == render(other)
     for made in (one, other):
-        card.draw(made)
-    for path in card.PLOTS:
+        plots.draw(made)
+    for path in plots.plots_of(one).values():
         picture = (one.folder / path).read_bytes()
         assert picture == (other.folder / path).read_bytes()
         assert picture[:8] == b"\x89PNG\r\n\x1a\n"
         width, height = struct.unpack(">II", picture[16:24])
         assert width > 600 and height > 300
-    assert f"![Rows by year]({card.PLOTS[0]})" in render(one)
+    assert "![Rows by year](plots/rows_by_year.png)" in render(one)
 
 
 def test_lengths_in_tokens_are_measured_when_a_tokenizer_is_at_hand(dataset, tmp_path):
@@ -126,7 +125,9 @@ def test_lengths_in_tokens_are_measured_when_a_tokenizer_is_at_hand(dataset, tmp
     text = render(dataset, tokenizer=path)
     row = next(line for line in text.split("In tokens of")[1].splitlines() if line.startswith("| text |"))
     mean = float(row.split("|")[2].replace(",", ""))
-    assert 0.8 < mean / (dataset.text_lengths.mean() / 7) < 1.25  # a Russian word and its space: 7 characters
+    assert (
+        0.8 < mean / (dataset.lengths["text"].mean() / 7) < 1.25
+    )  # a Russian word and its space: 7 characters
     assert "not measured" in render(dataset)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gazeta.dataset import rules
-from gazeta.dataset.checks import check, distance, variation
+from gazeta.dataset.checks import acceptable, check, distance, variation
 from gazeta.dataset.local import Dataset, assemble
-from gazeta.dataset.rules import COLUMNS, REQUIRED_COLUMNS
-from gazeta.dataset.shards import SCHEMA, Revision
-from gazeta.publish import ACCEPTABLE
+from gazeta.dataset.shards import Revision
+from gazeta.recipe import GAZETA
+
+COLUMNS, REQUIRED_COLUMNS, SCHEMA = GAZETA.schema.names, GAZETA.schema.required, GAZETA.schema.arrow
 
 
 def failed(dataset: Dataset) -> set[str]:
@@ -45,7 +45,7 @@ def test_a_good_dataset_passes_everything(dataset):
 
 def test_long_texts_pass_too(tmp_path, invented):
     """The reader of parquet keeps no smallest value of a column whose values are long."""
-    rows = [replace(row, text=row.text * 12) for row in invented(40)]
+    rows = [{**row, "text": row["text"] * 12} for row in invented(40)]
     assert failed(assemble(tmp_path / "made", rows)) == set()
 
 
@@ -102,11 +102,11 @@ def test_texts_of_another_language_fail(dataset):
 
 
 def test_a_store_of_which_most_is_dropped_fails(tmp_path, invented):
-    rows = [replace(row, summary="") if number % 5 else row for number, row in enumerate(invented(100))]
+    rows = [{**row, "summary": ""} if number % 5 else row for number, row in enumerate(invented(100))]
     made = assemble(tmp_path / "made", rows)
     told = {verdict.name: verdict.says for verdict in check(made) if not verdict.ok}
     assert set(told) == {"dropped"}
-    assert "80.0% of 100 articles" in told["dropped"] and "no summary (80)" in told["dropped"]
+    assert "80.0% of 100 collected rows" in told["dropped"] and "no summary (80)" in told["dropped"]
 
 
 def after(tmp_path: Path, first, second) -> Dataset:
@@ -119,35 +119,34 @@ def test_growth_of_the_same_kind_is_no_drift(tmp_path, invented):
     assert failed(after(tmp_path, rows[:200], rows)) == set()
 
 
-def test_rows_that_go_fail_and_are_named(tmp_path, invented, monkeypatch):
+def test_rows_that_go_fail_and_are_named(tmp_path, invented):
     """A rule that is new takes rows of the Hub away; that wants a person to say yes."""
     rows = invented(60)
-    quiz = replace(rows[0], title="Тест: что вы знаете о мостах")
-    with monkeypatch.context() as before_the_rule:
-        before_the_rule.setattr(rules, "RULES", [rule for rule in rules.RULES if rule.name != "quiz"])
-        assemble(tmp_path / "first", [quiz, *rows[1:]])
+    quiz = {**rows[0], "title": "Тест: что вы знаете о мостах"}
+    without = dataclasses.replace(GAZETA.rules, drop=("gallery",))
+    assemble(tmp_path / "first", [quiz, *rows[1:]], recipe=dataclasses.replace(GAZETA, rules=without))
     made = assemble(tmp_path / "second", [], before=Revision.in_folder("first", tmp_path / "first"))
     told = {verdict.name: verdict.says for verdict in check(made) if not verdict.ok}
     assert set(told) == {"rows"}
-    assert told["rows"] == f"59 rows, at least the 60 of before; 1 are gone: {quiz.url} (quiz)"
+    assert told["rows"] == f"59 rows, at least the 60 of before; 1 are gone: {quiz['url']} (quiz)"
 
 
 def test_texts_cut_short_are_drift_of_the_added_rows(tmp_path, invented):
     rows = invented(1000)
-    cut = [replace(row, text=row.text[: len(row.text) // 2 + 40]) for row in rows[900:]]
+    cut = [{**row, "text": row["text"][: len(row["text"]) // 2 + 40]} for row in rows[900:]]
     assert failed(after(tmp_path, rows[:900], rows[:900] + cut)) == {"added text length"}
 
 
 def test_summaries_that_change_their_kind_are_drift(tmp_path, invented):
     rows = invented(400)
-    longer = [replace(row, summary=row.summary + " " + other.title) for row, other in
+    longer = [{**row, "summary": row["summary"] + " " + other["title"]} for row, other in
               zip(rows[100:], rows, strict=False)]  # fmt: skip
     assert failed(after(tmp_path, rows[:100], rows[:100] + longer)) == {"summary length"}
 
 
 def test_a_rubric_that_swallows_the_others_is_drift(tmp_path, invented):
     rows = invented(900)
-    one = [replace(row, rubric="news") for row in rows[200:]]
+    one = [{**row, "rubric": "news"} for row in rows[200:]]
     dataset = after(tmp_path, rows[:200], rows[:200] + one)
     assert failed(dataset) == {"rubrics"}
     says = next(verdict.says for verdict in check(dataset) if verdict.name == "rubrics")
@@ -157,7 +156,7 @@ def test_a_rubric_that_swallows_the_others_is_drift(tmp_path, invented):
 def test_only_known_tests_can_be_accepted(tmp_path, invented):
     rows = invented(100)
     verdicts = check(after(tmp_path, rows[:50], rows))
-    assert {verdict.name for verdict in verdicts if verdict.acceptable} == set(ACCEPTABLE)
+    assert {verdict.name for verdict in verdicts if verdict.acceptable} == set(acceptable(GAZETA))
 
 
 def test_distances_are_those_of_the_definitions():

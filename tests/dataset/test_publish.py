@@ -10,16 +10,15 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from gazeta import publish as publish_module
+from gazeta import release
 from gazeta import repository as hub_module
 from gazeta.crawl.store import Store
-from gazeta.dataset.rules import COLUMNS
+from gazeta.recipe import GAZETA
 from gazeta.repository import Hub
 from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -50,8 +49,10 @@ def fetched_again(artifacts: Path, when: str) -> None:
 def rows_on(api: HfApi, cache: Path) -> dict[str, tuple[str, ...]]:
     """url → (split, text, fetched_at)."""
     hub = Hub(REPO, api.token, api.endpoint, cache)
-    revision = hub.revision(hub.head())
-    return {row.url: (row.text, row.fetched_at, revision.split_of[row.url]) for row in revision.rows()}
+    revision = hub.revision(hub.head(), GAZETA.schema)
+    return {
+        row["url"]: (row["text"], row["fetched_at"], revision.split_of[row["url"]]) for row in revision.rows()
+    }
 
 
 def load(hub, tmp_path: Path, what: str) -> str:
@@ -79,7 +80,7 @@ def test_two_crawls_give_typed_splits_and_the_second_uploads_only_changed_shards
 ):
     artifacts = tmp_path / "artifacts"
     rows = invented(240)
-    newest = sorted(rows, key=lambda row: row.date)[-12:]
+    newest = sorted(rows, key=lambda row: row["date"])[-12:]
     fill(artifacts, [row for row in rows if row not in newest])
     first = run_program(hub, artifacts)
     assert first.returncode == 0, first.stderr
@@ -92,7 +93,7 @@ def test_two_crawls_give_typed_splits_and_the_second_uploads_only_changed_shards
     assert "published 240 rows to demo/news" in second.stdout and "12 added" in second.stdout
     after = blobs(api)
     changed = {path for path in after if before.get(path) != after[path]}
-    years = {row.date[:4] for row in rows}
+    years = {row["date"][:4] for row in rows}
     touched = {path for path in changed if path.startswith("data/")}
     untouched = {f"data/train-{year}.parquet" for year in years if year < "2024"}
     assert touched and not touched & untouched
@@ -100,7 +101,7 @@ def test_two_crawls_give_typed_splits_and_the_second_uploads_only_changed_shards
     assert f"{len([path for path in changed if path.endswith('.parquet')])} shards uploaded" in second.stdout
     assert len(commits(api)) == 3  # the Hub's own first one, and one for each crawl
 
-    columns = dict.fromkeys(COLUMNS, "string")
+    columns = dict.fromkeys(GAZETA.schema.names, "string")
     expected = {"train": (216, columns), "validation": (12, columns), "test": (12, columns)}
     assert load(hub, tmp_path, f'"{REPO}"').strip() == str(expected)
     readme = Path(
@@ -154,12 +155,12 @@ def test_two_people_with_two_stores_arrive_at_the_same_rows(
 ):
     rows = invented(60)
     copies = [
-        replace(
-            row,
-            url=row.url + "?copy",
-            date="2025-12-31 23:59:59",
-            text=row.text + " Слово добавлено в конце.",
-        )
+        {
+            **row,
+            "url": row["url"] + "?copy",
+            "date": "2025-12-31 23:59:59",
+            "text": row["text"] + " Слово добавлено в конце.",
+        }
         for row in rows[:20]
     ]
     stores = {"mine": rows[:40], "yours": rows[20:] + copies}
@@ -169,8 +170,8 @@ def test_two_people_with_two_stores_arrive_at_the_same_rows(
         done = run_publish(hub, tmp_path / name, "--accept", "dropped")
         assert done.returncode == 0, done.stderr
     made = {url: (text, split) for url, (text, _, split) in rows_on(api, tmp_path / "cache").items()}
-    assert set(made) == {row.url for row in rows}
-    splits = [made[row.url][1] for row in sorted(rows, key=lambda row: (row.date, row.url))]
+    assert set(made) == {row["url"] for row in rows}
+    splits = [made[row["url"]][1] for row in sorted(rows, key=lambda row: (row["date"], row["url"]))]
     assert splits == ["train"] * 54 + ["validation"] * 3 + ["test"] * 3
     for name in order:  # and from here on nobody has anything to add
         assert run_publish(hub, tmp_path / name).stdout.startswith("nothing to do:")
@@ -200,16 +201,16 @@ def test_someone_elses_commit_in_between_is_built_upon(
     done = run_publish(hub, tmp_path / "artifacts")
     assert done.stdout.startswith("published 60 rows")
     assert "someone committed to demo/news in between" in done.stderr
-    assert set(rows_on(api, tmp_path / "cache")) == {row.url for row in rows}
+    assert set(rows_on(api, tmp_path / "cache")) == {row["url"] for row in rows}
     assert len(commits(api)) == 3
 
 
 def test_a_foreign_file_on_the_hub_survives_and_a_stale_shard_goes(
     hub, api, tmp_path, fill, invented, run_publish
 ):
-    rows = sorted(invented(60), key=lambda row: row.date)
+    rows = sorted(invented(60), key=lambda row: row["date"])
     artifacts = tmp_path / "artifacts"
-    fill(artifacts, [row for row in rows if row.date < "2023"])
+    fill(artifacts, [row for row in rows if row["date"] < "2023"])
     assert run_publish(hub, artifacts).returncode == 0
     note = CommitOperationAdd(path_in_repo="notes/mine.txt", path_or_fileobj=b"keep me")
     api.create_commit(REPO, [note], commit_message="A note", repo_type="dataset")
@@ -241,7 +242,7 @@ def test_a_hub_that_is_down_leaves_the_dataset_and_the_next_run_programes_it_wit
     assert up.returncode == 0, up.stderr
     assert "published 45 rows" in up.stdout
     assert "publishing it without a crawl" in up.stderr
-    assert set(rows_on(api, tmp_path / "cache")) == {row.url for row in rows}
+    assert set(rows_on(api, tmp_path / "cache")) == {row["url"] for row in rows}
     assert run_program(hub, artifacts).stdout.startswith("nothing to do:")
 
 
@@ -355,7 +356,7 @@ def test_drift_blocks_publishing_until_it_is_accepted(hub, api, tmp_path, fill, 
     fill(artifacts, rows[:150])
     assert run_publish(hub, artifacts).returncode == 0
     known = commits(api)
-    fill(artifacts, [replace(row, text=f"{row.text}\n{other.text}\n" * 3) for row, other in
+    fill(artifacts, [{**row, "text": f"{row['text']}\n{other['text']}\n" * 3} for row, other in
                      zip(rows[150:], rows[:150], strict=True)])  # fmt: skip
     done = run_publish(hub, artifacts)
     assert done.returncode == 3
@@ -374,7 +375,7 @@ def test_a_page_that_became_a_gallery_takes_nothing_away(hub, tmp_path, fill, in
     rows = invented(40)
     fill(artifacts, rows)
     assert run_publish(hub, artifacts).returncode == 0
-    fill(artifacts, [replace(rows[7], title="Фото: как это было сегодня")])
+    fill(artifacts, [{**rows[7], "title": "Фото: как это было сегодня"}])
     fetched_again(artifacts, "2031-01-01 00:00:00")
     assert run_publish(hub, artifacts).stdout.startswith("nothing to do:")
 
@@ -387,7 +388,7 @@ def test_a_full_disk_is_one_line_and_the_store_stays_whole(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(publish_module, "assemble", full)
+    monkeypatch.setattr(release, "assemble", full)
     done = run_publish(hub, tmp_path / "artifacts")
     assert done.returncode == 1
     assert done.stderr.startswith("error: the disk with ") and done.stderr.count("\n") == 1
@@ -412,7 +413,7 @@ def test_an_unpublished_dataset_of_another_repository_is_not_mixed_in(
         path.unlink()
     fill(artifacts, rows[:20])
     assert run_publish(hub, artifacts).returncode == 0
-    assert set(rows_on(api, tmp_path / "cache")) == {row.url for row in rows[:20]}
+    assert set(rows_on(api, tmp_path / "cache")) == {row["url"] for row in rows[:20]}
 
 
 def test_check_asks_the_hub_and_writes_nothing(hub, tmp_path, run_publish):

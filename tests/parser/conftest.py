@@ -18,8 +18,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from gazeta import sites
 
 ROOT = Path(__file__).resolve().parents[2]
+SECOND = Path(__file__).parent / "second"  # the site file of an invented outlet
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Has the sites of this process found in second/ as well."""
+    monkeypatch.setattr(sites, "__path__", [*sites.__path__, str(SECOND)])
+    return SECOND
 
 
 class RunningSite:
@@ -36,13 +45,13 @@ class RunningSite:
         assert "http://" in ready, "the stand-in site did not start"
         self.url = ready.split()[2].rstrip("/")
 
-    def told(self, name: str) -> list | dict:
+    def facts(self, name: str) -> list | dict:
         with urllib.request.urlopen(f"{self.url}/_stand-in/{name}", timeout=20) as answer:
             return json.load(answer)
 
     def asked(self) -> dict[str, int]:
         """How often each path was asked for since the last reset."""
-        return self.told("stats.json")["paths"]
+        return self.facts("stats.json")["paths"]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -133,8 +142,8 @@ def crawl(tmp_path: Path) -> Callable[..., Crawl]:
             peak = peak_of(process)
             code = process.wait()
             deadline.cancel()
-        told = [path.read_text(encoding="utf-8") for path in words]
-        return Crawl(code, *told, Path(given["ARTIFACTS_DIR"]), peak)
+        printed = [path.read_text(encoding="utf-8") for path in words]
+        return Crawl(code, *printed, Path(given["ARTIFACTS_DIR"]), peak)
 
     return run
 

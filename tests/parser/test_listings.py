@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from gazeta.sites.gazeta import MAX_LISTED, RUBRICS, Listing, listing_urls, parse_listing
+from gazeta.sites.base import MAX_LISTED, Listing
+from gazeta.sites.gazeta import RUBRICS, Gazeta
 
+parse_listing = Gazeta().parse_listing
 FIRST = "https://www.gazeta.ru/social/"
 NOON = int(datetime(2022, 4, 28, 9, 0, tzinfo=UTC).timestamp())  # in Moscow
 
@@ -91,7 +93,7 @@ def test_times_that_cannot_be_are_not_times() -> None:
 
 
 def test_what_is_no_page_lists_nothing() -> None:
-    assert parse_listing(b"just words", FIRST) == Listing([], "", "")
+    assert parse_listing(b"just words", FIRST) == Listing()
 
 
 @pytest.mark.parametrize("asked", ["99.99.2022_10:00", "28.04.0000_10:00", "1"])
@@ -113,5 +115,8 @@ def test_links_to_elsewhere_and_twice_the_same_are_left_out() -> None:
 
 
 def test_listings_are_those_of_the_news_and_of_every_section_or_of_those_asked_for() -> None:
-    assert listing_urls("https://x", ["sport", "tech"]) == ["https://x/sport/", "https://x/tech/"]
-    assert listing_urls("https://x") == ["https://x/news/", *(f"https://x/{name}/" for name in RUBRICS)]
+    assert Gazeta("https://x").listing_urls(["sport", "tech"]) == ["https://x/sport/", "https://x/tech/"]
+    assert Gazeta("https://x").listing_urls() == [
+        "https://x/news/",
+        *(f"https://x/{name}/" for name in RUBRICS),
+    ]

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
 import time
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from gazeta.sites import gazeta as pages
-from gazeta.sites.base import NotAnArticle, PageChanged
-from gazeta.sites.gazeta import (
-    BODIES,
-    canonical_url,
-    is_article_url,
-    parse_article,
-    parse_listing,
-    same_site,
-    selectors,
-    url_day,
-    url_rubric,
-)
+from gazeta.pages import parse_article
+from gazeta.sites import load_sites
+from gazeta.sites.base import Layout, NotAnArticle, PageChanged
+from gazeta.sites.gazeta import Gazeta
+
+SITE = Gazeta()
 
 PAGES = Path(__file__).parent / "pages"
 CASES = sorted(path.stem for path in PAGES.glob("*.json"))
@@ -40,9 +30,9 @@ def page(text: str, *, title: str = "Заголовок", head: str = "", before
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
+def test_a_page_gives_what_is_written_beside_it(name: str, second: Path) -> None:
     expected = json.loads((PAGES / f"{name}.json").read_text(encoding="utf-8"))
-    parse_article = import_module(f"gazeta.{expected.get('parser', 'pages')}").parse_article
+    parse_article = load_sites()[expected.get("site", "gazeta")].parse_article
     content_type = expected.get("content_type", "")
     body = (PAGES / f"{name}.html").read_bytes()
     if expected.get("raises") == "PageChanged":
@@ -59,18 +49,10 @@ def test_a_page_gives_what_is_written_beside_it(name: str) -> None:
     assert {name: getattr(article, name) for name in expected["article"]} == expected["article"]
 
 
-def test_a_case_may_be_another_outlets_whose_parser_it_names(tmp_path: Path, monkeypatch) -> None:
-    second = PAGES.with_name("second")
-    monkeypatch.syspath_prepend(str(second))
-    # A real outlet's module lies in gazeta/.
-    monkeypatch.setitem(sys.modules, "gazeta.vestnik", import_module("vestnik"))
-    monkeypatch.setattr(sys.modules[__name__], "PAGES", tmp_path)
-    for path in (second / "pages").glob("*.json"):
-        shutil.copy(path.with_suffix(".html"), tmp_path)
-        expected = json.loads(path.read_text(encoding="utf-8")) | {"parser": "vestnik"}
-        (tmp_path / path.name).write_text(json.dumps(expected), encoding="utf-8")
-        test_a_page_gives_what_is_written_beside_it(path.stem)
-    assert list(tmp_path.iterdir())
+def test_layouts_are_tried_from_the_one_in_use_back_in_time() -> None:
+    names = [layout.name for layout in Gazeta.layouts]
+    assert names == sorted(names, reverse=True) and names[0] == "2024"
+    assert [layout for layout in Gazeta.layouts if not layout.ended] == [Gazeta.V2024]
 
 
 def test_every_page_has_its_expected_answer_and_every_answer_its_page() -> None:
@@ -102,7 +84,7 @@ def test_a_real_home_page_is_no_article_but_lists_some(shared: Path) -> None:
         pytest.skip(f"{path.name} is not here")
     with pytest.raises(NotAnArticle):
         parse_article(path.read_bytes(), "https://www.gazeta.ru/", "text/html")
-    listing = parse_listing(path.read_bytes(), "https://www.gazeta.ru/", "text/html")
+    listing = SITE.parse_listing(path.read_bytes(), "https://www.gazeta.ru/", "text/html")
     assert ("https://www.gazeta.ru/social/2023/11/21/17896711.shtml", "2023-11-21") in listing.articles
     assert 40 < len(listing.articles) < 70
     assert not [url for url, _ in listing.articles if "results" in url or "prcom" in url]
@@ -246,13 +228,18 @@ def test_a_heading_without_class_or_itemprop_is_told_from_the_subheading_by_its_
 
 
 def test_selectors_of_a_layout_are_those_that_it_could_have() -> None:
-    assert ".article_name" in selectors()["title"] and ".article_name" not in selectors("2021")["title"]
-    assert ".b_article-intro" in selectors("2021")["lead"]
-    assert ".b_article-intro" not in selectors("2013")["lead"]
-    assert set(selectors("2024")["title"].split(", ")) >= set(selectors("2021")["title"].split(", "))
+    assert (
+        ".article_name" in SITE.selectors()["title"]
+        and ".article_name" not in SITE.selectors("2021")["title"]
+    )
+    assert ".b_article-intro" in SITE.selectors("2021")["lead"]
+    assert ".b_article-intro" not in SITE.selectors("2013")["lead"]
+    assert set(SITE.selectors("2024")["title"].split(", ")) >= set(
+        SITE.selectors("2021")["title"].split(", ")
+    )
     with pytest.raises(PageChanged) as changed:
         parse_article(page("<p>Раз.</p>", title=""), URL)
-    assert changed.value.era == "2021" and changed.value.selectors == selectors("2021")
+    assert changed.value.era == "2021" and changed.value.selectors == SITE.selectors("2021")
 
 
 def test_only_the_layout_of_2021_with_its_headline_in_an_h2_is_that_of_2024() -> None:
@@ -260,7 +247,7 @@ def test_only_the_layout_of_2021_with_its_headline_in_an_h2_is_that_of_2024() ->
     assert parse_article(html.encode(), URL).era == "2024"
     of_2015 = html.replace('class="b_article"', 'class="article-text"')
     assert parse_article(of_2015.encode(), URL).era == "2015"
-    assert ".b_article-text" not in selectors("json-ld")["text"]
+    assert ".b_article-text" not in SITE.selectors("json-ld")["text"]
 
 
 def test_a_headline_beside_the_text_or_in_another_box_is_another_articles() -> None:
@@ -310,8 +297,8 @@ def test_a_whole_sentence_about_the_news_on_a_topic_closes_no_article(length: in
 
 def linked(**fields: object) -> bytes:
     """A page with nothing but JSON-LD."""
-    told = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
-    script = f'<script type="application/ld+json">{json.dumps(told)}</script>'
+    data = {"@type": "NewsArticle", "headline": "Заголовок", "articleBody": "Раз.", **fields}
+    script = f'<script type="application/ld+json">{json.dumps(data)}</script>'
     return f"<html><head>{script}</head><body></body></html>".encode()
 
 
@@ -351,7 +338,10 @@ def test_a_page_that_was_cut_off_after_its_head_is_read_as_far_as_it_goes() -> N
 
 
 def test_a_row_with_the_name_of_the_newest_layout_is_read_and_told_beside_those_of_2021(monkeypatch) -> None:
-    monkeypatch.setattr(pages, "BODIES", [*BODIES, ("2024", ".z9-text")])
+    class V2024(Gazeta.V2024):
+        text = (Gazeta.V2021.text, ".z9-text")
+
+    monkeypatch.setattr(Gazeta, "layouts", (V2024, *Gazeta.layouts[1:]))
     html = (PAGES / "2024-feature.html").read_text(encoding="utf-8")
     html = html.replace('class="b_article-text" itemprop="articleBody"', 'class="z9-text"')
     url = "https://www.gazeta.ru/style/2024/02/29/18335999.shtml"
@@ -360,7 +350,7 @@ def test_a_row_with_the_name_of_the_newest_layout_is_read_and_told_beside_those_
         parse_article(html.replace("z9-text", "z10-text").encode(), url)
     assert changed.value.era == "2024"  # as the alarm names it
     assert ".b_article-text" in changed.value.selectors["text"]
-    assert ".z9-text" in changed.value.selectors["text"] and ".z9-text" not in selectors("2021")["text"]
+    assert ".z9-text" in changed.value.selectors["text"] and ".z9-text" not in SITE.selectors("2021")["text"]
 
 
 # Summaries
@@ -615,12 +605,17 @@ def test_a_page_of_pictures_is_a_gallery_by_its_address() -> None:
 
 
 @pytest.mark.parametrize("body", ['itemprop="articleBody"', 'class="b_article-text"', 'class="text"'])
-@pytest.mark.parametrize("row", [None, 0, 1, 2], ids=["as it is", "first", "second", "third"])
+@pytest.mark.parametrize("row", [None, 0, 1, 5], ids=["as it is", "first", "second", "last"])
 def test_a_widget_or_a_word_in_an_article_makes_it_no_quiz_and_no_error_page(
     body: str, row: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if row is not None:  # wherever a new layout's row stands in the table
-        monkeypatch.setattr(pages, "BODIES", [*BODIES[:row], ("2031", ".z9-text"), *BODIES[row:]])
+    if row is not None:  # wherever a new layout stands among the others
+
+        class V2031(Layout):
+            name = "2031"
+            text = ".z9-text"
+
+        monkeypatch.setattr(Gazeta, "layouts", (*Gazeta.layouts[:row], V2031, *Gazeta.layouts[row:]))
     text = '<p>Раз.</p><div class="b_test"><p>Вопрос</p></div>'
     html = page(text, head="<title>Ошибка 404 стала мемом</title>", title="Ошибка 404 стала мемом").decode()
     article = parse_article(html.replace('itemprop="articleBody"', body).encode(), URL)
@@ -693,8 +688,8 @@ def test_a_page_cannot_take_the_address_of_another_site_or_of_none(site: str) ->
     ],
 )
 def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) -> None:
-    assert is_article_url(url)
-    assert (url_day(url), url_rubric(url)) == (day, rubric)
+    assert SITE.is_article_url(url)
+    assert (SITE.url_day(url), SITE.url_rubric(url)) == (day, rubric)
 
 
 @pytest.mark.parametrize(
@@ -705,7 +700,7 @@ def test_an_address_tells_its_day_and_rubric(url: str, day: str, rubric: str) ->
      "/quiz/kto.shtml", "/print/2021/12/04/14990001.shtml", "/search.shtml", "/prcom/2023/01/01/1.shtml"],
 )  # fmt: skip
 def test_other_addresses_are_not_articles(path: str) -> None:
-    assert not is_article_url(f"https://www.gazeta.ru{path}")
+    assert not SITE.is_article_url(f"https://www.gazeta.ru{path}")
 
 
 def test_one_page_has_one_address() -> None:
@@ -713,13 +708,15 @@ def test_one_page_has_one_address() -> None:
     for other in ("http://gazeta.ru/social/2022/02/03/14490001.shtml?updated",
                   "https://m.gazeta.ru/amp/social/2022/02/03/14490001.shtml#top",
                   "https://WWW.gazeta.ru//social/2022/02/03/14490001.shtml"):  # fmt: skip
-        assert canonical_url(other) == url
-    assert same_site(url, "https://m.gazeta.ru/x") and not same_site(url, "https://gazeta.ru.evil.invalid/")
-    assert not same_site("http://127.0.0.1:8802/", "http://127.0.0.1:22/")
+        assert SITE.canonical_url(other) == url
+    assert SITE.same_site(url, "https://m.gazeta.ru/x") and not SITE.same_site(
+        url, "https://gazeta.ru.evil.invalid/"
+    )
+    assert not SITE.same_site("http://127.0.0.1:8802/", "http://127.0.0.1:22/")
     plain, tls = "http://stand.invalid/", "https://stand.invalid/"
-    assert not same_site(plain, tls) and not same_site(tls, plain) and same_site(plain, plain)
-    assert canonical_url("http://stand.invalid:80/x") == "http://stand.invalid/x"
-    assert canonical_url("https://stand.invalid:443/x") == "https://stand.invalid/x"
-    assert canonical_url("https://stand.invalid:80/x") == "https://stand.invalid:80/x"
-    assert canonical_url("http://stand.invalid:8802/x") == "http://stand.invalid:8802/x"
-    assert canonical_url("http://stand.invalid") == "http://stand.invalid/"
+    assert not SITE.same_site(plain, tls) and not SITE.same_site(tls, plain) and SITE.same_site(plain, plain)
+    assert SITE.canonical_url("http://stand.invalid:80/x") == "http://stand.invalid/x"
+    assert SITE.canonical_url("https://stand.invalid:443/x") == "https://stand.invalid/x"
+    assert SITE.canonical_url("https://stand.invalid:80/x") == "https://stand.invalid:80/x"
+    assert SITE.canonical_url("http://stand.invalid:8802/x") == "http://stand.invalid:8802/x"
+    assert SITE.canonical_url("http://stand.invalid") == "http://stand.invalid/"

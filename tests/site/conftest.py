@@ -54,7 +54,7 @@ class RunningSite:
         finally:
             connection.close()
 
-    def told(self, name: str) -> list | dict:
+    def facts(self, name: str) -> list | dict:
         return json.loads(self.get(f"/_stand-in/{name}.json").body)
 
     def stop(self) -> str:
@@ -73,7 +73,7 @@ def site() -> Iterator[RunningSite]:
 
 @pytest.fixture(scope="session")
 def awkward(site: RunningSite) -> dict[str, dict]:
-    return {page["name"]: page for page in site.told("awkward")}
+    return {page["name"]: page for page in site.facts("awkward")}
 
 
 @pytest.fixture(scope="session")

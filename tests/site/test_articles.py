@@ -50,7 +50,7 @@ def tree_of(site, path: str):
 
 @pytest.fixture(scope="module")
 def articles(site) -> list[dict]:
-    return site.told("articles")
+    return site.facts("articles")
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +182,17 @@ def test_heading_levels_swap_in_2024_but_classes_do_not(pages):
 def test_newest_pages_carry_the_article_in_json_ld(site, articles):
     article = next(article for article in articles if article["date"] >= "2025")
     (script,) = tree_of(site, article["path"]).xpath("//script[@type='application/ld+json']/text()")
-    told = json.loads(script)
-    assert told["@type"] == "NewsArticle"
-    assert (told["headline"], told["articleBody"]) == (article["title"], article["text"])
-    assert told["datePublished"][:19] == article["date"].replace(" ", "T")
+    data = json.loads(script)
+    assert data["@type"] == "NewsArticle"
+    assert (data["headline"], data["articleBody"]) == (article["title"], article["text"])
+    assert data["datePublished"][:19] == article["date"].replace(" ", "T")
 
 
 def test_same_arguments_serve_the_same_bytes(start):
     first, second = start("--articles", "40", "--seed", "7"), start("--articles", "40", "--seed", "7")
-    articles = first.told("articles")
-    assert articles == second.told("articles")
-    assert first.told("awkward") == second.told("awkward")
+    articles = first.facts("articles")
+    assert articles == second.facts("articles")
+    assert first.facts("awkward") == second.facts("awkward")
     paths = [article["path"] for article in articles] + [
         "/",
         "/news/",
@@ -201,12 +201,12 @@ def test_same_arguments_serve_the_same_bytes(start):
     ]
     for path in paths:
         assert first.get(path, Host="site").body == second.get(path, Host="site").body, path
-    assert start("--articles", "40", "--seed", "8").told("articles") != articles
+    assert start("--articles", "40", "--seed", "8").facts("articles") != articles
 
 
 def test_more_articles_leave_the_addresses_of_the_others_alone(start):
-    few = start("--articles", "40", "--no-awkward").told("articles")
-    many = start("--articles", "60", "--new", "5", "--no-awkward").told("articles")
+    few = start("--articles", "40", "--no-awkward").facts("articles")
+    many = start("--articles", "60", "--new", "5", "--no-awkward").facts("articles")
     assert many[:40] == few
     assert len(many) == 65
     assert min(article["date"] for article in many[60:]) > max(article["date"] for article in many[:60])
@@ -217,7 +217,7 @@ def test_edited_articles_change_their_text_and_their_lastmod(start):
         start("--articles", "40", "--no-awkward"),
         start("--articles", "40", "--no-awkward", "--edited", "2"),
     )
-    old, new = before.told("articles"), after.told("articles")
+    old, new = before.facts("articles"), after.facts("articles")
     changed = [article for article, earlier in zip(new, old, strict=True) if article != earlier]
     assert {article["path"] for article in changed} == {
         article["path"] for article in sorted(old, key=lambda article: article["date"])[-2:]

@@ -18,7 +18,7 @@ def text_of(answer) -> str:
 
 def test_table_is_small_fixed_and_says_what_each_page_is(site, awkward):
     pages = list(awkward.values())
-    assert 25 <= len(pages) == len(site.told("awkward")) <= 35
+    assert 25 <= len(pages) == len(site.facts("awkward")) <= 35
     assert {page["expected"] for page in pages} == EXPECTED
     assert len({page["path"] for page in pages}) == len(pages)
     assert all(page["what"] for page in pages)
@@ -32,12 +32,12 @@ def test_table_is_small_fixed_and_says_what_each_page_is(site, awkward):
 
 def test_awkward_pages_do_not_depend_on_what_else_is_served(start, awkward):
     other = start("--articles", "5", "--seed", "9")
-    assert {page["name"]: page for page in other.told("awkward")} == awkward
+    assert {page["name"]: page for page in other.facts("awkward")} == awkward
 
 
 def test_no_awkward_leaves_them_all_out(start, awkward):
     plain = start("--articles", "5", "--no-awkward")
-    assert plain.told("awkward") == []
+    assert plain.facts("awkward") == []
     assert plain.get(awkward["live_report"]["path"]).status == 404
 
 

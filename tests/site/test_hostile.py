@@ -15,7 +15,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture(scope="module")
 def attacks(hostile) -> dict[str, dict]:
-    return {page["name"]: page for page in hostile.told("awkward")}
+    return {page["name"]: page for page in hostile.facts("awkward")}
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def opened(hostile, path: str) -> Iterator[http.client.HTTPResponse]:
 
 
 def test_attacks_are_off_by_default(site, attacks):
-    names = {page["name"] for page in site.told("awkward")}
+    names = {page["name"] for page in site.facts("awkward")}
     assert len(attacks) >= 12
     assert not names & attacks.keys()
     for page in attacks.values():

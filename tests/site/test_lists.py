@@ -23,7 +23,7 @@ CLOCKS_WENT_BACK = 1414274400
 @pytest.fixture(scope="module")
 def everything(site) -> set[str]:
     """The paths of all pages that sitemaps and listings should name, awkward ones included."""
-    return {page["path"] for page in site.told("articles") + site.told("awkward")}
+    return {page["path"] for page in site.facts("articles") + site.facts("awkward")}
 
 
 def rows(site, path: str) -> list[tuple[str, str]]:
@@ -159,7 +159,7 @@ def test_news_listing_of_2015_pages_back_by_the_minute(site):
         offset = timezone(timedelta(hours=4 if oldest < CLOCKS_WENT_BACK else 3))
         return f"/news/?p=page&d={datetime.fromtimestamp(oldest, offset):%d.%m.%Y_%H:%M}"
 
-    since_2013 = {page["path"] for page in site.told("articles")}
+    since_2013 = {page["path"] for page in site.facts("articles")}
     assert since_2013 <= set(walk(site, "/news/?p=page&d=01.01.2030_00:00", page_2015, following))
 
 
@@ -199,7 +199,7 @@ def test_rss_is_windows_1251_with_cut_descriptions_and_dates(site, everything, f
 
 
 def test_home_page_names_the_newest_stories(site):
-    newest = max(site.told("articles"), key=lambda article: article["date"])
+    newest = max(site.facts("articles"), key=lambda article: article["date"])
     assert newest["path"] in [path for path, _ in page_2021(site.get("/").text)]
 
 

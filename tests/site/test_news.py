@@ -114,13 +114,13 @@ def test_every_fact_of_a_summary_is_told_by_every_variant_of_some_paragraph() ->
         return {re.split(r"[.:]", slot)[0] for slot in re.findall(r"{([^}]+)}", template)}
 
     for kind in kinds.load()[0]:
-        told = [set.intersection(*map(named, variants)) for variants in kind.lines]
+        names = [set.intersection(*map(named, variants)) for variants in kind.lines]
         for summary in kind.summaries:
-            assert named(summary) <= set().union(*told), kind.name
+            assert named(summary) <= set().union(*names), kind.name
         for angle, tails in kind.tails.items():
             angle_told = set.intersection(*map(named, kind.angles[angle]))
             for tail in tails:
-                assert named(tail) <= angle_told.union(*told), (kind.name, angle)
+                assert named(tail) <= angle_told.union(*names), (kind.name, angle)
 
 
 def test_an_article_holds_names_and_numbers_that_its_summary_leaves_out(articles: list[dict]) -> None:

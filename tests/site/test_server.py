@@ -111,7 +111,7 @@ def test_unusable_news_file_is_one_line_and_exit_2(tmp_path, name, content):
 @pytest.mark.parametrize("name", ["news.jsonl", "news.jsonl.gz"])
 def test_news_file_is_served_with_its_own_words_dates_and_rubrics(start, tmp_path, name):
     running = start("--news", str(news_file(tmp_path, name=name)), "--no-awkward")
-    bridge, cup, jam, style, later_style = running.told("articles")
+    bridge, cup, jam, style, later_style = running.facts("articles")
     assert bridge["title"] == "Мост через реку открыли <раньше> срока"
     assert bridge["text"].split("\n") == [
         "Мост сдали в мае.", "Первыми по мосту прошли школьники.", "Проезд бесплатный."
@@ -130,7 +130,7 @@ def test_news_file_is_served_with_its_own_words_dates_and_rubrics(start, tmp_pat
     assert [" ".join(title.text_content().split()) for title in page.xpath("//h1")] == [bridge["title"]]
     assert page.xpath("//meta[@name='description']/@content")[0].replace("\u00a0", " ") == bridge["summary"]
     unsorted = running.get("/articles/").text
-    assert [article["path"] for article in running.told("articles") if article["path"] in unsorted] == [
+    assert [article["path"] for article in running.facts("articles") if article["path"] in unsorted] == [
         jam["path"]
     ]
 
@@ -146,7 +146,7 @@ def test_broken_rows_are_counted_and_skipped_in_one_line(start, tmp_path):
         '{"title": "Без текста", "summary": "б"}',
     ]
     running = start("--news", str(news_file(tmp_path, *broken)))
-    assert len(running.told("articles")) == len(ROWS)
+    assert len(running.facts("articles")) == len(ROWS)
     said = running.stop()
     assert said == (
         "news.jsonl: 5 of 12 rows served; left out: 4 broken, 1 without a summary, 1 without a text, "
@@ -155,7 +155,7 @@ def test_broken_rows_are_counted_and_skipped_in_one_line(start, tmp_path):
 
 
 def test_articles_limits_the_rows_of_a_file(start, tmp_path):
-    assert len(start("--news", str(news_file(tmp_path)), "--articles", "2").told("articles")) == 2
+    assert len(start("--news", str(news_file(tmp_path)), "--articles", "2").facts("articles")) == 2
 
 
 def test_letters_outside_windows_1251_survive_on_old_pages(start, tmp_path):
@@ -168,7 +168,7 @@ def test_letters_outside_windows_1251_survive_on_old_pages(start, tmp_path):
     path = tmp_path / "odd.jsonl"
     path.write_text(json.dumps(row) + "\n")
     running = start("--news", str(path), "--no-awkward")
-    (article,) = running.told("articles")
+    (article,) = running.facts("articles")
     answer = running.get(article["path"])
     assert answer.headers.get_content_charset() == "windows-1251"
     page = html.fromstring(answer.text)
@@ -181,7 +181,7 @@ def test_real_news_file_is_served_whole(start, shared):
     if not path.is_file():
         pytest.skip(f"real news is not here: {path.name} is absent")
     running = start("--news", str(path), "--no-awkward")
-    articles = running.told("articles")
+    articles = running.facts("articles")
     assert len(articles) == 1559
     assert {article["era"] for article in articles} == {"2015"}
     assert {"social", "sport", "culture", "tech", "science", "business", "articles"} == {
@@ -202,11 +202,11 @@ def test_real_news_file_is_served_whole(start, shared):
 
 def test_stats_count_requests_by_path_and_leave_themselves_out(start):
     running = start("--articles", "5")
-    path = running.told("articles")[0]["path"]
+    path = running.facts("articles")[0]["path"]
     for _ in range(3):
         running.get(path, **{"User-Agent": "tester/1.0"})
     running.get("/nowhere")
-    stats = running.told("stats")
+    stats = running.facts("stats")
     assert stats["paths"] == {path: 3, "/nowhere": 1}
     assert stats["statuses"] == {"200": 3, "404": 1}
     assert stats["requests"] == 4
@@ -214,7 +214,7 @@ def test_stats_count_requests_by_path_and_leave_themselves_out(start):
     assert stats["most_at_once"] == 1
     assert stats["shortest_gap_ms"] > 0
     running.get("/_stand-in/reset")
-    assert running.told("stats")["requests"] == 0
+    assert running.facts("stats")["requests"] == 0
 
 
 def test_stats_tell_how_many_requests_ran_at_once(start):
@@ -224,14 +224,14 @@ def test_stats_tell_how_many_requests_ran_at_once(start):
         visitor.start()
     for visitor in visitors:
         visitor.join()
-    assert running.told("stats")["most_at_once"] > 1
+    assert running.facts("stats")["most_at_once"] > 1
 
 
 def test_errors_for_answers_500_but_for_robots_and_then_recovers(start):
     running = start("--articles", "5", "--errors-for", "0.5")
     assert running.get("/robots.txt").status == 200
     assert running.get("/").status == 500
-    assert running.get(running.told("articles")[0]["path"]).status == 500
+    assert running.get(running.facts("articles")[0]["path"]).status == 500
     time.sleep(0.6)
     assert running.get("/").status == 200
 
@@ -276,7 +276,7 @@ def test_opt_outs_show_where_each_kind_says_so(start):
         start("--articles", "5", "--opt-out", "header").get("/").headers["X-Robots-Tag"] == "noai, noimageai"
     )
     by_meta = start("--articles", "5", "--opt-out", "meta")
-    page = html.fromstring(by_meta.get(by_meta.told("articles")[0]["path"]).text)
+    page = html.fromstring(by_meta.get(by_meta.facts("articles")[0]["path"]).text)
     assert "noai" in page.xpath("//meta[@name='robots']/@content")[0]
     declared = start("--articles", "5", "--opt-out", "tdmrep").get("/.well-known/tdmrep.json")
     assert json.loads(declared.body) == [{"location": "/", "tdm-reservation": 1}]
@@ -285,12 +285,12 @@ def test_opt_outs_show_where_each_kind_says_so(start):
 def test_by_default_nothing_opts_out(site):
     assert "GPTBot" not in site.get("/robots.txt").text
     assert site.get("/").headers["X-Robots-Tag"] is None
-    assert b"noai" not in site.get(site.told("articles")[0]["path"]).body
+    assert b"noai" not in site.get(site.facts("articles")[0]["path"]).body
     assert site.get("/.well-known/tdmrep.json").status == 404
 
 
 def test_many_articles_repeat_with_a_number_in_title_summary_and_text(start):
-    articles = start("--articles", "5020", "--no-awkward").told("articles")
+    articles = start("--articles", "5020", "--no-awkward").facts("articles")
     assert len({article["path"] for article in articles}) == 5020
     first, again = articles[3], articles[5003]
     assert again["title"] == f"{first['title']} (1)"
@@ -301,8 +301,8 @@ def test_many_articles_repeat_with_a_number_in_title_summary_and_text(start):
 
 def test_second_outlet_has_its_own_addresses_markup_sitemap_and_archive(start):
     running = start("--articles", "45", "--outlet", "second")
-    articles = running.told("articles")
-    assert running.told("awkward") == []
+    articles = running.facts("articles")
+    assert running.facts("awkward") == []
     assert f"Sitemap: {running.url}/sitemap.xml" in running.get("/robots.txt").text
     tree = etree.fromstring(running.get("/sitemap.xml").body)
     listed = [text.removeprefix(running.url) for text in tree.xpath("//*[local-name()='loc']/text()")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from huggingface_hub.utils import disable_progress_bars
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.inference.model import Model
 from topic_sum.inference.revision import Source
 from topic_sum.inference.service import Limits, Service

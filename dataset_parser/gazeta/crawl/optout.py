@@ -1,7 +1,8 @@
-"""Whether a site says that its texts are not for training models. Pure: values in, reasons out.
+"""Whether a site says that its texts are not for training models.
 
-Read are robots.txt groups that send known AI crawlers away, the Content-Signal and Content-Usage lines of
-robots.txt, the TDM Reservation Protocol (file, header and meta), and noai in X-Robots-Tag or meta robots.
+It may say so by robots.txt groups that turn known AI crawlers away, by the Content-Signal and Content-Usage
+lines of robots.txt, by the TDM Reservation Protocol (file, header and meta), and by noai in X-Robots-Tag or
+meta robots.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+
+from gazeta.crawl.page import Ending, Fetched, Reason, State
 
 # Crawlers that fetch for training, by the names their owners document.
 AI_CRAWLERS = frozenset(
@@ -27,7 +30,7 @@ _META = re.compile(
 
 
 def robots_opt_out(robots: str) -> str:
-    """What in a robots.txt opts out of AI training, in words, or ""."""
+    """What in a robots.txt opts out of AI training, as a clause, or ""."""
     named: list[str] = []
     group: list[str] = []
     rules = False
@@ -53,7 +56,7 @@ def robots_opt_out(robots: str) -> str:
 
 
 def tdmrep_opt_out(body: bytes) -> str:
-    """What a /.well-known/tdmrep.json reserves for the whole site, in words, or ""."""
+    """What a /.well-known/tdmrep.json reserves for the whole site, as a clause, or ""."""
     try:
         rules = json.loads(body[:100_000])
     except (ValueError, RecursionError):
@@ -67,7 +70,7 @@ def tdmrep_opt_out(body: bytes) -> str:
 
 
 def page_opt_out(headers: Iterable[tuple[str, str]], head: str) -> str:
-    """What in a page's headers or <head> opts out of AI training, in words, or ""."""
+    """What in a page's headers or <head> opts out of AI training, as a clause, or ""."""
     for name, value in headers:
         if name.lower() == "x-robots-tag" and "noai" in re.split(r"[\s,:]+", value.lower()):
             return "the header X-Robots-Tag says noai"
@@ -79,3 +82,37 @@ def page_opt_out(headers: Iterable[tuple[str, str]], head: str) -> str:
         if name.lower() == "tdm-reservation" and value.strip() == "1":
             return "the meta tag tdm-reservation is 1"
     return ""
+
+
+OPT_OUT_PAGES = 5  # so many pages that opt out, and none kept, end the crawl
+
+
+class OptOuts:
+    """The pages of a crawl that opt out."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.reason = ""  # of the last of them
+
+    def judge(self, page: Fetched, headers: Iterable[tuple[str, str]]) -> Ending | None:
+        """How a page ends that opts out; None if it does not."""
+        reason = page_opt_out(headers, page.body[:20_000].decode("latin-1"))
+        if not reason:
+            return None
+        self.pages += 1
+        self.reason = reason
+        return Ending(State.DROPPED, Reason.OPTED_OUT, reason, page.status)
+
+    def too_many(self) -> bool:
+        return self.pages >= OPT_OUT_PAGES
+
+    def summary(self) -> str:
+        return f"{self.reason} ({self.pages} pages of {self.pages})"
+
+    @staticmethod
+    def line(base: str, reason: str) -> str:
+        """What to tell the operator if the site does not want its texts in a training set."""
+        return (
+            f"{base} opts out of AI training: {reason}. Ask the publisher, or set ACCEPT_AI_OPT_OUT=1 if you"
+            " have the right to go on"
+        )

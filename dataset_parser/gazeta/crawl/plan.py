@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from gazeta.crawl.store import Scope, Store
+from gazeta.crawl.database import Notes
 
 ARGUMENTS = ("since", "until", "rubrics", "limit")
 
 
 class BadArgument(Exception):
-    """An argument that cannot be meant; the text names it and says what is wanted."""
+    """A wrong argument; the text names it and says what is wanted."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which pages a crawl may ask for. Dates are YYYY-MM-DD, both included; empty means no bound."""
+
+    since: str = ""
+    until: str = ""
+    rubrics: tuple[str, ...] = ()
+
+    def contains(self, day: str, rubric: str) -> bool:
+        """Whether an article of that day and rubric ("" if unknown) is inside."""
+        if self.rubrics and rubric and rubric not in self.rubrics:
+            return False
+        return self.since <= day and (not self.until or day <= self.until)
 
 
 @dataclass(frozen=True)
@@ -32,14 +47,14 @@ class Plan:
             "limit": str(self.limit or ""),
         }
 
-    def remember(self, store: Store, site: str) -> None:
+    def remember(self, notes: Notes, site: str) -> None:
         """Note how far back this crawl goes; one without since= goes as far as the widest that is noted."""
         key, since = f"since {site}", self.scope.since
-        earlier = store.get(key, "unset")
+        earlier = notes.get(key, "unset")
         if self.beginning or (earlier == "unset" and not since and not self.scope.until):
-            store.set(key, "")
+            notes.set(key, "")
         elif since and (earlier == "unset" or since < earlier):
-            store.set(key, since)
+            notes.set(key, since)
 
 
 def parse_arguments(given: dict[str, str], rubrics: tuple[str, ...], default_limit: int = 0) -> Plan:
@@ -53,7 +68,7 @@ def parse_arguments(given: dict[str, str], rubrics: tuple[str, ...], default_lim
     beginning = since == "all"
     since = "" if beginning else _day("since", since)
     until = _day("until", given.get("until", "").strip())
-    # Where a day begins first it is 14 hours later than in UTC: nobody's own day is refused.
+    # The first time zone is 14 hours ahead of UTC: nobody's own today is refused.
     if since > (datetime.now(UTC) + timedelta(hours=14)).date().isoformat():
         raise BadArgument(f"since={since} is in the future: nothing could be found")
     if since and until and since > until:
@@ -79,3 +94,11 @@ def _day(name: str, raw: str) -> str:
         return date.fromisoformat(raw).isoformat()
     except ValueError:
         raise BadArgument(f"{name}={raw} is not a day like 2024-01-31") from None
+
+
+def remembered(plan: Plan, notes: Notes, site: str) -> Plan:
+    """Without since= the crawl goes back as far as the widest one before it: a nightly run stays small."""
+    earlier = notes.get(f"since {site}")
+    if earlier and not (plan.beginning or plan.scope.since or plan.scope.until):
+        return replace(plan, scope=replace(plan.scope, since=earlier))
+    return plan

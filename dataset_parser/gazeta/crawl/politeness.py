@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from protego import Protego
 from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
@@ -21,8 +22,11 @@ from scrapy.exceptions import (
     IgnoreRequest,
     ResponseDataLossError,
 )
+from scrapy.extensions.throttle import AutoThrottle
 from scrapy.http import Response
 from scrapy.robotstxt import ProtegoRobotParser, RobotParser
+
+from gazeta.crawl.page import Reason
 
 BUSY = frozenset({429, 503})  # the site asks for a pause
 BROKEN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
@@ -39,8 +43,26 @@ IN_A_ROW = 5  # failures one after another that mean the site, not the page
 LONGEST_PAUSE = 300.0
 
 
-class RedirectRefused(IgnoreRequest):
-    """A redirect that is not followed: to another host, or in circles."""
+class Refused(IgnoreRequest):
+    """A request that is not made: robots.txt forbids it, or a redirect leads off the site or in circles."""
+
+    def __init__(self, reason: Reason, detail: str = ""):
+        super().__init__(detail)
+        self.reason = reason
+
+
+def keep_crawl_delay(crawler: Crawler, robots: str) -> None:
+    """Keep to a Crawl-delay of robots.txt that is longer than ours."""
+    wanted = Protego.parse(robots).crawl_delay(crawler.settings["ROBOTSTXT_USER_AGENT"]) or 0
+    if not wanted > crawler.settings.getfloat("DOWNLOAD_DELAY") > 0:
+        return
+    downloader = crawler.engine.downloader
+    for name, slot in downloader.slots.items():
+        slot.delay = wanted
+        # A slot without requests for a minute (a long Retry-After) is made anew, from these.
+        downloader.per_slot_settings.setdefault(name, {})["delay"] = wanted
+    if throttle := crawler.get_extension(AutoThrottle):
+        throttle.mindelay = wanted
 
 
 class PoliteRobots(RobotsTxtMiddleware):
@@ -58,6 +80,12 @@ class PoliteRobots(RobotsTxtMiddleware):
             self.rules = ProtegoRobotParser(spider.robots.encode("utf-8", "replace"), spider)
         return self.rules
 
+    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
+        try:
+            super().process_request_2(rp, request)
+        except IgnoreRequest:
+            raise Refused(Reason.FORBIDDEN) from None
+
 
 class PoliteRedirects(RedirectMiddleware):
     """Follows redirects inside the site only: no page can send the crawler to another or an inner host."""
@@ -66,13 +94,12 @@ class PoliteRedirects(RedirectMiddleware):
         try:
             followed = super().process_response(request, response)
         except IgnoreRequest:
-            raise RedirectRefused("redirect loop") from None
+            raise Refused(Reason.REDIRECT_LOOP) from None
         except ValueError:
-            raise RedirectRefused("broken redirect") from None
-        if isinstance(followed, Request) and not self.crawler.spider.pages.same_site(
-            followed.url, request.url
-        ):
-            raise RedirectRefused(f"redirect to another site: {urlsplit(followed.url).netloc}")
+            raise Refused(Reason.BROKEN_REDIRECT) from None
+        site = self.crawler.spider.site
+        if isinstance(followed, Request) and not site.same_site(followed.url, request.url):
+            raise Refused(Reason.OTHER_SITE, urlsplit(followed.url).netloc)
         return followed
 
 
@@ -103,24 +130,23 @@ class Patience:
 
     async def process_request(self, request: Request) -> None:
         while (wait := self.open_at - time.monotonic()) > 0:
-            # In steps, so that a crawl that was told to stop does not sit out the pause.
+            # In steps, so that a crawl that has to stop does not sit out the pause.
             await asyncio.sleep(min(wait, 1.0))
             if self.crawler.spider.stopping:
                 raise IgnoreRequest("stopping")
         if self.failures >= IN_A_ROW and not request.meta.get("probe") and not self.probing.locked():
             async with self.probing:
-                probe = Request(self.good or f"{self.crawler.spider.base}/", meta={"probe": True})
+                probe = Request(self.good or f"{self.crawler.spider.site.base}/", meta={"probe": True})
                 # An answer resets the count of failures; none adds to it, and the gate stays shut longer.
                 with contextlib.suppress(*NO_ANSWER, IgnoreRequest):
                     await self.crawler.engine.download_async(probe)
             await self.process_request(request)
 
     def process_response(self, request: Request, response: Response) -> Request | Response:
-        self.crawler.spider.count_response(response)
-        if response.status in BUSY:
-            return self._again(request, f"http {response.status}", _retry_after(response)) or response
-        if response.status in BROKEN:
-            return self._again(request, f"http {response.status}", None) or response
+        self.crawler.spider.tally.answered(response.status, len(response.body))
+        if response.status in BUSY | BROKEN:
+            asked = _retry_after(response) if response.status in BUSY else None
+            return self._again(request, f"http {response.status}", asked, answered=True) or response
         if response.status == 200 and "page" in request.meta:
             self.good = request.url
         elif request.url.endswith("/robots.txt"):
@@ -132,11 +158,16 @@ class Patience:
 
     def process_exception(self, request: Request, exception: Exception) -> Request | None:
         if isinstance(exception, NO_ANSWER):
-            return self._again(request, str(exception) or type(exception).__name__, None)
+            return self._again(request, str(exception) or type(exception).__name__)
         return None
 
-    def _again(self, request: Request, why: str, asked: float | None) -> Request | None:
-        """The request once more, or None when it had its tries. Sets the gate."""
+    def _again(
+        self, request: Request, why: str, asked: float | None = None, answered: bool = False
+    ) -> Request | None:
+        """The request once more, or None if it has had its tries; sets the gate.
+
+        asked: the seconds that the site asks us to wait; answered: it gave some answer.
+        """
         spider = self.crawler.spider
         if spider.stopping:
             return None
@@ -144,15 +175,16 @@ class Patience:
         probe = request.meta.get("probe", False)
         whole_site = self.failures >= IN_A_ROW
         if asked is not None and asked > self.give_up_after:
-            spider.give_up(
-                5, f"{spider.base} asks to come back in {asked / 60:.0f} minutes ({why}); run again then"
-            )
+            when = f"{spider.site.base} asks to come back in {asked / 60:.0f} minutes ({why}); run again then"
+            spider.give_up(5, "site_busy", when)
             return None
         quiet = time.monotonic() - self.answered_at
         silent = not self.answered and self.failures >= TRIES * 2
-        if self.failures >= TRIES and (quiet > self.give_up_after or (silent and not why.startswith("http"))):
+        if self.failures >= TRIES and (quiet > self.give_up_after or (silent and not answered)):
             spider.give_up(
-                5, f"{spider.base} does not answer ({why}); check SITE_URL and the network, then run again"
+                5,
+                "site_unreachable",
+                f"{spider.site.base} does not answer ({why}); check SITE_URL and the network, then run again",
             )
             return None
         tries = request.meta.get("tries", 1)
@@ -164,7 +196,7 @@ class Patience:
             pause = asked if asked is not None else min(self.first_pause * 2**self.pauses, LONGEST_PAUSE)
             self.pauses += asked is None
             self.open_at = max(self.open_at, now + pause)
-            spider.note_pause(pause, why)
+            spider.tally.paused(pause, why)
         if probe or tries >= TRIES * 4:
             return None
         again = request.copy()
@@ -175,7 +207,7 @@ class Patience:
 
 
 def _retry_after(response: Response) -> float | None:
-    """Seconds that a Retry-After header asks for, None without a readable one."""
+    """The seconds that a Retry-After header asks for, None if it cannot be read."""
     raw = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
     if raw.isdecimal():
         return float(raw[:9])

@@ -1,4 +1,4 @@
-"""What a crawl tells: a line while it runs, a table and a JSON file when it ends."""
+"""What a crawl reports: a line while it runs, a table and a JSON file when it ends."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 from scrapy import signals
 from scrapy.crawler import Crawler
 
+from gazeta.crawl.history import History
+from gazeta.crawl.page import Kind
 from gazeta.crawl.spider import NewsSpider
-from gazeta.crawl.store import Store
+from gazeta.crawl.verdict import Alarm
+from gazeta.sites.base import Site
 
 EVERY_ON_TERMINAL, EVERY_IN_LOG = 1.0, 30.0  # seconds between lines
 
 
 class Progress:
-    """A Scrapy extension: one line that renews itself on a terminal, a line every half minute elsewhere."""
+    """A Scrapy extension: one line that renews itself on a terminal, else a line every half minute."""
 
     def __init__(self, crawler: Crawler, stream: TextIO | None = None):
         self.crawler = crawler
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
-        self.started = self.told = time.monotonic()
+        self.started = self.written = time.monotonic()
         self.recent: list[tuple[float, int]] = []
 
     @classmethod
@@ -38,27 +41,28 @@ class Progress:
 
     def step(self) -> None:
         now = time.monotonic()
-        if now - self.told < (EVERY_ON_TERMINAL if self.terminal else EVERY_IN_LOG):
+        if now - self.written < (EVERY_ON_TERMINAL if self.terminal else EVERY_IN_LOG):
             return
-        self.told = now
+        self.written = now
         spider = self.crawler.spider
         assert isinstance(spider, NewsSpider)
-        fetched = spider.counts["fetched"]
+        tally, scope, limit = spider.tally, spider.plan.scope, spider.plan.limit
+        fetched, kept = tally.counts["fetched"], tally.counts["kept"]
         # The speed of the last minute: pauses and slow hours show at once.
         self.recent = [(moment, count) for moment, count in self.recent if now - moment < 60] + [
             (now, fetched)
         ]
         since, earlier = self.recent[0]
         speed = (fetched - earlier) / (now - since) if now > since else fetched / (now - self.started)
-        queued = spider.store.queued(spider.name, "article", spider.scope)
-        left = min(queued, max(spider.plan.limit - spider.counts["kept"], 0)) if spider.plan.limit else queued
+        queued = spider.queue.waiting(Kind.ARTICLE, scope)
+        left = min(queued, max(limit - kept, 0)) if limit else queued
         # While sitemaps wait to be read, what is queued is only the beginning.
-        sources = "" if spider.store.queued(spider.name, "sitemap", spider.scope, 1) == 0 else "+"
-        word = "more than" if sources and not spider.plan.limit else "about"
+        more = "+" if spider.queue.waiting(Kind.SITEMAP, scope, 1) else ""
+        word = "more than" if more and not limit else "about"
         eta = f", {word} {spell(left / speed)} left" if speed > 0 and left else ""
-        pause = f"; {spider.note}" if spider.note and getattr(spider, "note_until", 0) > now else ""
+        pause = f"; {tally.pause}" if tally.pause_until > now else ""
         self._write(
-            f"{spider.name}: {spider.counts['kept']} kept of {fetched} read, {left}{sources} to go,"
+            f"{spider.name}: {kept} kept of {fetched} read, {left}{more} to go,"
             f" {speed:.1f} pages/s{eta}{pause}"
         )
 
@@ -76,7 +80,7 @@ class Progress:
 
 
 def spell(seconds: float) -> str:
-    """Seconds in the words of a person who waits."""
+    """Seconds as a person would say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -84,55 +88,53 @@ def spell(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"
 
 
-def build(spider: NewsSpider, outcome: str, code: int, seconds: float, alarm: list[str]) -> dict[str, Any]:
-    """The report of a crawl that ended, as it goes into the store and into report.json."""
-    counts = spider.counts
-    oldest, newest = spider.store.span(spider.crawl)
-    crawls = spider.store.unchecked(spider.crawl)
+def build(
+    spider: NewsSpider, outcome: str, exit_code: int, seconds: float, crawls: list[int]
+) -> dict[str, Any]:
+    """The report of a crawl that ended, as it goes into the store and into report.json.
+
+    crawls: this one and those before it that were not judged; "fields" has the figures of all of them.
+    """
+    tally, counts = spider.tally, spider.tally.counts
+    oldest, newest = spider.store.archive.dates(spider.crawl)
+    names = ("kept", "updated", "unchanged", "dropped", "skipped", "failed", "failed_sources")
     return {
         "crawl": spider.crawl,
         "site": spider.name,
-        "base": spider.base,
+        "base": spider.site.base,
         "outcome": outcome,
-        "exit_code": code,
+        "exit_code": exit_code,
         "arguments": spider.plan.arguments(),
         "seconds": round(seconds, 1),
         "found": counts["found"],
-        "requests": sum(spider.statuses.values()),
+        "requests": tally.statuses.total(),
         "fetched": counts["fetched"],
-        "kept": counts["kept"],
-        "updated": counts["updated"],
-        "unchanged": counts["unchanged"],
-        "dropped": counts["dropped"],
-        "skipped": counts["skipped"],
-        "failed": counts["failed"],
-        "failed_sources": counts["failed_sources"],
-        "reasons": dict(spider.reasons.most_common()),
-        "statuses": {str(status): count for status, count in sorted(spider.statuses.items())},
+        **{name: counts[name] for name in names},
+        "reasons": {str(why): count for why, count in tally.reasons.most_common()},
+        "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
         "bytes": counts["bytes"],
         "pauses": counts["pauses"],
-        "listing_pages": counts["listing_pages"],
-        "queued": spider.store.queued(spider.name, "article", spider.scope),
+        "listing_pages": tally.read[Kind.LISTING],
+        "queued": spider.queue.waiting(Kind.ARTICLE, spider.plan.scope),
         "oldest": oldest,
         "newest": newest,
-        "known": spider.store.totals(spider.name),
-        "fields": spider.store.figures(crawls) if counts["fetched"] else {},
-        "alarm": alarm,
-        "error": spider.failed[1] if spider.failed else "",
+        "known": spider.queue.totals(),
+        "fields": spider.store.history.figures(crawls) if counts["fetched"] else {},
+        "alarm": [],
+        "error": "",
+        "error_code": "",
     }
 
 
-def looked_for(
-    store: Store, selectors: Callable[[str], dict[str, str]], crawls: list[int], alarm: list[str]
-) -> dict[str, str]:
+def looked_for(history: History, site: Site, crawls: list[int], alarms: Iterable[Alarm]) -> dict[str, str]:
     """Where the fields of an alarm were looked for: in the layout that lacks them most, else in all."""
-    told = {}
-    for field in (line.partition(":")[0] for line in alarm):
-        layout, pages = store.missing_in_layout(crawls, field)
-        if field in (tried := selectors(layout)):
+    found = {}
+    for field in (alarm.field for alarm in alarms):
+        layout, pages = history.worst_layout(crawls, field)
+        if field in (tried := site.selectors(layout)):
             where = f"in the layout of {layout} ({pages} pages miss it) " if layout else ""
-            told[field] = f"{where}at: {tried[field]}"
-    return told
+            found[field] = f"{where}at: {tried[field]}"
+    return found
 
 
 def table(report: dict[str, Any]) -> str:
@@ -165,7 +167,7 @@ def _each(counted: dict[str, int]) -> str:
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Replace a JSON file at once: a reader sees the old one or the new one, never half of one."""
+    """Replace a JSON file at once: a reader sees the old one or the new one, never a part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}.new")
     new.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

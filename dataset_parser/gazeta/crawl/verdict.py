@@ -1,10 +1,12 @@
-"""Whether a crawl's articles look like a site whose pages we still understand. Pure: figures in, lines out.
+"""Whether a crawl's articles look like a site whose pages we still understand. Pure: figures in, alarms out.
 
 Two comparisons, both by field: with floors that any crawl of news must reach, and with the previous crawl
 that ended well. A crawl of few pages says little, so floors and comparison have their own minimum of pages.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 Figures = dict[str, dict[str, float]]
 
@@ -17,7 +19,7 @@ LONGEST = {"title": 300, "summary": 2000}
 ENOUGH = 20  # pages for a floor or a comparison to mean something
 FEW = 5  # below ENOUGH only a field that is missing on most pages counts, from this many pages on
 FEW_FLOOR = 0.34
-FEW_FLOORS = {"article": 0.01}  # a few galleries in a row are no wonder; nothing but such pages is
+FEW_FLOORS = {"article": 0.01}  # a few galleries in a row are normal, nothing but such pages is not
 # How much worse than in the previous crawl: points of coverage, and times the mean length.
 DROP = {
     "article": 0.35,
@@ -31,36 +33,43 @@ DROP = {
 SHRINK, GROW = 0.4, 2.5
 
 
-def alarms(now: Figures, before: Figures) -> list[str]:
-    """One line for each thing that is wrong, naming the field and both figures; empty when all is well."""
-    lines = []
+@dataclass(frozen=True)
+class Alarm:
+    """One thing that is wrong: the field, and both figures in words."""
+
+    field: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.says}"
+
+
+def alarms(now: Figures, before: Figures) -> list[Alarm]:
+    """One alarm for each thing that is wrong; empty if all is well."""
+    found = []
     for name, figures in now.items():
         pages, coverage = figures["pages"], figures["coverage"]
         few = FEW_FLOORS.get(name, FEW_FLOOR) if name in FLOORS else 0.0
         floor = FLOORS.get(name, 0.0) if pages >= ENOUGH else few
         if pages >= FEW and coverage < floor:
-            lines.append(
-                f"{name}: found on {coverage:.1%} of {pages:.0f} pages, at least {floor:.0%} expected"
-            )
+            says = f"found on {coverage:.1%} of {pages:.0f} pages, at least {floor:.0%} expected"
+            found.append(Alarm(name, says))
             continue
         length = figures.get("length")
         if pages >= ENOUGH and length is not None:
             low, high = SHORTEST.get(name, 0), LONGEST.get(name, float("inf"))
             if not low <= length <= high:
                 wanted = f"at least {low}" if length < low else f"at most {high}"
-                lines.append(f"{name}: {length:.0f} characters on average, {wanted} expected")
+                found.append(Alarm(name, f"{length:.0f} characters on average, {wanted} expected"))
                 continue
         old = before.get(name)
         if not old or min(pages, old["pages"]) < ENOUGH:
             continue
+        usual = old.get("length")
         if old["coverage"] - coverage > DROP.get(name, 1.0):
-            lines.append(
-                f"{name}: found on {coverage:.1%} of pages, {old['coverage']:.1%} in the crawl before"
-            )
-        elif (
-            length and old.get("length") and not SHRINK <= length / old["length"] <= GROW and name != "title"
-        ):
-            lines.append(
-                f"{name}: {length:.0f} characters on average, {old['length']:.0f} in the crawl before"
-            )
-    return lines
+            says = f"found on {coverage:.1%} of pages, {old['coverage']:.1%} in the crawl before"
+            found.append(Alarm(name, says))
+        elif length and usual and not SHRINK <= length / usual <= GROW and name != "title":
+            says = f"{length:.0f} characters on average, {usual:.0f} in the crawl before"
+            found.append(Alarm(name, says))
+    return found

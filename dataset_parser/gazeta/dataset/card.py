@@ -1,6 +1,7 @@
-"""The dataset's card: what is in a revision, where it comes from, what may be done with it; and two plots.
+"""The dataset's card: what is in a revision, where it comes from, what may be done with it.
 
-Everything is computed from the dataset and the crawl report; the words are in dataset_card.md.
+Everything is computed from the dataset, the crawl report and the files that were read; the words that every
+card has are in dataset_card.md.
 """
 
 from __future__ import annotations
@@ -19,46 +20,19 @@ import pyarrow.parquet as pq
 import yaml
 
 from gazeta import settings
-from gazeta.dataset import duplicates as near
-from gazeta.dataset import rules, words
+from gazeta.dataset import card_words
 from gazeta.dataset.checks import Verdict
+from gazeta.dataset.files import FileReport
 from gazeta.dataset.local import Dataset
-from gazeta.dataset.rules import COLUMNS
+from gazeta.dataset.plots import plots_of
+from gazeta.dataset.rules import Cleaner
 from gazeta.dataset.selection import SPLITS
-from gazeta.sites.base import DESCRIPTION, FIRST_PARAGRAPH, LEAD
+from gazeta.recipe import GAZETA
 
-PLOTS = ("plots/rows_by_year.png", "plots/lengths.png")
 LICENSE_NAME = "publisher-rights-non-commercial-research-only"
-ORIGINS = {
-    LEAD: "the lead that the editors wrote",
-    DESCRIPTION: "the page's description, where it says what the text does not",
-    FIRST_PARAGRAPH: "the first paragraph of a news item without a lead (it is not in `text`)",
-    "": "not known: the row came without its lineage",
-}
 TOKENS_SAMPLED = 2000  # texts
 SHOWN = 20  # lines of a list of addresses
-
-RIGHTS = (
-    "The texts belong to their publisher and its authors. This dataset is for non-commercial research only:"
-    " you may train and evaluate models on it and quote from it as the law allows; you may not republish the"
-    " articles or sell them, alone or inside a product. The selection and the code are free to use; that"
-    " gives no right in the texts."
-)
-INVENTED = (
-    "**This revision was collected from a stand-in site ($site), not from a newspaper.** By default that site"
-    " tells invented news: no person, company or event in them is real, and they may be used as freely as the"
-    " code that made them (MIT). If it was started with other news (`--news FILE`), the rights in those texts"
-    " stay with their publishers, and they are for non-commercial research only."
-)
-GAPS = (
-    "One newspaper: its choice of topics, its style and its mistakes.",
-    "Comments, galleries, live reports and pages behind a login are left out on purpose; an article whose"
-    " page could not be read is missing here, and counted in the crawl report only.",
-    "An article edited after it was collected stands here as it was when last read.",
-    "Near-duplicates are told by shared wording: two articles that tell one event in other words both stay.",
-    "Language is judged by letters and common words, so a short foreign quotation passes.",
-    "Rubrics are the site's own, and it renamed some over the years.",
-)
+MOST_LABELS = 50  # lines of a table of labels
 
 
 def is_stand_in(site: str) -> bool:
@@ -89,18 +63,24 @@ def size_category(rows: int) -> str:
 
 def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
     """The YAML head: what the Hub's search and `load_dataset` read."""
-    sizes = dataset.split_sizes()
+    recipe, sizes = dataset.recipe, dataset.split_sizes()
     files = list((dataset.folder / "data").glob("*.parquet"))
+    numbers = recipe.schema.of_type("number")
+    news = bool(recipe.sites)
+    tasks = (
+        ("summarization", "summary" in recipe.schema.names, "news-articles-summarization"),
+        ("text-classification", bool(recipe.schema.of_type("label")), "topic-classification"),
+    )
     return {
         "pretty_name": pretty_name,
-        "language": ["ru"],
+        **({"language": ["ru"]} if recipe.rules.language else {}),
         "license": "other",
         "license_name": LICENSE_NAME,
-        "multilinguality": ["monolingual"],
-        "task_categories": ["summarization", "text-classification"],
-        "task_ids": ["news-articles-summarization", "topic-classification"],
+        **({"multilinguality": ["monolingual"]} if recipe.rules.language else {}),
+        "task_categories": [category for category, is_there, _ in tasks if is_there],
+        **({"task_ids": [detail for _, is_there, detail in tasks if is_there]} if news else {}),
         "size_categories": [size_category(dataset.rows)],
-        "tags": ["news"],
+        "tags": ["news"] if news else [recipe.name],
         "configs": [
             {
                 "config_name": "default",
@@ -110,7 +90,10 @@ def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
         ],
         "dataset_info": {
             "config_name": "default",
-            "features": [{"name": column, "dtype": "string"} for column in COLUMNS],
+            "features": [
+                {"name": name, "dtype": "float64" if name in numbers else "string"}
+                for name in recipe.schema.names
+            ],
             "splits": [
                 {"name": split, "num_bytes": dataset.num_bytes[split], "num_examples": sizes[split]}
                 for split in SPLITS
@@ -122,13 +105,13 @@ def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Markdown; numbers stand to the right."""
-    told = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    if not told:
+    """Markdown; numbers are aligned to the right."""
+    body = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    if not body:
         return "None."
-    first = next(iter(told))
+    first = body[0]
     right = [cell.replace(",", "").replace(".", "").replace("%", "").isdigit() for cell in first]
-    lines = [head, ["---:" if numeric else "---" for numeric in right], *told]
+    lines = [head, ["---:" if numeric else "---" for numeric in right], *body]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
@@ -138,7 +121,7 @@ def _quantiles(name: str, values: np.ndarray) -> list[object]:
 
 
 def _tokens(dataset: Dataset, tokenizer: Path | None) -> str:
-    """Token lengths of a sample, when a tokenizer.json is at hand. Raises ValueError."""
+    """Token lengths of a sample, if there is a tokenizer.json. Raises ValueError."""
     if tokenizer is None:
         return "Lengths in tokens were not measured: no tokenizer was given when this revision was made."
     try:
@@ -152,20 +135,18 @@ def _tokens(dataset: Dataset, tokenizer: Path | None) -> str:
     except Exception as error:  # the library raises Exception itself
         raise ValueError(f"{tokenizer} is no tokenizer.json: {error}") from None
     loaded.no_truncation()
-    lengths: dict[str, list[int]] = {"text": [], "summary": []}
+    lengths: dict[str, list[int]] = {name: [] for name in dataset.recipe.rules.compared_lengths}
     paths = sorted((dataset.folder / "data").glob("*.parquet"))
     for path in paths:
-        sample = pq.ParquetFile(path).read_row_group(0, ["text", "summary"])[
-            : TOKENS_SAMPLED // len(paths) + 1
-        ]
+        sample = pq.ParquetFile(path).read_row_group(0, list(lengths))[: TOKENS_SAMPLED // len(paths) + 1]
         for column, counts in lengths.items():
             encoded = loaded.encode_batch(sample.column(column).to_pylist(), add_special_tokens=False)
             counts += [len(one.ids) for one in encoded]
-    told = table(
+    figures = table(
         ["tokens", "mean", "5%", "median", "95%", "longest"],
         [_quantiles(name, np.array(counts)) for name, counts in lengths.items()],
     )
-    return f"In tokens of `{tokenizer.name}`, over {len(lengths['text']):,} sampled rows:\n\n{told}"
+    return f"In tokens of `{tokenizer.name}`, over {len(counts):,} sampled rows:\n\n{figures}"
 
 
 def _changes(dataset: Dataset) -> str:
@@ -173,9 +154,9 @@ def _changes(dataset: Dataset) -> str:
         return f"This is the first revision: {dataset.rows:,} rows."
     changes = dataset.changes
     lines = [
-        f"Against {dataset.before.name}: {len(changes.added):,} rows added, {len(changes.edited):,} edited by"
-        f" the newspaper or cleaned anew, {len(changes.removed):,} removed, {changes.moved:,} moved to"
-        " another split."
+        f"Compared with {dataset.before.name}: {len(changes.added):,} rows added, {len(changes.edited):,}"
+        f" edited at their source or cleaned anew, {len(changes.removed):,} removed, {changes.moved:,} moved"
+        " to another split."
     ]
     if changes.removed:
         lines += [
@@ -191,90 +172,115 @@ def _example(found: list[tuple[str, str]]) -> str:
     return "; ".join(title or url for url, title in found[:2])
 
 
-def _crawl(report: dict[str, Any]) -> str:
-    if not report:
-        return "no crawl has ended in the store that made this revision"
-    asked = ", ".join(f"{name}={value}" for name, value in report.get("arguments", {}).items() if value)
-    figures = [
-        f"{report[name]:,} {what}"
-        for name, what in (
-            ("fetched", "pages read"),
-            ("kept", "kept"),
-            ("dropped", "dropped"),
-            ("failed", "failed"),
-        )
-        if isinstance(report.get(name), int)
+def _contents(dataset: Dataset, tokenizer: Path | None) -> str:
+    """The figures of "What is in it", each with its plot."""
+    parts, sizes = [], dataset.rows
+    plots = plots_of(dataset)
+    if "rows by year" in plots:
+        years: dict[str, Counter[str]] = defaultdict(Counter)
+        for date, split in zip(dataset.dates, dataset.plan.split, strict=True):
+            years[date[:4]][split] += 1
+        parts += [
+            f"![Rows by year]({plots['rows by year']})",
+            table(
+                ["year", "rows", *SPLITS],
+                [
+                    [year, count.total(), *(count[split] for split in SPLITS)]
+                    for year, count in sorted(years.items())
+                ],
+            ),
+        ]
+    for name, values in dataset.labels.items():
+        counted = _by_count(Counter(values))
+        rows = [[label, count, f"{count / sizes:.1%}"] for label, count in counted[:MOST_LABELS]]
+        parts.append(table([name, "rows", "share"], rows))
+        if len(counted) > MOST_LABELS:
+            parts.append(f"And {len(counted) - MOST_LABELS:,} more.")
+    lengths = dataset.recipe.rules.compared_lengths
+    parts += [
+        f"![Lengths]({plots['lengths']})",
+        table(
+            ["characters", "mean", "5%", "median", "95%", "longest"],
+            [_quantiles(name, dataset.lengths[name]) for name in lengths],
+        ),
+        _tokens(dataset, tokenizer),
     ]
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.get("reasons", {}).items())
-    return (
-        f"number {report.get('crawl', '?')} ({asked or 'everything'}): {', '.join(figures) or 'no figures'}"
-        + (f" ({reasons})" if reasons else "")
-    )
+    if dataset.recipe.sites and "summary" in dataset.recipe.schema.names:
+        rows = [
+            [card_words.ORIGINS.get(origin, origin), count, f"{count / sizes:.1%}"]
+            for origin, count in _by_count(Counter(dataset.origins))
+        ]
+        parts += ["Where the summaries came from:", table(["summary", "rows", "share"], rows)]
+    return "\n\n".join(parts)
 
 
 def render(
-    dataset: Dataset, verdicts: Sequence[Verdict], crawl_report: dict[str, Any], tokenizer: Path | None = None
+    dataset: Dataset,
+    verdicts: Sequence[Verdict],
+    crawl_report: dict[str, Any],
+    tokenizer: Path | None = None,
+    files: Sequence[FileReport] = (),
 ) -> str:
-    """README.md of a dataset folder. Raises ValueError when the tokenizer cannot be used."""
-    sizes = dataset.split_sizes()
+    """README.md of a dataset folder. Raises ValueError if the tokenizer cannot be used."""
+    recipe, sizes, sources = dataset.recipe, dataset.split_sizes(), dataset.from_sources
     spans: dict[str, list[str]] = defaultdict(list)
-    years: dict[str, Counter[str]] = defaultdict(Counter)
     for date, split in zip(dataset.dates, dataset.plan.split, strict=True):
         spans[split].append(date[:10])
-        years[date[:4]][split] += 1
-    rubrics = Counter(dataset.rubrics)
-    origins = Counter(dataset.origins)
-    stand_in = is_stand_in(settings.SITE_URL)
-    pretty_name = "News of a stand-in site" if stand_in else "Gazeta.ru news"
-    store = dataset.from_store
-    kinds = dataset.duplicate_kinds
+    stand_in = bool(recipe.sites) and is_stand_in(settings.SITE_URL)
+    if stand_in:
+        pretty_name, rights = (
+            "News of a stand-in site",
+            Template(card_words.INVENTED).substitute(site=settings.SITE_URL),
+        )
+    elif recipe.sites:
+        pretty_name, rights = (
+            "Gazeta.ru news" if recipe.name == GAZETA.name else recipe.name,
+            card_words.RIGHTS,
+        )
+    else:
+        pretty_name, rights = settings.DATASET_REPO.rpartition("/")[2], card_words.RIGHTS_IN_FILES
+    dated = any(dataset.dates)
+    explained = Cleaner(recipe).explained()
     head = yaml.safe_dump(metadata(dataset, pretty_name), sort_keys=False, allow_unicode=True, width=120)
+    gaps = (*(card_words.GAPS if recipe.sites else ()), *(card_words.GAPS_OF_FILES if recipe.files else ()))
     return Template(Path(__file__).with_name("dataset_card.md").read_text(encoding="utf-8")).substitute(
         metadata=head,
         pretty_name=pretty_name,
+        intro=card_words.intro(dataset, files),
         repo=settings.DATASET_REPO,
         tag=dataset.tag,
-        rows=f"{dataset.rows:,}",
-        first_date=dataset.dates[0][:10],
-        last_date=dataset.dates[-1][:10],
+        columns_table=table(
+            ["column", "type", "what it is"],
+            [
+                [f"`{column.name}`", column.type, card_words.column_says(column, recipe)]
+                for column in recipe.columns
+            ],
+        ),
+        required=", ".join(f"`{name}`" for name in recipe.schema.required) or "none",
+        splits_line=card_words.splits_say(recipe),
         splits_table=table(
-            ["split", "rows", "from", "to"],
-            [[split, sizes[split], min(spans[split]), max(spans[split])] for split in SPLITS],
-        ),
-        years_table=table(
-            ["year", "rows", *SPLITS],
+            ["split", "rows", *(["from", "to"] if dated else [])],
             [
-                [year, sum(count.values()), *(count[split] for split in SPLITS)]
-                for year, count in sorted(years.items())
+                [split, sizes[split], *([min(spans[split]), max(spans[split])] if dated else [])]
+                for split in SPLITS
             ],
         ),
-        rubrics_table=table(
-            ["rubric", "rows", "share"],
-            [[rubric, count, f"{count / dataset.rows:.1%}"] for rubric, count in _by_count(rubrics)],
+        contents=_contents(dataset, tokenizer),
+        read=f"{sources.read:,}",
+        sources=" and ".join(
+            what
+            for what, there in (("articles in the store", recipe.sites), ("rows in the files", recipe.files))
+            if there
         ),
-        lengths_table=table(
-            ["characters", "mean", "5%", "median", "95%", "longest"],
-            [_quantiles("text", dataset.text_lengths), _quantiles("summary", dataset.summary_lengths)],
-        ),
-        tokens_line=_tokens(dataset, tokenizer),
-        origins_table=table(
-            ["summary", "rows", "share"],
-            [
-                [ORIGINS.get(origin, origin), count, f"{count / dataset.rows:.1%}"]
-                for origin, count in _by_count(origins)
-            ],
-        ),
-        store_read=f"{store.read:,}",
-        store_dropped=f"{store.dropped:,}",
+        dropped=f"{sources.dropped:,}",
         drops_table=table(
-            ["reason", "articles", "what it means", "for example"],
+            ["reason", "rows", "what it means", "for example"],
             [
-                [reason, count, rules.EXPLAINED[reason], _example(store.examples[reason])]
-                for reason, count in _by_count(store.reasons)
+                [reason, count, explained[reason], _example(sources.examples[reason])]
+                for reason, count in _by_count(sources.reasons)
             ],
         ),
-        duplicates_line=f"{kinds['exact copy']:,} exact and {kinds['near copy']:,} near copies of rows are"
-        " known and left out: the same story told again under another address.",
+        duplicates_line=card_words.duplicates_say(dataset),
         changes=_changes(dataset),
         checks_table=table(
             ["test", "result"],
@@ -283,62 +289,15 @@ def render(
                 for verdict in verdicts
             ],
         ),
-        site=settings.SITE_URL,
-        user_agent=settings.USER_AGENT,
-        delay=f"{settings.CRAWL_DELAY:g} s" if settings.CRAWL_DELAY else "no pause",
-        crawl=_crawl(crawl_report),
+        recipe=recipe.name,
+        collected=card_words.how_it_was_collected(recipe, crawl_report, files),
         fingerprint=fingerprint(),
-        run=words.RUN,
-        min_similarity=f"{near.MIN_SIMILARITY:.0%}",
-        min_contained=f"{near.MIN_CONTAINED:.0%}",
-        min_names=f"{near.MIN_AGREEING_NAMES:.0%}",
-        min_numbers=f"{near.MIN_AGREEING_NUMBERS:.0%}",
-        rights=Template(INVENTED).substitute(site=settings.SITE_URL) if stand_in else RIGHTS,
-        gaps="\n".join(f"- {gap}" for gap in GAPS),
+        how_found=card_words.how_duplicates_are_found(recipe),
+        rights=rights,
+        gaps="\n".join(f"- {gap}" for gap in gaps),
     )
 
 
 def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
     """Most first; equal counts by name, so that the same rows give the same card."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def draw(dataset: Dataset) -> None:
-    """The two plots, as PNG in the dataset folder. The same dataset gives the same bytes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    (dataset.folder / "plots").mkdir(exist_ok=True)
-    shades = {"train": "#4c78a8", "validation": "#f2a541", "test": "#d1495b"}
-    years = sorted({date[:4] for date in dataset.dates})
-    figure = Figure(figsize=(8, 3.2), dpi=110)
-    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.1, top=0.9)
-    axes = figure.subplots()
-    bottom = np.zeros(len(years))
-    for split in SPLITS:
-        counted = Counter(
-            date[:4] for date, where in zip(dataset.dates, dataset.plan.split, strict=True) if where == split
-        )
-        heights = np.array([counted[year] for year in years])
-        axes.bar(years, heights, bottom=bottom, label=split, color=shades[split])
-        bottom += heights
-    axes.set_ylabel("rows")
-    axes.legend(frameon=False, ncols=len(SPLITS), loc="lower right", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    # matplotlib writes its version into a PNG: another version of it would make another file.
-    figure.savefig(dataset.folder / PLOTS[0], metadata={"Software": None})
-
-    figure = Figure(figsize=(8, 3.2), dpi=110)
-    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.2, top=0.95, wspace=0.25)
-    for axes, (name, lengths) in zip(
-        figure.subplots(1, 2),
-        (("text", dataset.text_lengths), ("summary", dataset.summary_lengths)),
-        strict=True,
-    ):
-        axes.hist(np.minimum(lengths, np.quantile(lengths, 0.99)), bins=40, color=shades["train"])
-        axes.set_xlabel(f"characters of {name}\n(the longest 1% stand in the last bar)")
-        axes.set_ylabel("rows")
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(dataset.folder / PLOTS[1], metadata={"Software": None})

@@ -1,7 +1,7 @@
 """Tests on a finished dataset. One that fails blocks publishing; some may be accepted by name.
 
 Each verdict names its figure and its threshold. Drift is measured against the revision before: lengths by the
-Kolmogorov-Smirnov distance of the two samples, rubrics by the total variation distance, both from 0 (the same
+Kolmogorov-Smirnov distance of the two samples, labels by the total variation distance, both from 0 (the same
 distribution) to 1 (nothing in common). The thresholds leave room for chance in small samples.
 """
 
@@ -10,30 +10,32 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import sqrt
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gazeta.dataset.local import Dataset
-from gazeta.dataset.rules import REQUIRED_COLUMNS, parse_date
+from gazeta.dataset.rules import parse_date
 from gazeta.dataset.selection import MIN_ROWS, SPLITS
-from gazeta.dataset.shards import DATA, SCHEMA
+from gazeta.dataset.shards import DATA
+from gazeta.recipe import Recipe
 
 MAX_LENGTH_DRIFT = 0.25  # all rows now against all rows before
 MAX_ADDED_LENGTH_DRIFT = 0.35  # the added rows alone: one night's news differ more
-MAX_RUBRIC_DRIFT = 0.35
+MAX_LABEL_DRIFT = 0.35
 CHANCE = 1.95  # two samples of one distribution differ by more than this · √(1/n + 1/m) once in 1,000 times
 MIN_JUDGED = 30  # rows; fewer say nothing about a distribution
-MAX_DROPPED_SHARE = 0.5  # of the store's articles
+MAX_DROPPED_SHARE = 0.5  # of what the sources have
 MIN_RUSSIAN_SHARE = 0.97  # of the sampled texts
-SAMPLED_A_SHARD = 50
+SAMPLED = 50  # texts per shard
 
-# The commonest Russian words: 15% to 25% of the words of news. By words where rules.py judges by letters, so
-# that one mistake cannot pass both.
+# The commonest Russian words: 15% to 25% of the words of news. rules.py judges by letters, so one mistake
+# cannot pass both.
 _COMMON = "и в во не на что с со по как из за для от к это его о об он она они был было были также"
 COMMON_WORDS = frozenset(_COMMON.split())
 MIN_COMMON_SHARE = 0.05
@@ -45,6 +47,15 @@ class Verdict:
     ok: bool
     says: str
     acceptable: bool = False  # by the option --accept NAME
+
+
+def acceptable(recipe: Recipe) -> tuple[str, ...]:
+    """The tests whose failure a person may accept."""
+    return (
+        "rows", "dropped", *(["language"] if recipe.rules.language else []),
+        *(f"{name} length" for name in recipe.rules.compared_lengths), f"added {recipe.schema.text} length",
+        *(f"{name}s" for name in recipe.schema.of_type("label")),
+    )  # fmt: skip
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -73,131 +84,132 @@ def _drift(name: str, what: str, one: Sequence[int], other: Sequence[int], limit
     return Verdict(name, figure <= limit, f"{what}: drift {figure:.2f}, at most {limit:.2f} ({middle})", True)
 
 
-def _files(dataset: Dataset) -> Iterator[Verdict]:
-    """What was written is read back: the files are judged, not the plan."""
-    urls: set[str] = set()
-    rows = Counter[str]()
-    wrong: list[str] = []
-    bad_dates: list[str] = []
-    span: dict[str, tuple[str, str]] = {}
-    sampled = russian = 0
+@dataclass
+class _Found:
+    """What the files hold: they are judged, not the plan."""
+
+    wrong: list[str] = field(default_factory=list)  # how a shard differs from the schema
+    rows: Counter[str] = field(default_factory=Counter)  # by split
+    urls: set[str] = field(default_factory=set)
+    bad_dates: list[str] = field(default_factory=list)
+    span: dict[str, tuple[str, str]] = field(default_factory=dict)  # split → first and last date
+    sampled: int = 0
+    russian: int = 0
+
+
+def _read_back(dataset: Dataset) -> _Found:
+    found, schema = _Found(), dataset.recipe.schema
     for path in sorted((dataset.folder / "data").glob("*.parquet")):
         name = f"data/{path.name}"
         split = DATA.fullmatch(name)["split"]  # type: ignore[index]
         file = pq.ParquetFile(path)
-        if not file.schema_arrow.equals(SCHEMA):
-            wrong.append(f"{name} has the columns {', '.join(file.schema_arrow.names)}")
+        if not file.schema_arrow.equals(schema.arrow):
+            found.wrong.append(f"{name} has the columns {', '.join(file.schema_arrow.names)}")
             continue
         empty = {
             column
-            for batch in file.iter_batches(1000, columns=list(REQUIRED_COLUMNS))
-            for column, values in zip(REQUIRED_COLUMNS, batch.columns, strict=True)
-            if values.null_count or not pc.min(pc.binary_length(values)).as_py()
+            for batch in file.iter_batches(1000, columns=list(schema.required))
+            for column, values in zip(batch.schema.names, batch.columns, strict=True)
+            if values.null_count
+            or (pa.types.is_string(values.type) and not pc.min(pc.binary_length(values)).as_py())
         }
         if empty:
-            wrong.append(f"{name} has empty values in {', '.join(sorted(empty))}")
+            found.wrong.append(f"{name} has empty values in {', '.join(sorted(empty))}")
             continue
-        table = file.read(["url", "date"])
-        dates = table.column("date").to_pylist()
-        bad_dates += [date for date in dates if parse_date(date) is None]
-        first, last = span.get(split, (dates[0], dates[0]))
-        span[split] = (min(first, *dates), max(last, *dates))
-        urls.update(table.column("url").to_pylist())
-        rows[split] += table.num_rows
-        for text in file.read_row_group(0, ["text"]).column(0)[:SAMPLED_A_SHARD].to_pylist():
-            found_words = re.findall(r"\w+", text.lower())
-            sampled += 1
-            russian += sum(word in COMMON_WORDS for word in found_words) >= MIN_COMMON_SHARE * len(
-                found_words
-            )
-    total = sum(rows.values())
+        found.rows[split] += file.metadata.num_rows
+        if schema.url:
+            found.urls.update(file.read([schema.url]).column(0).to_pylist())
+        if schema.date:
+            dates = file.read([schema.date]).column(0).to_pylist()
+            found.bad_dates += [date for date in dates if date and parse_date(date) is None]
+            first, last = found.span.get(split, (dates[0], dates[0]))
+            found.span[split] = (min(first, *dates), max(last, *dates))
+        for text in file.read_row_group(0, [schema.text]).column(0)[:SAMPLED].to_pylist():
+            words = re.findall(r"\w+", text.lower())
+            found.sampled += 1
+            found.russian += sum(word in COMMON_WORDS for word in words) >= MIN_COMMON_SHARE * len(words)
+    return found
+
+
+def _files(dataset: Dataset) -> Iterator[Verdict]:
+    recipe, schema, found = dataset.recipe, dataset.recipe.schema, _read_back(dataset)
+    total = found.rows.total()
+    says = f"{len(schema.names)} columns, none empty that must not be: {total:,} rows"
+    yield Verdict("schema", not found.wrong, found.wrong[0] if found.wrong else says)
     yield Verdict(
-        "schema",
-        not wrong,
-        wrong[0] if wrong else f"{len(SCHEMA)} columns of text, none empty that must not be: {total:,} rows",
+        "size",
+        total >= MIN_ROWS and min(found.rows[split] for split in SPLITS) >= 1,
+        f"{total:,} rows, at least {MIN_ROWS}: one for each of {', '.join(SPLITS)}",
     )
-    small = total < MIN_ROWS or min(rows[split] for split in SPLITS) < 1
-    yield Verdict(
-        "size", not small, f"{total:,} rows, at least {MIN_ROWS}: one for each of {', '.join(SPLITS)}"
-    )
-    copies = dataset.rows - len(set(dataset.stories))
+    keys = len(found.urls) if schema.url in schema.required else len(set(dataset.keys))
+    copies = dataset.rows - len(set(dataset.stories)) if recipe.duplicates.by != "none" else 0
     yield Verdict(
         "uniqueness",
-        total == len(urls) == dataset.rows and not copies,
-        f"{total - len(urls):,} addresses and {copies:,} texts stand twice, at most 0",
+        total == keys == dataset.rows and not copies,
+        f"{total - keys:,} addresses and {copies:,} texts occur twice, at most 0",
     )
-    spans = [span[split] for split in SPLITS if split in span]
-    ordered = all(before[1] <= after[0] for before, after in pairwise(spans))
-    yield Verdict(
-        "dates",
-        not bad_dates and ordered,
-        f"{len(bad_dates)} dates cannot be read, at most 0" if bad_dates else
-        "train, validation and test " + ("follow each other in time" if ordered else "overlap in time"),
-    )  # fmt: skip
-    share = russian / sampled if sampled else 1.0
-    yield Verdict(
-        "language",
-        share >= MIN_RUSSIAN_SHARE,
-        f"{share:.1%} of {sampled:,} sampled texts are Russian, at least {MIN_RUSSIAN_SHARE:.0%}",
-        True,
-    )
+    if schema.date:
+        spans = [found.span[split] for split in SPLITS if split in found.span]
+        ordered = recipe.splits.by != "date" or all(one[1] <= other[0] for one, other in pairwise(spans))
+        says = "train, validation and test " + ("follow each other in time" if ordered else "overlap in time")
+        if recipe.splits.by != "date":
+            says = "all dates can be read"
+        if found.bad_dates:
+            says = f"{len(found.bad_dates)} dates cannot be read, at most 0"
+        yield Verdict("dates", not found.bad_dates and ordered, says)
+    if recipe.rules.language:
+        share = found.russian / found.sampled if found.sampled else 1.0
+        yield Verdict(
+            "language",
+            share >= MIN_RUSSIAN_SHARE,
+            f"{share:.1%} of {found.sampled:,} sampled texts are Russian, at least {MIN_RUSSIAN_SHARE:.0%}",
+            True,
+        )
+
+
+def _label_drift(column: str, before: Counter[str], now: Counter[str]) -> Verdict:
+    name, rows = f"{column}s", (before.total(), now.total())
+    if min(rows) < MIN_JUDGED:
+        return Verdict(name, True, f"{name}: not judged, too few rows", True)
+    figure = variation(before, now)
+    limit = min(MAX_LABEL_DRIFT + CHANCE * sqrt(1 / rows[0] + 1 / rows[1]), 1.0)
+    return Verdict(name, figure <= limit, f"{name}: drift {figure:.2f}, at most {limit:.2f}", True)
 
 
 def check(dataset: Dataset) -> list[Verdict]:
-    """Every verdict on a dataset folder. Raises OSError, pyarrow.ArrowInvalid when it cannot be read."""
+    """Every verdict on a dataset folder. Raises OSError, pyarrow.ArrowInvalid if it cannot be read."""
+    recipe = dataset.recipe
     verdicts = list(_files(dataset))
-    read, dropped = dataset.from_store.read, dataset.from_store.dropped
+    read, dropped = dataset.from_sources.read, dataset.from_sources.dropped
     if read >= MIN_JUDGED:
-        reason, count = dataset.from_store.reasons.most_common(1)[0] if dropped else ("", 0)
+        reason, count = dataset.from_sources.reasons.most_common(1)[0] if dropped else ("", 0)
         most = f", most for: {reason} ({count:,})" if reason else ""
-        verdicts.append(
-            Verdict(
-                "dropped",
-                dropped <= MAX_DROPPED_SHARE * read,
-                f"{dropped / read:.1%} of {read:,} articles of the store are dropped,"
-                f" at most {MAX_DROPPED_SHARE:.0%}{most}",
-                True,
-            )
-        )
+        says = f"{dropped / read:.1%} of {read:,} collected rows are dropped, at most {MAX_DROPPED_SHARE:.0%}"
+        says += most
+        verdicts.append(Verdict("dropped", dropped <= MAX_DROPPED_SHARE * read, says, True))
     before = dataset.before
     if before is None or not before.split_of:
         return verdicts
     lost = dataset.changes.removed
     because = f": {lost[0][0]} ({lost[0][1] or 'no reason known'})" if lost else ""
-    verdicts.append(
-        Verdict(
-            "rows",
-            dataset.rows >= len(before.split_of),
-            f"{dataset.rows:,} rows, at least the {len(before.split_of):,} of before;"
-            f" {len(lost):,} are gone{because}",
-            True,
-        )
-    )
-    added = np.array([url not in before.split_of for url in dataset.urls])
-    verdicts.append(
-        _drift(
-            "text length", "characters of text", before.text_lengths, dataset.text_lengths, MAX_LENGTH_DRIFT
-        )
-    )
-    verdicts.append(
-        _drift(
-            "summary length", "characters of summary", before.summary_lengths, dataset.summary_lengths,
-            MAX_LENGTH_DRIFT,
-        )
-    )  # fmt: skip
-    verdicts.append(
-        _drift(
-            "added text length", "characters of text in the added rows", before.text_lengths,
-            dataset.text_lengths[added], MAX_ADDED_LENGTH_DRIFT,
-        )
-    )  # fmt: skip
-    rubrics = Counter(dataset.rubrics)
-    if min(len(before.split_of), dataset.rows) < MIN_JUDGED:
-        verdicts.append(Verdict("rubrics", True, "rubrics: not judged, too few rows", True))
-    else:
-        figure = variation(before.rubrics, rubrics)
-        limit = min(MAX_RUBRIC_DRIFT + CHANCE * sqrt(1 / len(before.split_of) + 1 / dataset.rows), 1.0)
+    says = f"{dataset.rows:,} rows, at least the {len(before.split_of):,} of before;"
+    says += f" {len(lost):,} are gone{because}"
+    verdicts.append(Verdict("rows", dataset.rows >= len(before.split_of), says, True))
+    for name in recipe.rules.compared_lengths:
         verdicts.append(
-            Verdict("rubrics", figure <= limit, f"rubrics: drift {figure:.2f}, at most {limit:.2f}", True)
+            _drift(
+                f"{name} length", f"characters of {name}", before.lengths[name], dataset.lengths[name],
+                MAX_LENGTH_DRIFT,
+            )
+        )  # fmt: skip
+    text = recipe.schema.text
+    added = np.array([key not in before.split_of for key in dataset.keys], bool)
+    verdicts.append(
+        _drift(
+            f"added {text} length", f"characters of {text} in the added rows", before.lengths[text],
+            dataset.lengths[text][added], MAX_ADDED_LENGTH_DRIFT,
         )
+    )  # fmt: skip
+    for name, values in dataset.labels.items():
+        verdicts.append(_label_drift(name, before.labels[name], Counter(values)))
     return verdicts

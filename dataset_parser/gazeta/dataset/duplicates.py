@@ -1,9 +1,9 @@
-"""When two articles tell the same story: near-duplicates by MinHash, decided by what the texts say.
+"""Whether two texts are the same story: near-duplicates by MinHash, decided by what the texts say.
 
-Two steps. MinHash with banded LSH names candidates among all texts in linear time; then `same_story` looks
-at both texts of a candidate pair. Shared runs of words alone do not decide it: two weather
-forecasts or match reports from one template share most of theirs. So the names and the numbers must agree
-too, which a reprint or an edited copy keeps and another story does not.
+Two steps. MinHash with banded LSH finds candidates among all texts in linear time; then `same_story` looks at
+both texts of a candidate pair. Shared runs of words alone do not decide it: two weather forecasts or match
+reports from one template share most of theirs. So the names and the numbers must agree, too: a reprint or an
+edited copy keeps them, and another story does not.
 
 Everything here is a function of the texts alone (fixed hashes, fixed permutations), so the verdict on a pair
 is the same on every machine, in every order and in every dataset the two are part of.
@@ -22,13 +22,13 @@ from gazeta.dataset.words import shingles
 
 BANDS, ROWS = 50, 3  # a pair with similarity 0.4 is found with probability 0.96, with 0.5 in 0.999
 PERMUTATIONS = BANDS * ROWS
-LOOSE = 0.25  # candidates whose estimated similarity is below are not looked at (0.4 is four deviations off)
+LOOSE = 0.25  # candidates below this estimated similarity are skipped (0.4 is four deviations away)
 
 MIN_SIMILARITY = 0.40  # Jaccard over shingles
-MIN_CONTAINED = 0.75  # or: the share of the shorter text's shingles that the longer one has, for cut copies
-MIN_AGREEING_NAMES = 0.5  # of the shorter list, when both texts name two or more
-MIN_AGREEING_NUMBERS = 0.4  # of the shorter list, when both texts have numbers
-MIN_SIMILARITY_UNNAMED = 0.6  # Jaccard, when neither names nor numbers can be compared
+MIN_CONTAINED = 0.75  # or, for cut copies: the share of the shorter text's shingles that the longer one has
+MIN_AGREEING_NAMES = 0.5  # of the shorter list, if both texts name two or more
+MIN_AGREEING_NUMBERS = 0.4  # of the shorter list, if both texts have numbers
+MIN_SIMILARITY_UNNAMED = 0.6  # Jaccard, if neither names nor numbers can be compared
 
 _NAME = re.compile(r"(?<=[^.!?…:]\s)[«\"„(]?([A-ZА-ЯЁ]\w+)")
 _NUMBER = re.compile(r"([^\W\d]*)\W{0,3}(?<![\d.,:])(\d+(?:[.,:]\d+)*)(?=\W{0,3}([^\W\d]*))")
@@ -75,7 +75,7 @@ def _agree(one: np.ndarray, other: np.ndarray, at_least: int, share: float) -> b
 
 
 def same_story(one: Sketch, other: Sketch) -> float:
-    """The shingles' Jaccard similarity when both texts tell one story, else 0."""
+    """The shingles' Jaccard similarity if both texts are one story, else 0."""
     names = _agree(one.names, other.names, 2, MIN_AGREEING_NAMES)
     if names is False:
         return 0.0
@@ -91,7 +91,7 @@ def same_story(one: Sketch, other: Sketch) -> float:
 
 
 def _permutations() -> tuple[np.ndarray, np.ndarray]:
-    """Odd factors and summands, uint32, the same for ever: splitmix64 from a fixed seed."""
+    """Odd factors and summands, uint32, always the same: splitmix64 from a fixed seed."""
     state, drawn = 1, []
     for _ in range(PERMUTATIONS):
         state = (state + 0x9E3779B97F4A7C15) % 2**64
@@ -108,8 +108,8 @@ def signatures(shingle_sets: Sequence[np.ndarray]) -> np.ndarray:
     """MinHash signatures, shape (texts, PERMUTATIONS), uint32.
 
     A permutation is factor · hash + summand modulo 2³² with an odd factor, datasketch's scheme "affine32".
-    Its code was measured at 2.2 times the time of these lines (benchmarks/dataset.py compares the two), and
-    importing it takes two seconds.
+    datasketch takes 2.2 times as long as these lines (benchmarks/dataset.py compares the two), and importing
+    it takes two seconds.
     """
     signed = np.empty((len(shingle_sets), PERMUTATIONS), np.uint32)
     for row, hashes in zip(signed, shingle_sets, strict=True):
@@ -137,7 +137,7 @@ def candidates(signed: np.ndarray) -> np.ndarray:
     """Pairs of row numbers (i < j, sorted, distinct) worth a look, shape (pairs, 2).
 
     A pair shares a band of the signature, and its estimated similarity is LOOSE or more. Bands are grouped by
-    sorting, which at 600,000 texts needs a tenth of the memory of a dictionary for each band.
+    sorting: at 600,000 texts that needs a tenth of the memory of a dictionary per band.
     """
     count = len(signed)
     found = np.zeros(0, np.int64)
@@ -158,7 +158,7 @@ def candidates(signed: np.ndarray) -> np.ndarray:
 def same_story_pairs(
     pairs: np.ndarray, sketches_of: Callable[[Sequence[int]], dict[int, Sketch]], at_once: int = 20_000
 ) -> Iterator[tuple[int, int, float]]:
-    """The candidate pairs that tell one story, with their similarity; sketches are asked for in portions."""
+    """The candidate pairs that are one story, with their similarity; sketches are requested in portions."""
     for start in range(0, len(pairs), at_once):
         portion = pairs[start : start + at_once]
         sketches = sketches_of(np.unique(portion).tolist())
@@ -168,7 +168,7 @@ def same_story_pairs(
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """For each row the lowest row of its group, which is all that pairs link, directly or through others."""
+    """For each row the lowest row of its group: all rows that pairs link, directly or through others."""
     parent = list(range(count))
 
     def root(row: int) -> int:

@@ -1,124 +1,48 @@
-"""What an article must be to become a row: the cleaning rules, as data, in one place.
+"""What a row must be to be published: the cleaning rules, in one place. Their bounds are in the recipe.
 
-`clean` tidies white space and takes known boilerplate out, then asks every rule of RULES in order; the first
-one that is broken names the reason. A verdict depends on the article alone, never on its neighbours, the
-clock or the order of the crawl, and cleaning a clean row changes nothing: that is what lets the dataset on
-the Hub and any store be cleaned again and merge to the same rows.
+A Cleaner tidies white space, takes known boilerplate out, then asks every rule in order; the first one that
+is broken names the reason. A verdict depends on the row alone, never on its neighbours, the clock or the
+order of the crawl, and cleaning a clean row changes nothing. So the rows on the Hub and in any store can be
+cleaned again, and merge to the same dataset.
 
-To add a rule: one line in RULES (or in one of the pattern tables above it) and its cases in
+To add a rule: one line in `rules_of` (or in one of the pattern tables) and its cases in
 tests/dataset/test_rules.py.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 
+from gazeta.dataset.schema import Row, Schema, number_of, number_text
+from gazeta.dataset.tidy import tidy, tidy_line, tidy_text
 from gazeta.dataset.words import shingles
+from gazeta.recipe import GAZETA, KINDS, Recipe
 
-REQUIRED_COLUMNS = ("text", "summary", "title", "date", "url", "rubric")  # no row without a value in each
-COLUMNS = REQUIRED_COLUMNS  # one more may be added after them: see CONTRIBUTING.md, "A column"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-FIRST_DATE = "1999-01-01 00:00:00"  # the year the newspaper opened
-CLOCK_SLACK = timedelta(hours=27)  # Moscow is UTC+3, and a day for a clock that is wrong
-MIN_TITLE_LETTERS = 8
-MIN_SUMMARY_LETTERS = 25
-MIN_TEXT_CHARACTERS = 200
-MAX_TEXT_CHARACTERS = 100_000  # only day-long online broadcasts are longer
-MAX_SUMMARY_SHARE = 1.0  # of the text's characters
-MAX_COPIED_SHARE = 0.9  # of the summary's runs of three words, found in the text too
-EDGE = 300  # characters at either end of a text where marks of boilerplate and advertising stand
+EDGE = 300  # characters at either end of a text where marks of boilerplate and advertising are
 MIN_CYRILLIC_SHARE = 0.7  # of all letters in the text
-MAX_FOREIGN_CYRILLIC_SHARE = 0.02  # letters that Russian has not; Ukrainian has 7%, a quotation less
+MAX_FOREIGN_CYRILLIC_SHARE = 0.02  # letters that Russian lacks; Ukrainian has 7%, a quotation less
 MIN_YERY_SHARE = 0.002  # «ы» and «э»: 2.2% of Russian letters, none in Bulgarian, Serbian or Ukrainian
-MAX_DIGIT_SHARE = 0.25  # of letters and digits: above it, a score table or a schedule
-MAX_CLOCK_LINES_SHARE = 0.4  # of the lines begin with a time or a minute of play: a live report
-
-
-class HasColumns(Protocol):
-    """What a row is made of: an Article of gazeta.sites.base, or a row read back from the Hub."""
-
-    text: str
-    summary: str
-    title: str
-    date: str
-    url: str
-    rubric: str
-    summary_origin: str
-    fetched_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The columns, and two facts for the lineage (fetched_at: "YYYY-MM-DD HH:MM:SS" UTC, or "")."""
-
-    text: str
-    summary: str
-    title: str
-    date: str
-    url: str
-    rubric: str
-    summary_origin: str = ""
-    fetched_at: str = ""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`broken(row)` is True when the row must be dropped; `says` is how the card explains the reason."""
+    """`broken(row)` is True if the row must be dropped; `says` is how the card explains the reason."""
 
     name: str
     says: str
     broken: Callable[[Row], bool]
 
 
-# Tidying
+# All patterns below are for lower-cased text: that is three times as fast as ignoring the case.
 
-# C0 and C1 controls but the line feed, zero-width and bidirectional marks, the soft hyphen, the BOM.
-_INVISIBLE = re.compile(
-    "[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
-)
-# A tab, a carriage return or a file separator parts two words; the others above stand inside one.
-_BREAKS = str.maketrans({"\t": " "} | dict.fromkeys("\r\v\f\u0085\u2028\u2029", "\n"))
-_SPACES = re.compile(r"[^\S\n]+")
-# Marks over and under letters. NFC needs quadratic time for a long row of them, and no word has more than a
-# few: Unicode's Stream-Safe Text Format allows 30.
-_MARKS = "".join(
-    mark
-    for mark in map(chr, range(0x300, 0x20000))
-    if unicodedata.combining(unicodedata.normalize("NFD", mark)[0])
-)
-_MARK = re.compile(f"[{_MARKS}]")
-_STACKED = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
-_AROUND_LINES = re.compile(r" ?\n[ \n]*")
-
-# All patterns below look at lower-cased text: that is three times as fast as ignoring the case.
-
-# Paragraphs that are never part of the story. Each must match the whole paragraph.
-BOILERPLATE_PARAGRAPHS = re.compile(
-    "|".join(
-        (
-            r"реклама\W*",
-            r"на правах рекламы\W*",
-            r"что думаешь\s?\?\W*",
-            r"(читайте|смотрите) (также|еще|ещё|по теме)\b.{0,200}",
-            r"(новости|материалы) по теме\W*",
-            r"подпис(ывайтесь|аться|ывайся)\b.{0,200}",
-            r"(комментарии|поделиться|распечатать|обсудить)\W*",
-            r"(больше|главные|самые важные) новост(ей|и)\b.{0,120}(telegram|телеграм|канал)\S*.{0,60}",
-            r"продолжение следует\W*",
-        )
-    ),
-)
-
-# A page that stands where an article should be. Found anywhere in the title, or at the start of the text.
+# A page in the place of an article. Found anywhere in the title, or at the start of the text.
 BOILERPLATE_PAGES = re.compile(
     "|".join(
         (
@@ -132,7 +56,7 @@ BOILERPLATE_PAGES = re.compile(
         )
     ),
 )
-# A summary that tells what page one is on, not what happened.
+# A summary that says what the page is, not what happened.
 BOILERPLATE_SUMMARIES = re.compile(
     "|".join(
         (
@@ -143,7 +67,7 @@ BOILERPLATE_SUMMARIES = re.compile(
     ),
 )
 
-# Reason → field → pattern: what newspapers publish besides articles.
+# Kind → column → pattern: what newspapers publish besides articles. A recipe says which kinds are dropped.
 NOT_ARTICLES = {
     reason: {field: re.compile(pattern) for field, pattern in fields.items()}
     for reason, fields in {
@@ -174,56 +98,9 @@ NOT_ARTICLES = {
 }
 
 
-def unstacked(value: str) -> str:
-    """`value` with at most 30 marks in a row."""
-    # A longer row holds every 31st character at least once, and looking at those costs next to nothing.
-    return _STACKED.sub(r"\1", value) if _MARK.search(value[::31]) else value
-
-
-def tidy(value: str) -> str:
-    """NFC, no invisible characters, single spaces, one line feed between paragraphs, nothing at the ends."""
-    value = unicodedata.normalize("NFC", unstacked(value))
-    # Printable text has no control, no format character and no space but U+0020: most articles come so.
-    if not value.replace("\n", " ").isprintable():
-        value = _INVISIBLE.sub("", value.translate(_BREAKS))
-        # Taking an invisible character out can bring a letter and its accent together.
-        value = _SPACES.sub(" ", unicodedata.normalize("NFC", unstacked(value)))
-    if "  " in value:
-        value = _SPACES.sub(" ", value)
-    if "\n\n" in value or " \n" in value or "\n " in value:
-        value = _AROUND_LINES.sub("\n", value)
-    return value.strip()
-
-
-def tidy_line(value: str) -> str:
-    return tidy(value).replace("\n", " ")
-
-
-def without_boilerplate(text: str) -> str:
-    """The paragraphs of a tidy text that belong to the story."""
-    return "\n".join(
-        paragraph
-        for paragraph in text.split("\n")
-        # All of these are short; the bound spares the patterns the work on real paragraphs.
-        if len(paragraph) > 260 or not BOILERPLATE_PARAGRAPHS.fullmatch(paragraph.lower())
-    )
-
-
-def tidy_row(article: HasColumns) -> Row:
-    return Row(
-        text=without_boilerplate(tidy(article.text)),
-        summary=tidy_line(article.summary),
-        title=tidy_line(article.title),
-        date=article.date.strip(),
-        url=article.url.strip(),
-        rubric=article.rubric.strip().lower(),
-        summary_origin=article.summary_origin,
-        fetched_at=article.fetched_at,
-    )
-
-
 # What the rules look at
 
+_ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?|urn:uuid:[0-9a-f-]{36}")  # the latter: see schema.content_urn
 _CLOCK_LINE = re.compile(r"\d{1,2}[:.]\d{2}\b|\d{1,3}(\+\d)?[’'´]")
 
 
@@ -238,13 +115,6 @@ def parse_date(raw: str) -> datetime | None:
     except ValueError:
         return None
     return parsed if parsed.isoformat(" ") == raw and parsed.tzinfo is None and len(raw) == 19 else None
-
-
-def _date_out_of_range(row: Row) -> bool:
-    if row.date < FIRST_DATE:
-        return True
-    fetched = parse_date(row.fetched_at)
-    return fetched is not None and row.date > (fetched + CLOCK_SLACK).isoformat(" ")
 
 
 def copied_share(summary: str, text: str) -> float:
@@ -282,7 +152,7 @@ def letter_counts(text: str) -> tuple[int, int, int, int, int]:
 def is_russian(text: str) -> bool:
     """By letters alone: enough Cyrillic, hardly any that Russian lacks, and the two that it is full of.
 
-    A text of under 300 letters may lack «ы» and «э» by chance, so it is judged without them.
+    A text of under 300 letters may lack «ы» and «э» by chance, so they do not count there.
     """
     count, cyrillic, foreign, yery, _ = letter_counts(text)
     if count == 0 or cyrillic < MIN_CYRILLIC_SHARE * count or foreign > MAX_FOREIGN_CYRILLIC_SHARE * count:
@@ -291,26 +161,26 @@ def is_russian(text: str) -> bool:
 
 
 def _mostly_cyrillic(summary: str) -> bool:
-    """Short and full of brand names at times, so only the plain case is told apart."""
+    """A summary is short and sometimes full of brand names, so only the plain case counts."""
     count, cyrillic, *_ = letter_counts(summary)
     return 2 * cyrillic >= count
 
 
 def _is_boilerplate(row: Row) -> bool:
     return bool(
-        BOILERPLATE_PAGES.search(row.title.lower())
-        or BOILERPLATE_PAGES.search(row.text[:EDGE].lower())
-        or BOILERPLATE_SUMMARIES.search(row.summary.lower())
+        BOILERPLATE_PAGES.search(row.get("title", "").lower())
+        or BOILERPLATE_PAGES.search(row.get("text", "")[:EDGE].lower())
+        or BOILERPLATE_SUMMARIES.search(row.get("summary", "").lower())
     )
 
 
-def _not_an_article(reason: str) -> Callable[[Row], bool]:
-    patterns = NOT_ARTICLES[reason].items()
+def _of_kind(kind: str, schema: Schema) -> Callable[[Row], bool]:
+    patterns = [(name, NOT_ARTICLES[kind][name]) for name in NOT_ARTICLES[kind] if name in schema.names]
 
     def broken(row: Row) -> bool:
-        for field, pattern in patterns:
-            value = getattr(row, field)
-            # Only a text is that long, and its mark stands at one of its ends.
+        for name, pattern in patterns:
+            value = row[name]
+            # Only a text is that long, and its mark is at one of its ends.
             if pattern.search(value[:EDGE].lower()):
                 return True
             if len(value) > EDGE and pattern.search(value[-EDGE:].lower()):
@@ -320,68 +190,142 @@ def _not_an_article(reason: str) -> Callable[[Row], bool]:
     return broken
 
 
-_marked_live = _not_an_article("live report")
+def _is_live(most_clock_lines: float, schema: Schema) -> Callable[[Row], bool]:
+    marked = _of_kind("live report", schema)
+
+    def broken(row: Row) -> bool:
+        if marked(row):
+            return True
+        lines = row[schema.text].split("\n")
+        clocks = sum(1 for line in lines if _CLOCK_LINE.match(line))
+        return clocks >= 4 and clocks > most_clock_lines * len(lines)
+
+    return broken
 
 
-def _is_live(row: Row) -> bool:
-    if _marked_live(row):
-        return True
-    lines = row.text.split("\n")
-    clocks = sum(1 for line in lines if _CLOCK_LINE.match(line))
-    return clocks >= 4 and clocks > MAX_CLOCK_LINES_SHARE * len(lines)
+def _date_out_of_range(date: str, first: str | None, hours_ahead: float | None) -> Callable[[Row], bool]:
+    earliest = f"{first} 00:00:00" if first else ""
+    ahead = None if hours_ahead is None else timedelta(hours=hours_ahead)
+
+    def broken(row: Row) -> bool:
+        if not row[date] or row[date] < earliest:
+            return bool(row[date])
+        fetched = parse_date(row["fetched_at"]) if ahead is not None else None
+        return fetched is not None and row[date] > (fetched + ahead).isoformat(" ")
+
+    return broken
 
 
-def _is_a_table(row: Row) -> bool:
-    count, *_, digits = letter_counts(row.text)
-    return digits > MAX_DIGIT_SHARE * (count + digits)
+def _is_a_table(text: str, most_digits: float) -> bool:
+    count, *_, digits = letter_counts(text)
+    return digits > most_digits * (count + digits)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("no text", "the text is empty", lambda row: not row.text),
-    Rule("no title", "the title is empty", lambda row: not row.title),
-    Rule("no summary", "the summary is empty", lambda row: not row.summary),
-    Rule("no rubric", "the rubric is empty", lambda row: not row.rubric),
-    Rule("bad url", "the address is no http or https address",
-         lambda row: not re.fullmatch(r"https?://[^\s/]+(/\S*)?", row.url)),
-    Rule("bad date", f"the date is not of the form {DATE_FORMAT}", lambda row: parse_date(row.date) is None),
-    Rule("date out of range", f"the date is before {FIRST_DATE[:10]} or after the page was fetched",
-         _date_out_of_range),
-    Rule("boilerplate", "an error page, a consent page, or a summary that only advertises the site",
-         _is_boilerplate),
-    Rule("gallery", "a photo or video gallery, or an infographic", _not_an_article("gallery")),
-    Rule("live report", "an online broadcast: marked so, or most lines begin with a time", _is_live),
-    Rule("horoscope", "a horoscope or a lunar calendar", _not_an_article("horoscope")),
-    Rule("correction", "a correction or a denial by the editors", _not_an_article("correction")),
-    Rule("quiz", "a test, a quiz or a poll", _not_an_article("quiz")),
-    Rule("advertising", "marked as advertising", _not_an_article("advertising")),
-    Rule("short text", f"the text has fewer than {MIN_TEXT_CHARACTERS} characters",
-         lambda row: len(row.text) < MIN_TEXT_CHARACTERS),
-    Rule("long text", f"the text has more than {MAX_TEXT_CHARACTERS:,} characters",
-         lambda row: len(row.text) > MAX_TEXT_CHARACTERS),
-    Rule("score table", f"more than {MAX_DIGIT_SHARE:.0%} of the text's letters and digits are digits",
-         _is_a_table),
-    Rule("short title", f"the title has fewer than {MIN_TITLE_LETTERS} letters",
-         lambda row: letters(row.title) < MIN_TITLE_LETTERS),
-    Rule("short summary", f"the summary has fewer than {MIN_SUMMARY_LETTERS} letters",
-         lambda row: letters(row.summary) < MIN_SUMMARY_LETTERS),
-    Rule("summary longer than text", "the summary has at least as many characters as the text",
-         lambda row: len(row.summary) >= MAX_SUMMARY_SHARE * len(row.text)),
-    Rule("wrong language", f"under {MIN_CYRILLIC_SHARE:.0%} of the letters are Cyrillic, or they are those of"
-         " another language that is written with Cyrillic",
-         lambda row: not is_russian(row.text) or not _mostly_cyrillic(row.summary)),
-    Rule("summary copied", f"at least {MAX_COPIED_SHARE:.0%} of the summary's runs of three words stand in"
-         " the text", lambda row: copied_share(row.summary, row.text) >= MAX_COPIED_SHARE),
-)  # fmt: skip
-
-EXPLAINED = {rule.name: rule.says for rule in RULES}
+KIND_SAYS = {
+    "gallery": "a photo or video gallery, or an infographic",
+    "live report": "an online broadcast: marked so, or most lines begin with a time",
+    "horoscope": "a horoscope or a lunar calendar",
+    "correction": "a correction or a denial by the editors",
+    "quiz": "a test, a quiz or a poll",
+    "advertising": "marked as advertising",
+}
+# Column type → what a wrong value is, for the card, and how it is recognised.
+FORMS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "url": ("the address is no http or https address", lambda value: not _ADDRESS.fullmatch(value)),
+    "date": (f"the date is not of the form {DATE_FORMAT}", lambda value: parse_date(value) is None),
+    "number": ("the value is no number", lambda value: number_of(value) is None),
+}
 
 
-def broken_rule(row: Row) -> str:
-    """The name of the first rule that a tidy row breaks; "" when it is to be kept."""
-    return next((rule.name for rule in RULES if rule.broken(row)), "")
+def _of(column: str, broken: Callable[[str], bool], also_empty: bool = False) -> Callable[[Row], bool]:
+    return lambda row: (also_empty or row[column] != "") and broken(row[column])
 
 
-def clean(article: HasColumns) -> tuple[Row, str]:
-    """The tidy row, and the name of the first rule that it breaks ("" when it is to be kept)."""
-    row = tidy_row(article)
-    return row, broken_rule(row)
+def rules_of(recipe: Recipe) -> Iterator[Rule]:
+    """The rules of a recipe, in the order in which they are asked."""
+    schema, bounds, text = recipe.schema, recipe.rules, recipe.schema.text
+    for name in schema.required:
+        if name not in schema.of_type("url", "date"):  # a missing one is a wrong one
+            yield Rule(f"no {name}", f"the {name} is empty", _of(name, lambda value: not value, True))
+    for column in recipe.columns:
+        if column.type in FORMS:
+            says, wrong = FORMS[column.type]
+            yield Rule(f"bad {column.name}", says, _of(column.name, wrong, column.required))
+    for name, (low, high) in bounds.between.items():
+        yield Rule(f"{name} out of range", f"the {name} is not between {low:g} and {high:g}",
+                   _of(name, lambda value, low=low, high=high: not low <= float(value) <= high))  # fmt: skip
+    if schema.date and (bounds.first_date or bounds.max_hours_ahead is not None):
+        yield Rule(f"{schema.date} out of range",
+                   f"the {schema.date} is before {bounds.first_date} or after the page was fetched",
+                   _date_out_of_range(schema.date, bounds.first_date, bounds.max_hours_ahead))  # fmt: skip
+    if bounds.boilerplate:
+        yield Rule("boilerplate", "an error page, a consent page, or a summary that only advertises the site",
+                   _is_boilerplate)  # fmt: skip
+    for kind in (kind for kind in KINDS if kind in bounds.drop):
+        live = kind == "live report"
+        broken = _is_live(bounds.max_clock_lines_share, schema) if live else _of_kind(kind, schema)
+        yield Rule(kind, KIND_SAYS[kind], broken)
+    for name, least in bounds.min_characters.items():
+        yield Rule(f"short {name}", f"the {name} has fewer than {least:,} characters",
+                   _of(name, lambda value, least=least: len(value) < least))  # fmt: skip
+    for name, most in bounds.max_characters.items():
+        yield Rule(f"long {name}", f"the {name} has more than {most:,} characters",
+                   _of(name, lambda value, most=most: len(value) > most))  # fmt: skip
+    if (share := bounds.max_digit_share) is not None:
+        yield Rule("score table", f"more than {share:.0%} of the {text}'s letters and digits are digits",
+                   _of(text, lambda value: _is_a_table(value, share)))  # fmt: skip
+    for name, least in bounds.min_letters.items():
+        yield Rule(f"short {name}", f"the {name} has fewer than {least:,} letters",
+                   _of(name, lambda value, least=least: letters(value) < least))  # fmt: skip
+    summarized = {"summary", "text"} <= set(schema.names)
+    if (longest := bounds.max_summary_share) is not None and summarized:
+        of = "" if longest == 1 else f"{longest:.0%} of "
+        yield Rule("summary longer than text", f"the summary has at least as many characters as {of}the text",
+                   lambda row: len(row["summary"]) >= longest * len(row["text"]))  # fmt: skip
+    if bounds.language:
+        yield Rule("wrong language", f"under {MIN_CYRILLIC_SHARE:.0%} of the letters are Cyrillic, or they"
+                   " are those of another language that is written with Cyrillic",
+                   lambda row: (row[text] != "" and not is_russian(row[text]))
+                   or not _mostly_cyrillic(row.get("summary", "")))  # fmt: skip
+    if (copied := bounds.max_copied_share) is not None and summarized:
+        yield Rule("summary copied", f"at least {copied:.0%} of the summary's runs of three words are also in"
+                   " the text", lambda row: copied_share(row["summary"], row["text"]) >= copied)  # fmt: skip
+
+
+class Cleaner:
+    """The tidying and the rules of one recipe."""
+
+    def __init__(self, recipe: Recipe = GAZETA):
+        self.rules = tuple(rules_of(recipe))
+        ways: dict[str, Callable[[str], str]] = {
+            "text": tidy_text if recipe.rules.boilerplate else tidy,
+            "line": tidy_line,
+            "date": str.strip,
+            "url": str.strip,
+            "label": tidy_line,
+            "number": number_text,
+        }
+        self._ways = [(column.name, ways[column.type]) for column in recipe.columns]
+
+    def tidy(self, row: Row) -> Row:
+        """A row with tidy columns. Columns that it lacks are empty."""
+        tidied = {name: way(row.get(name, "")) for name, way in self._ways}
+        tidied["summary_origin"] = row.get("summary_origin", "")
+        tidied["fetched_at"] = row.get("fetched_at", "")
+        return tidied
+
+    def broken_rule(self, row: Row) -> str:
+        """The name of the first rule that a tidy row breaks; "" if it is to be kept."""
+        for rule in self.rules:
+            if rule.broken(row):
+                return rule.name
+        return ""
+
+    def clean(self, row: Row) -> tuple[Row, str]:
+        """The tidy row, and the name of the first rule that it breaks ("" if it is to be kept)."""
+        row = self.tidy(row)
+        return row, self.broken_rule(row)
+
+    def explained(self) -> dict[str, str]:
+        """Reason → what it means, for the card."""
+        return {rule.name: rule.says for rule in self.rules}

@@ -1,7 +1,7 @@
-"""Words as numbers: what texts are compared by, a whole text at a time instead of word by word.
+"""Words as numbers, by which texts are compared: computed for a whole text at a time, not word by word.
 
 A word is a run of letters, digits and underscores, in lower case, with ё as е. Its code is a polynomial of 64
-bits over its characters; the same word has the same code for ever, on every machine.
+bits over its characters; a word has the same code on every machine, in every version.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 RUN = 3  # words in a shingle
 
-# For each UTF-16 unit: its lower case where it belongs to a word, else 0. Characters beyond the basic plane
-# are two units without meaning here, so they part words.
+# For each UTF-16 unit: its lower case if it belongs to a word, else 0. Characters beyond the basic plane are
+# two units that belong to no word, so they separate words.
 _IN_WORDS = np.zeros(65536, np.uint64)
 for _code in (*range(0x30, 0xD800), *range(0xF900, 0xFFF0)):
     _letter = chr(_code)
@@ -41,9 +41,7 @@ def _mixed(codes: np.ndarray) -> np.ndarray:
     return codes ^ codes >> np.uint64(29)
 
 
-@lru_cache(
-    maxsize=4
-)  # a text is asked for by the rules, by its digest and by its shingles, one after another
+@lru_cache(maxsize=4)  # the rules, the digest and the shingles ask for a text one after another
 def word_codes(text: str) -> np.ndarray:
     """The words of a text in their order, uint64."""
     units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), np.uint16)
@@ -64,7 +62,7 @@ def word_codes(text: str) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def shingles(text: str) -> np.ndarray:
-    """Sorted distinct uint32 hashes of the runs of RUN words (one of all words, when there are fewer)."""
+    """Sorted distinct uint32 hashes of the runs of RUN words (one run of all words, if there are fewer)."""
     codes = word_codes(text)
     count = max(1, len(codes) - RUN + 1)
     runs = np.zeros(count, np.uint64)

@@ -1,67 +1,157 @@
-"""What one page becomes: an article, or the reason why it is none."""
+"""What the collector has to know about a news site. One subclass per site, in a file of its own.
+
+A site is pure: it turns addresses and pages into values, and uses neither the network nor the clock. A simple
+site names its address, its rubrics, the pattern of its articles' addresses and one `Layout`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from datetime import date
+from typing import ClassVar
+from urllib.parse import urljoin, urlsplit
 
-# Where a summary came from, best first.
-LEAD = "lead"  # an element that the editor wrote as the lead
-DESCRIPTION = "description"  # the page's description, where it says something that the text does not
-FIRST_PARAGRAPH = "first_paragraph"  # a news item without a lead: its first paragraph tells what happened
+from gazeta.sites.article import (
+    DESCRIPTION,
+    FIRST_PARAGRAPH,
+    LEAD,
+    Article,
+    Listing,
+    NotAnArticle,
+    PageChanged,
+)
+from gazeta.sites.html import clean, decode, tree
+from gazeta.sites.layout import Anchors, Layout, rows
+from gazeta.sites.reader import Reader
+
+__all__ = [
+    "DESCRIPTION", "FIRST_PARAGRAPH", "LEAD", "Anchors", "Article", "Layout", "Listing", "NotAnArticle",
+    "PageChanged", "Reader", "Site",
+]  # fmt: skip
+MAX_LISTED = 2000  # links taken from one listing page; a real page has 20 to 60
 
 
-@dataclass(frozen=True)
-class Article:
-    """One article. All fields are text; an absent value is the empty string.
+class Site:
+    """One news site. Addresses are absolute; paths begin with a slash.
 
-    text: paragraphs joined by a line feed, no lead, no advertising. With summary_origin "first_paragraph" the
-        first paragraph is both `summary` and the start of `text`, as it is on the page: use `source()` for
-        the text that a summarizer may read.
-    date: "YYYY-MM-DD HH:MM:SS", Moscow time.
-    rubric: the site's section slug, "politics".
-    era: which of the site's layouts the page has; only reports and alarms look at it.
-    fetched_at: "YYYY-MM-DD HH:MM:SS" UTC, set by the store.
+    A layout is a nested subclass of `Layout`; those in use are tried first, then those that ended last.
     """
 
-    url: str
-    title: str
-    summary: str
-    text: str
-    date: str
-    rubric: str
-    subtitle: str = ""
-    summary_origin: str = ""
-    era: str = ""
-    site: str = "gazeta"
-    fetched_at: str = ""
+    name: ClassVar[str] = ""  # as in `scrapy crawl NAME`
+    base: str = ""  # "https://www.example.org"
+    rubrics: ClassVar[tuple[str, ...]] = ()  # the sections with articles, by the names the dataset uses
+    sitemaps: ClassVar[tuple[str, ...]] = ("/sitemap.xml",)  # besides those that robots.txt names
+    feeds: ClassVar[tuple[str, ...]] = ()  # RSS or Atom
+    cookies: ClassVar[str] = ""  # sent with every request
+    # The path of an article. Its groups "rubric", "year", "month" and "day" are used if it has them.
+    article_path: ClassVar[re.Pattern[str]]
+    anchors: ClassVar[type[Layout]] = Anchors  # selectors that all layouts share, tried before theirs
+    layouts: ClassVar[tuple[type[Layout], ...]] = ()
+    reader: ClassVar[type[Reader]] = Reader
 
-    def source(self) -> str:
-        """The text without the paragraph that serves as its summary.
+    def __init_subclass__(cls) -> None:
+        nested = (value for value in vars(cls).values() if isinstance(value, type))
+        own = [value for value in nested if issubclass(value, Layout) and value.name]
+        if own:
+            cls.layouts = tuple(sorted(own, key=lambda layout: layout.ended or "9999", reverse=True))
 
-        A summary that stands word for word at the start of the text would teach a model to copy.
+    def __init__(self, base: str = ""):
+        """base: another address that serves the same pages, such as a stand-in's."""
+        self.base = base or self.base
+
+    # Addresses
+
+    def canonical_url(self, url: str) -> str:
+        """The one address of a page: no query, fragment or default port. Raises ValueError for a bad port."""
+        parts = urlsplit(url.strip())
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        port = f":{parts.port}" if parts.port and parts.port != default else ""
+        path = re.sub(r"/{2,}", "/", parts.path) or "/"
+        return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{path}"
+
+    def same_site(self, one: str, other: str) -> bool:
+        """Whether two addresses belong to one site: the same scheme, host and port."""
+        try:
+            return urlsplit(self.canonical_url(one))[:2] == urlsplit(self.canonical_url(other))[:2]
+        except ValueError:
+            return False
+
+    def is_article_url(self, url: str) -> bool:
+        """Whether an address can be an article's: only such links are queued."""
+        return bool(self.article_path.search(urlsplit(url).path))
+
+    def url_day(self, url: str) -> str:
+        """The day in an address, "YYYY-MM-DD", "" if there is none; the first of the month for a month."""
+        match = self.article_path.search(urlsplit(url).path)
+        found = match.groupdict() if match else {}
+        if not found.get("year"):
+            return ""
+        try:
+            return date(int(found["year"]), int(found["month"]), int(found.get("day") or 1)).isoformat()
+        except ValueError:
+            return ""
+
+    def url_rubric(self, url: str) -> str:
+        """The rubric in the address of an article or of a section's own page, "" if there is none."""
+        path = urlsplit(url).path
+        match = self.article_path.search(path)
+        rubric = match.groupdict().get("rubric") if match else path.strip("/")
+        return rubric if rubric in self.rubrics else ""
+
+    def expects_lead(self, url: str) -> bool:
+        """Whether articles at such addresses have a lead of their own."""
+        return True
+
+    # Pages
+
+    def parse_article(self, body: bytes, url: str, content_type: str = "") -> Article:
+        """The article of one page as fetched. content_type: the HTTP header of that name, for its charset.
+
+        Raises NotAnArticle for an intact page without an article, and PageChanged for one that should hold an
+        article but whose title, text or date no selector finds.
         """
-        if self.summary_origin != FIRST_PARAGRAPH:
-            return self.text
-        first, _, rest = self.text.partition("\n")
-        return rest if first == self.summary else self.text
+        try:
+            page = self.reader(self, body, url, content_type)
+        except ValueError:
+            raise NotAnArticle("no HTML", url) from None
+        return page.article()
 
+    def listing_urls(self, rubrics: Iterable[str] = ()) -> list[str]:
+        """The first page of each listing, newest articles first: of the named rubrics, else of all."""
+        return []
 
-class NotAnArticle(Exception):
-    """The page is well and holds no article: a gallery, an index, a redirect to a login page."""
+    def parse_listing(self, body: bytes, url: str, content_type: str = "") -> Listing:
+        """The articles that a listing page links, and the next page by its link with rel="next"."""
+        try:
+            page = tree(decode(body, content_type))
+        except ValueError:
+            return Listing()
+        following = [node.get("href", "") for node in page.iter("a") if node.get("rel") == "next"]
+        older = urljoin(url, following[0]) if following else ""
+        return Listing(self.links(page, url), older)
 
+    def links(self, page, url: str) -> list[tuple[str, str]]:
+        """(address, day or "") of the articles that a page's tree links, each once."""
+        found: dict[str, str] = {}
+        for node in page.iter("a"):
+            if len(found) >= MAX_LISTED:
+                break
+            try:
+                address = urljoin(url, clean(node.get("href", ""))[:1000])
+                if self.is_article_url(address) and self.same_site(address, url):
+                    found.setdefault(self.canonical_url(address), self.url_day(address))
+            except ValueError:
+                continue
+        return list(found.items())
 
-class PageChanged(Exception):
-    """The page should hold an article, and the selectors do not find it.
+    def selectors(self, layout: str = "") -> dict[str, str]:
+        """What is tried for each field, for alarms and error texts: by all layouts, or by the named one."""
+        tried = [self.anchors, *(one for one in self.layouts if layout in ("", one.name))]
 
-    fields: the fields that are missing; era: the layout the page looks like; selectors: what was tried.
-    """
+        def of(field: str) -> str:
+            return ", ".join(dict.fromkeys(css for one in tried for css in rows(getattr(one, field))))
 
-    def __init__(self, url: str, fields: list[str], era: str = "", selectors: dict[str, str] | None = None):
-        self.url = url
-        self.fields = fields
-        self.era = era
-        self.selectors = selectors or {}
-        tried = "; ".join(f"{name}: {self.selectors[name]}" for name in fields if name in self.selectors)
-        super().__init__(
-            f"no {', '.join(fields)} on {url} (layout: {era or 'unknown'}; tried {tried or 'all'})"
-        )
+        rubric = ", ".join(part for part in ("address", of("rubric")) if part)
+        fields = {name: of(name) for name in ("title", "text", "date", "lead")}
+        return {**fields, "summary": fields["lead"], "rubric": rubric}

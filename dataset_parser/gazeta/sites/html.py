@@ -1,6 +1,6 @@
 """What parsing news pages of any site needs: bytes to text, text to tree, tree to clean paragraphs, dates.
 
-Everything here takes values and gives values, and is bounded: the work is linear in the size of the page.
+Everything here is pure, and its work is linear in the size of the page.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from lxml import etree
 from lxml.cssselect import CSSSelector
 
+MOSCOW = ZoneInfo("Europe/Moscow")
 MAX_TREE_BYTES = 8_000_000
 # Private characters that `tree` and `clean` take out of every page: they stand for <br>, <a> and </a>.
 BREAK, LINK_BEGINS, LINK_ENDS = "\ue000", "\ue001", "\ue002"
@@ -68,7 +70,7 @@ BLOCK_TAGS = frozenset(
 def decode(body: bytes, content_type: str = "") -> str:
     """The page as text by the charset of the HTTP header, then of the page, then UTF-8, then windows-1251.
 
-    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that somebody names: Russian text
+    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that is declared: Russian text
     in windows-1251 is never valid UTF-8, and a wrong header is common.
     """
     body = _SURROGATE.sub(b"", body)
@@ -98,7 +100,7 @@ def decode(body: bytes, content_type: str = "") -> str:
 
 
 def tree(text: str) -> etree._Element:
-    """The page's element tree; raises ValueError when there is none. Libxml2 itself cuts absurd depth."""
+    """The page's element tree; raises ValueError if there is none. libxml2 itself limits the depth."""
     if not _MARKUP.search(text[:200_000]):
         raise ValueError("no HTML")
     data = _UNPRINTABLE.sub("", text).encode("utf-8", "replace")[:MAX_TREE_BYTES]
@@ -186,7 +188,7 @@ def squeezed(text: str) -> str:
 def inline_text(
     element: etree._Element, silent: Callable[[etree._Element], bool] = lambda _: False, line_break: str = " "
 ) -> str:
-    """The text an element shows, spaces as the source has them, so words stay apart at links and line breaks.
+    """The text that an element shows, with the source's spaces: words stay apart at links and line breaks.
 
     silent: elements to leave out, with all that is in them (their tail stays).
     """
@@ -244,10 +246,10 @@ def _glued(outside: str, left: str, right: str) -> bool:
 def paragraphs(
     body: etree._Element, silent: Callable[[etree._Element], bool], kinds: tuple[str, ...] = ("p", "li")
 ) -> Iterator[tuple[etree._Element, str]]:
-    """(element, clean text) of each paragraph of a body, in order. Two line breaks part paragraphs too.
+    """(element, clean text) of each paragraph of a body, in order. Two line breaks end a paragraph as well.
 
-    A quotation without paragraphs of its own is one. When the body has almost no `kinds` (old pages write
-    bare text with <br>), its bare text is used.
+    A quotation without paragraphs of its own counts as one. If the body has almost no `kinds` (old pages
+    have bare text with <br>), its bare text is used.
     """
     found: list[tuple[etree._Element, str]] = []
     skip = None
@@ -264,13 +266,13 @@ def paragraphs(
             node.tag in kinds or (node.tag == "blockquote" and node.find(".//p") is None)
         ):
             found += [(node, part) for part in _split(inline_text(node, silent, BREAK))]
-            skip = node  # a paragraph inside a list item is told once
+            skip = node  # a paragraph inside a list item counts once
         elif node.tag == "a":
             skip = node  # a link around whole paragraphs is the card of another article
-    told = sum(len(part) for _, part in found)
-    if told < 200:
+    length = sum(len(part) for _, part in found)
+    if length < 200:
         bare = list(_split(_bare(body, silent)))
-        if sum(map(len, bare)) > 3 * told:
+        if sum(map(len, bare)) > 3 * length:
             return iter([(body, part) for part in bare])
     return iter(found)
 
@@ -316,7 +318,7 @@ def json_ld(root: etree._Element) -> list[dict[str, Any]]:
 
 
 def moscow_date(text: str) -> str:
-    """ "YYYY-MM-DD HH:MM:SS" in Moscow time, or "" when the text holds no date.
+    """ "YYYY-MM-DD HH:MM:SS" in Moscow time, or "" if the text holds no date.
 
     Reads ISO 8601 (with an offset it is converted, without one it is Moscow time already), "15.10.2013,
     12:30" and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
@@ -349,26 +351,5 @@ def moscow_date(text: str) -> str:
 
 
 def to_moscow(when: datetime) -> datetime:
-    """A moment with a time zone as Moscow's wall clock (no time zone attached).
-
-    Written out, because Windows has no time zone database: summer time until March 2011, then +04:00, and
-    +03:00 since 26 October 2014.
-    """
-    utc = when.astimezone(UTC).replace(tzinfo=None)
-    if utc >= datetime(2014, 10, 25, 22):
-        hours = 3
-    elif utc >= datetime(2011, 3, 26, 23):
-        hours = 4
-    else:
-        summer = (
-            _last_sunday(utc.year, 3) - timedelta(hours=1)
-            <= utc
-            < _last_sunday(utc.year, 10) - timedelta(hours=1)
-        )
-        hours = 4 if summer else 3
-    return utc.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours))).replace(tzinfo=None)
-
-
-def _last_sunday(year: int, month: int) -> datetime:
-    last = datetime(year, month, 31)
-    return last - timedelta(days=(last.weekday() + 1) % 7)
+    """A moment with a time zone as Moscow's wall clock, without a time zone."""
+    return when.astimezone(MOSCOW).replace(tzinfo=None)

@@ -31,7 +31,7 @@ class Entry:
 
 
 def unpack(body: bytes) -> bytes:
-    """The body, unzipped when it is gzip. Raises BadSource for a bomb or a broken archive."""
+    """The body, unpacked if it is gzip. Raises BadSource for a bomb or a broken archive."""
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
@@ -48,7 +48,7 @@ def parse_source(body: bytes) -> tuple[list[Entry], int]:
     """(entries, how many more were left out) of a sitemap, a sitemap index, a news sitemap, RSS or Atom.
 
     External entities are never fetched, internal ones never expanded. A broken tail keeps what came before
-    it. Raises BadSource when the root element is none of these.
+    it. Raises BadSource if the root element is none of these.
     """
     entries: list[Entry] = []
     left_out = 0

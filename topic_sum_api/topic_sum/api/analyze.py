@@ -6,8 +6,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from topic_sum.api.answering import Answering, describe_texts
-from topic_sum.api.summarize import SummaryFields, SummaryRequest, summary
-from topic_sum.api.topic import TopicFields, TopicRequest, topic
+from topic_sum.api.summarize import Summarize, SummaryFields, SummaryRequest
+from topic_sum.api.topic import Topic, TopicFields, TopicRequest
 
 
 class AnalyzeFields(SummaryFields, TopicFields):
@@ -20,7 +20,7 @@ class AnalyzeRequest(SummaryRequest, TopicRequest):
 
 class Analyze(Answering):
     request_class = AnalyzeRequest
-    tasks: ClassVar = {"topic": topic, "summarize": summary}
+    tasks: ClassVar = Topic.tasks | Summarize.tasks
 
     @describe_texts("analyze", "Topic and summary at once", AnalyzeRequest, AnalyzeFields)
     def post(self, request: Request) -> Response:

@@ -24,11 +24,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.api.exceptions import translate
 from topic_sum.api.messages import language
 from topic_sum.api.requests import Item, Question, StrictRequest, TextRequest
 from topic_sum.inference.admission import Job
+from topic_sum.inference.errors import TaskNotServed
 from topic_sum.inference.kinds import Task
 from topic_sum.inference.model import Model
 from topic_sum.inference.service import Service
@@ -163,14 +164,21 @@ class Asked:
 
 
 class Answering(LimitedView):
-    """An address that answers texts. `tasks` names the tasks that it asks and how each one's answer looks."""
+    """An address that answers news texts: the tasks that it asks, their kinds, and how their answers look."""
 
     request_class: ClassVar[type[TextRequest]]
-    tasks: ClassVar[dict[str, Body]]
+    tasks: ClassVar[dict[str, tuple[type[Task], Body]]]
 
     def tasks_of(self, model: Model) -> list[tuple[Task, Body]]:
         """Raises TaskNotServed."""
-        return [(model.task(name), body) for name, body in self.tasks.items()]
+        found = []
+        for name, (kind, body) in self.tasks.items():
+            task = model.task(name)
+            reads_news = "text" in task.columns and task.template.required <= {"text", "title"}
+            if not isinstance(task, kind) or not reads_news:  # another recipe may use the name otherwise
+                raise TaskNotServed(f"{name} of news texts", model.tasks)
+            found.append((task, body))
+        return found
 
     def reader(self, model: Model) -> StrictRequest:
         return self.request_class.reader()

@@ -1,9 +1,10 @@
-"""GET /health/live and /health/ready, for whatever restarts or routes around this process."""
+"""GET /health/live, /health/ready and /metrics: how this process is, for those who operate it."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from topic_sum import metrics
 from topic_sum.api.exceptions import only_get
 from topic_sum.serving import service
 
@@ -26,3 +27,10 @@ def ready(request: HttpRequest) -> HttpResponse:
         headers={"Retry-After": "5"},
         json_dumps_params={"ensure_ascii": False},
     )
+
+
+@only_get
+def prometheus(request: HttpRequest) -> HttpResponse:
+    """Open without a key: do not expose it to the outside, see README.md."""
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+    return HttpResponse(metrics.exposition(), content_type=content_type)

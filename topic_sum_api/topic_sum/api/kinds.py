@@ -10,7 +10,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.api.fields import MOST_VARIANTS, USUAL_VARIANTS, Flag, Variants, WholeNumber
 from topic_sum.api.requests import Item
 from topic_sum.inference.kinds.classify import Classified, Classify

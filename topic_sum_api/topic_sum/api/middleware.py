@@ -13,7 +13,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.api.access import client_address
 from topic_sum.api.exceptions import answer
 

@@ -13,8 +13,6 @@ from rest_framework import serializers
 from topic_sum.api.exceptions import ApiError
 from topic_sum.api.fields import Option, Text
 
-_INDEXED = "{}[{}]"
-
 
 @dataclass(frozen=True)
 class Item:
@@ -102,7 +100,7 @@ class TextRequest(StrictRequest):
             raise ApiError("titles_do_not_match", field="titles")
         check_total(texts, "texts")
         return False, [
-            own_error(self._item, text, title, _INDEXED.format("texts", at), _INDEXED.format("titles", at))
+            own_error(self._item, text, title, f"texts[{at}]", f"titles[{at}]")
             for at, (text, title) in enumerate(zip(texts, titles, strict=True))
         ]
 
@@ -132,9 +130,7 @@ class ColumnsRequest(StrictRequest):
             raise ApiError("fields_or_items", field=named[0])
         items = check_list(body["items"], "items", "objects")
         check_total((value for item in items if isinstance(item, dict) for value in item.values()), "items")
-        return False, [
-            own_error(self._item, item, _INDEXED.format("items", at)) for at, item in enumerate(items)
-        ]
+        return False, [own_error(self._item, item, f"items[{at}]") for at, item in enumerate(items)]
 
     def _item(self, values: object, where: str) -> Item:
         if not isinstance(values, dict):

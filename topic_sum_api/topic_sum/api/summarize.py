@@ -9,9 +9,9 @@ from rest_framework.response import Response
 from topic_sum.api.answering import Answering, describe_texts
 from topic_sum.api.kinds import GenerateOptions, generated, generated_fields
 from topic_sum.api.requests import TextRequest
+from topic_sum.inference.kinds.generate import Generate
 
 SummaryFields = generated_fields("summary")
-summary = partial(generated, key="summary")
 
 
 class SummaryRequest(GenerateOptions, TextRequest):
@@ -20,7 +20,7 @@ class SummaryRequest(GenerateOptions, TextRequest):
 
 class Summarize(Answering):
     request_class = SummaryRequest
-    tasks: ClassVar = {"summarize": summary}
+    tasks: ClassVar = {"summarize": (Generate, partial(generated, key="summary"))}
 
     @describe_texts("summarize", "A short summary of a text", SummaryRequest, SummaryFields)
     def post(self, request: Request) -> Response:

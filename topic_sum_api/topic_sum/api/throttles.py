@@ -15,7 +15,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from topic_sum.api import metrics
+from topic_sum import metrics
 from topic_sum.api.access import Key, client_address
 
 log = logging.getLogger("topic_sum")

@@ -27,7 +27,7 @@ class TopicRequest(ClassifyOptions, TextRequest):
 
 class Topic(Answering):
     request_class = TopicRequest
-    tasks: ClassVar = {"topic": topic}
+    tasks: ClassVar = {"topic": (Classify, topic)}
 
     @describe_texts("topic", "What a text is about", TopicRequest, TopicFields)
     def post(self, request: Request) -> Response:

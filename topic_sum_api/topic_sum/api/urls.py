@@ -3,8 +3,7 @@
 from django.urls import path
 
 from topic_sum.api.analyze import Analyze
-from topic_sum.api.health import live, ready
-from topic_sum.api.metrics import prometheus
+from topic_sum.api.health import live, prometheus, ready
 from topic_sum.api.model import ModelView
 from topic_sum.api.schema import docs, schema
 from topic_sum.api.summarize import Summarize

@@ -57,9 +57,9 @@ class CurrentModel:
         """For /model and /health/ready, which do not name paths of this machine."""
         return self._trouble.replace(str(self.source.folder), "its folder")
 
-    def report(self, trouble: str) -> None:
+    def report(self, trouble: str, logged: bool = False) -> None:
         """Log a trouble if it is new, so that a Hub that is down for a day does not fill the log."""
-        if trouble and trouble != self._trouble:
+        if trouble and trouble != self._trouble and not logged:
             then = f"; still serving {self._model.revision[:8]}" if self._model else "; trying again"
             log.error("error: %s%s", trouble, then)
         self._trouble = trouble

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class SourceRead:
     tokens: int
     windows: int
     cut: bool
+
+    def also(self, cut: bool) -> SourceRead:
+        return replace(self, cut=self.cut or cut)
 
 
 @dataclass(frozen=True)
@@ -138,24 +141,32 @@ class Engine:
         """Up to `count` different texts from one source (columns normalised, not all empty).
 
         If the source is longer than the model reads, its longest column is split at sentences into windows of
-        about equal size. Each window is translated, and the outputs, put together, are translated again.
-        Windows beyond `max_windows` are not read: then `source.cut` is true. `check` is called between the
-        steps that `run` does not do, and raises to end them.
+        about equal size. Each window is translated, and the outputs take the place of the column. Windows
+        beyond `max_windows` are not read: then `source.cut` is true. `check` is called between the steps that
+        `run` does not do, and raises to end them.
         """
         tokens = self._pieces(self.template.fill(values))
         if len(tokens) < self.source_max:
             return Generation(self._outputs(tokens, count, run), SourceRead(len(tokens) + 1, 1, False))
         column = max(self.template.columns, key=lambda name: len(values.get(name, "")))
-        windows, cut = self._windows(values, column, max_windows, check)
-        read = sum(len(window) + 1 for window in windows)
-        parts = run([Translation(self, self._ended(window)) for window in windows])
-        merged = " ".join(text for part in parts for text in part if text)
-        # Outputs are a fraction of their windows, so this ends. If a model ever writes as much as it reads,
-        # the outputs of the windows are the answer.
-        if not merged or len(self._pieces(merged)) >= len(tokens) * 0.8:
-            return Generation([merged] if merged else [], SourceRead(read, len(windows), cut))
-        again = self.generate({**values, column: merged}, count, run, max_windows, check)
-        return Generation(again.texts, SourceRead(read, len(windows), cut or again.source.cut))
+        now, source = values, None
+        while True:
+            windows, cut = self._windows(now, column, max_windows, check)
+            read = sum(len(window) + 1 for window in windows)
+            source = SourceRead(read, len(windows), cut) if source is None else source.also(cut)
+            parts = run([Translation(self, self._ended(window)) for window in windows])
+            merged = " ".join(text for part in parts for text in part if text)
+            # Outputs are a fraction of their windows, so this ends. If a model ever writes as much as it
+            # reads, the outputs of the windows are the answer.
+            long = len(self._pieces(merged)) >= 0.8 * len(tokens) or len(merged) >= len(now[column])
+            if not merged or long:
+                return Generation([merged] if merged else [], source)
+            fitting = self._frame(values, column)[0]
+            for others in (values, fitting):
+                tokens = self._pieces(self.template.fill({**others, column: merged}))
+                if len(tokens) < self.source_max:
+                    return Generation(self._outputs(tokens, count, run), source)
+            now = {**fitting, column: merged}
 
     def attempt(self, values: Mapping[str, str]) -> str:
         """The first words of an output: enough to see that the model answers, in less time."""

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import TypeVar
 
 from .admission import Admission, Job
@@ -22,23 +21,6 @@ _CHECK_SECONDS = 0.25
 # waits for them no longer than this, and no longer than this share of a batch's time.
 _GATHER_SECONDS = 0.05
 _GATHER_SHARE = 0.02
-
-
-@dataclass(frozen=True)
-class Running:
-    """What runs now: busy translators, their calls that can be batched, the tokens that these hold."""
-
-    translators: int = 0
-    calls: int = 0
-    tokens: int = 0
-
-    def __add__(self, other: Running) -> Running:
-        return Running(
-            self.translators + other.translators, self.calls + other.calls, self.tokens + other.tokens
-        )
-
-    def __sub__(self, other: Running) -> Running:
-        return self + Running(-other.translators, -other.calls, -other.tokens)
 
 
 class Scheduler:
@@ -73,13 +55,13 @@ class Scheduler:
         # Guards the queue and the counts; notified when a call is queued or a translator becomes idle.
         self._changed = threading.Condition()
         self._queue: list[Queued] = []
-        self._running = Running()
+        self._running: list[list[Queued]] = []  # batches
         self._gather = threading.local()  # per translator: wait for `wanted` calls `until` then
 
     @property
     def per_request(self) -> int:
-        """How many calls of one request may be queued at a time: enough for batches, and few enough to leave
-        turns to other requests."""
+        """How many calls of one request may be queued at a time: enough for batches, and few enough that
+        other requests need not wait for all of them."""
         return self.translators * min(2, self._max_batch_size)
 
     def run(self, calls: Sequence[Callable[[], T]], job: Job) -> list[T]:
@@ -142,6 +124,11 @@ class Scheduler:
         with self._changed:
             job.queued -= 1
 
+    @property
+    def _held(self) -> int:
+        """Tokens of the batches that run."""
+        return sum(map(padded_tokens, self._running))
+
     def _compute_next(self) -> None:
         """Compute the next batch and give out its results. Runs on a translator's thread."""
         with self._changed:
@@ -149,16 +136,15 @@ class Scheduler:
             batch = self._take()
             if not batch:
                 return
-            load = Running(1, sum(queued.batchable for queued in batch), padded_tokens(batch))
-            self._running += load
+            self._running.append(batch)
         began = time.monotonic()
         outcomes = compute([queued.call for queued in batch])
         took = time.monotonic() - began
         # All counts are right before a future is set: whoever asks next must find this translator idle.
         self.admission.finished([queued.job for queued in batch], took)
         with self._changed:
-            self._running -= load
-            self._plan_to_gather(load.calls)
+            self._plan_to_gather(sum(queued.batchable for queued in batch))
+            self._running.remove(batch)
             self._changed.notify_all()
             self.batches += 1
         for queued, (result, error) in zip(batch, outcomes, strict=True):
@@ -170,9 +156,11 @@ class Scheduler:
             self._on_batch(len(batch))
 
     def _plan_to_gather(self, answered: int) -> None:
-        """After a batch: how many calls should go together next if as many are asked as now."""
+        """After a batch of `answered` calls, which still counts as running: how many should go together next
+        if as many are asked as now."""
         waiting = sum(queued.live for queued in self._queue)
-        share = math.ceil((self._running.calls + waiting + answered) / self.translators)
+        running = sum(queued.batchable for batch in self._running for queued in batch)
+        share = math.ceil((running + waiting) / self.translators)
         self._gather.wanted = min(share, waiting + answered, self._max_batch_size)
         seconds = min(_GATHER_SECONDS, _GATHER_SHARE * self.admission.batch_average)
         self._gather.until = time.monotonic() + seconds
@@ -181,12 +169,12 @@ class Scheduler:
         """Wait briefly so that clients that were just answered can form one batch: else the first of them is
         computed alone while the others wait. Not if another translator is idle."""
         wanted, until = getattr(self._gather, "wanted", 0), getattr(self._gather, "until", 0.0)
-        while self._queue and self._running.translators == self.translators - 1:
+        while self._queue and len(self._running) == self.translators - 1:
             first, left = self._queue[0], until - time.monotonic()
             waiting = sum(queued.live for queued in self._queue)
             if left <= 0 or not first.live or waiting >= wanted:
                 return
-            if not fits_two(first.call, self._running.tokens):
+            if not fits_two(first.call, self._held):
                 return
             self._changed.wait(left)
 
@@ -195,8 +183,8 @@ class Scheduler:
         self._queue = [queued for queued in self._queue if not queued.future.cancelled()]
         if not self._queue:
             return []
-        idle = self.translators - self._running.translators
+        idle = self.translators - len(self._running)
         most = min(self._max_batch_size, math.ceil(len(self._queue) / idle))
-        batch = choose(self._queue, most, self._running.tokens)
+        batch = choose(self._queue, most, self._held)
         self._queue = [queued for queued in self._queue if queued not in batch]
         return [queued for queued in batch if queued.future.set_running_or_notify_cancel()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelRefused
+from .errors import ModelRefused, NotNow
 from .kinds import KINDS
 from .kinds.base import check_fields
 from .served.template import Template
@@ -36,11 +36,14 @@ class TasksFile:
 
 
 def read_tasks(folder: Path) -> TasksFile:
-    """Raises ModelRefused if tasks.json is not of a known format, or asks for what this API cannot do."""
+    """Raises ModelRefused if tasks.json has no known format or asks for what this API cannot do, NotNow if it
+    cannot be read."""
     try:
         tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelRefused("tasks.json is missing: not a model of this project") from None
+    except OSError as error:
+        raise NotNow(f"tasks.json cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise ModelRefused(f"tasks.json is damaged: {error}") from None
     got = tasks.get("format") if isinstance(tasks, dict) else type(tasks).__name__

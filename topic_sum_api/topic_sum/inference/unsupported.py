@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from .served.support import WORD, Text, _stems, begins_sentence, fold, mentions, stems
 from .served.support import unsupported as not_supported
@@ -28,18 +27,7 @@ class Unsupported:
     end: int
 
 
-class Evidence:
-    """A source, analysed when it is first needed and once for all texts generated from it."""
-
-    def __init__(self, source: str):
-        self._source = source
-
-    @cached_property
-    def known(self) -> Text:
-        return Text(self._source)
-
-
-def find_unsupported(summary: str, source: Evidence | str) -> list[Unsupported]:
+def find_unsupported(summary: str, source: Text | str) -> list[Unsupported]:
     """Names and numbers of `summary` that are not in `source`, in order.
 
     The rule is the one of training's report (served/support.py): names are compared by their stems, numbers
@@ -47,7 +35,7 @@ def find_unsupported(summary: str, source: Evidence | str) -> list[Unsupported]:
     it is all capitals or comes before another name that the source lacks. An empty list does not prove that
     the summary is true.
     """
-    known = (source if isinstance(source, Evidence) else Evidence(source)).known
+    known = source if isinstance(source, Text) else Text(source)
     found, _ = not_supported(summary, known, _opening_names(summary, known))
     if _stems.cache_info().currsize > _MOST_STEMS:
         _stems.cache_clear()

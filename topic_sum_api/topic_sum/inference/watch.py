@@ -43,7 +43,7 @@ class Watch:
                 self._current.refresh()
             except Exception:  # a bug must not end the thread: the old model serves on
                 log.exception("error: the model watcher failed; it goes on")
-                self._current.report("the model watcher failed, see the log")
+                self._current.report("the model watcher failed, see the log", logged=True)
             pause = self._check_seconds
             if not self._current.ready:
                 pause = min(pause, FIRST_RETRY_SECONDS)

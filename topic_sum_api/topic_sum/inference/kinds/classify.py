@@ -10,11 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ModelRefused
-from ..served.classifier import TextModel
+from ..served.classifier import _WORD, TextModel
 from .base import REAL, ArrayTask, Context, Field
-
-# What the classifier takes for a word.
-_WORD = re.compile(r"\b\w\w+\b")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from ..engine import Engine, Generation, SourceRead, different
 from ..errors import ModelRefused
+from ..served.support import Text
 from ..text import shorten
-from ..unsupported import Evidence, Unsupported, find_unsupported
+from ..unsupported import Unsupported, find_unsupported
 from .base import REAL, Context, Field, Task, check_fields, check_path
 
 # Each is a parameter of CTranslate2's translate_batch; a revision names those that it was evaluated with.
@@ -104,5 +105,5 @@ class Generate(Task):
             # Two texts may be alike once they are shortened.
             texts = different([shorten(text, most) for text in texts], len(texts))
         # A headline supports a name even if the model does not read it.
-        evidence = Evidence("\n".join(values.values()))
+        evidence = Text("\n".join(values.values()) if texts else "")
         return Generated([Draft(text, find_unsupported(text, evidence)) for text in texts], result.source)

@@ -1,4 +1,4 @@
-"""The stand-in Hub's pages for people: what is published here, at which revisions, with which cards."""
+"""The stand-in Hub's pages for people: repositories with their revisions, cards and files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import quote
 
-from hub_store import KINDS, Repo
+from standin_hub.store import KINDS, Repo
 
 FRAME = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width">
@@ -19,7 +19,7 @@ td{{padding:.1rem 1rem .1rem 0;vertical-align:top}}.size{{text-align:right}}</st
 
 
 def address(repo: Repo) -> str:
-    """The repository's page, from the top of this Hub."""
+    """The path of the repository's page."""
     return f"/{'datasets/' if repo.kind == 'datasets' else ''}{repo.id}"
 
 
@@ -34,7 +34,7 @@ def front_page(repos: Iterable[Repo]) -> str:
 
 
 def repo_page(repo: Repo, commit: str) -> str:
-    """One repository at a commit: its files, to download, and how it came to be so."""
+    """One repository at a commit: its files, with links to download them, and its history."""
     top = address(repo)
     files = "".join(
         f'<tr><td><a href="{top}/resolve/{commit}/{quote(path)}">{escape(path)}</a>'

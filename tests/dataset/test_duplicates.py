@@ -11,8 +11,7 @@ from itertools import combinations
 import datasketch
 import numpy as np
 import pytest
-from gazeta.dataset import duplicates as near
-from gazeta.dataset import words
+from gazeta.dataset import duplicates, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +33,7 @@ MATCH = (
 
 
 def same(one: str, other: str) -> float:
-    return near.same_story(near.sketch(one), near.sketch(other))
+    return duplicates.same_story(duplicates.sketch(one), duplicates.sketch(other))
 
 
 def typos(text: str, rng: random.Random, share: float) -> str:
@@ -58,24 +57,24 @@ def other_numbers(text: str, rng: random.Random) -> str:
 
 def pairs_among(texts: list[str]) -> set[tuple[int, int]]:
     """What the product finds: candidates by the index, then the verdict."""
-    found = near.candidates(near.signatures([words.shingles(text) for text in texts]))
-    told = near.same_story_pairs(
-        found, lambda numbers: {number: near.sketch(texts[number]) for number in numbers}
+    found = duplicates.candidates(duplicates.signatures([words.shingles(text) for text in texts]))
+    told = duplicates.same_story_pairs(
+        found, lambda numbers: {number: duplicates.sketch(texts[number]) for number in numbers}
     )
     return {(left, right) for left, right, _ in told}
 
 
 def test_a_text_is_the_same_story_as_itself(good):
-    assert same(good.text, good.text) == 1.0
+    assert same(good["text"], good["text"]) == 1.0
 
 
 def test_typos_a_cut_paragraph_and_swapped_sentences_stay_one_story(invented):
     rng = random.Random(3)
     for row in invented(60):
-        paragraphs = row.text.split("\n")
-        assert same(row.text, typos(row.text, rng, 0.04))
-        assert same(row.text, "\n".join(paragraphs[1:]))
-        assert same(row.text, "\n".join(reversed(paragraphs)))
+        paragraphs = row["text"].split("\n")
+        assert same(row["text"], typos(row["text"], rng, 0.04))
+        assert same(row["text"], "\n".join(paragraphs[1:]))
+        assert same(row["text"], "\n".join(reversed(paragraphs)))
 
 
 def test_two_forecasts_from_one_template_are_two_stories():
@@ -96,12 +95,12 @@ def test_two_match_reports_from_one_template_are_two_stories():
 
 
 def test_distinct_articles_of_the_demo_are_distinct_stories(invented):
-    assert pairs_among([row.text for row in invented(3000)]) == set()
+    assert pairs_among([row["text"] for row in invented(3000)]) == set()
 
 
 def test_a_family_of_copies_is_found_whole(invented):
     rng = random.Random(1)
-    texts = [row.text for row in invented(300)]
+    texts = [row["text"] for row in invented(300)]
     copies = [typos(text, rng, 0.03) for text in texts for _ in range(3)]
     found = pairs_among(texts + copies)
     wanted = {pair for at in range(300) for pair in combinations([at, *range(300 + 3 * at, 303 + 3 * at)], 2)}
@@ -110,9 +109,9 @@ def test_a_family_of_copies_is_found_whole(invented):
 
 
 def test_candidates_are_sorted_distinct_pairs():
-    signed = near.signatures([words.shingles(text) for text in ["а б в г д"] * 4 + ["х у ч ж з"]])
-    assert near.candidates(signed).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
-    assert near.candidates(signed[:0]).shape == (0, 2)
+    signed = duplicates.signatures([words.shingles(text) for text in ["а б в г д"] * 4 + ["х у ч ж з"]])
+    assert duplicates.candidates(signed).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert duplicates.candidates(signed[:0]).shape == (0, 2)
 
 
 def test_estimates_of_similarity_are_close_to_the_truth(invented):
@@ -120,9 +119,9 @@ def test_estimates_of_similarity_are_close_to_the_truth(invented):
     rng = random.Random(2)
     errors = []
     for row in invented(80):
-        one, other = words.shingles(row.text), words.shingles(typos(row.text, rng, rng.random() / 4))
+        one, other = words.shingles(row["text"]), words.shingles(typos(row["text"], rng, rng.random() / 4))
         true = len(np.intersect1d(one, other)) / len(np.union1d(one, other))
-        signed = near.signatures([one, other])
+        signed = duplicates.signatures([one, other])
         errors.append((signed[0] == signed[1]).mean() - true)
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) < 0.06
@@ -130,12 +129,12 @@ def test_estimates_of_similarity_are_close_to_the_truth(invented):
 
 def bands_in_common(signed: np.ndarray) -> set[tuple[int, int]]:
     """The definition of a candidate pair, by looking at all pairs."""
-    bands = signed.reshape(len(signed), near.BANDS, near.ROWS)
+    bands = signed.reshape(len(signed), duplicates.BANDS, duplicates.ROWS)
     return {
         (one, other)
         for one, other in combinations(range(len(signed)), 2)
         if (bands[one] == bands[other]).all(axis=1).any()
-        and (signed[one] == signed[other]).mean() >= near.LOOSE
+        and (signed[one] == signed[other]).mean() >= duplicates.LOOSE
     }
 
 
@@ -146,22 +145,22 @@ def bands_in_common(signed: np.ndarray) -> set[tuple[int, int]]:
 @settings(max_examples=100)
 def test_sorting_bands_finds_exactly_the_pairs_that_share_one(sets, salt):
     told = [np.unique(np.array(some, np.uint32) * np.uint32(2654435761) + np.uint32(salt)) for some in sets]
-    signed = near.signatures(told)
-    assert {tuple(pair) for pair in near.candidates(signed).tolist()} == bands_in_common(signed)
+    signed = duplicates.signatures(told)
+    assert {tuple(pair) for pair in duplicates.candidates(signed).tolist()} == bands_in_common(signed)
 
 
 def test_the_index_misses_no_pair_that_is_similar_by_exact_jaccard(invented):
     """Against the truth for all pairs of 400 texts, half of them edited copies of the other half."""
     rng = random.Random(5)
-    texts = [row.text for row in invented(200)]
+    texts = [row["text"] for row in invented(200)]
     texts += [typos(text, rng, rng.random() / 8) for text in texts]
     sets = [words.shingles(text) for text in texts]
-    found = {tuple(pair) for pair in near.candidates(near.signatures(sets)).tolist()}
+    found = {tuple(pair) for pair in duplicates.candidates(duplicates.signatures(sets)).tolist()}
     exact = {
         (one, other): len(np.intersect1d(sets[one], sets[other])) / len(np.union1d(sets[one], sets[other]))
         for one, other in combinations(range(len(sets)), 2)
     }
-    similar = {pair for pair, jaccard in exact.items() if jaccard >= near.MIN_SIMILARITY}
+    similar = {pair for pair, jaccard in exact.items() if jaccard >= duplicates.MIN_SIMILARITY}
     assert len(similar) > 150
     assert len(similar - found) <= 0.04 * len(similar)  # 0.96 is promised at the threshold itself
     assert not {pair for pair in similar - found if exact[pair] >= 0.55}
@@ -171,12 +170,14 @@ def test_the_index_misses_no_pair_that_is_similar_by_exact_jaccard(invented):
 def test_datasketch_finds_the_same_candidates(invented):
     """The library that was measured against (docs/decisions/0005): its index over the same signatures."""
     rng = random.Random(6)
-    texts = [row.text for row in invented(150)]
-    signed = near.signatures(
+    texts = [row["text"] for row in invented(150)]
+    signed = duplicates.signatures(
         [words.shingles(text) for text in [*texts, *(typos(t, rng, 0.1) for t in texts)]]
     )
-    index = datasketch.MinHashLSH(num_perm=near.PERMUTATIONS, params=(near.BANDS, near.ROWS))
-    of = {"num_perm": near.PERMUTATIONS, "scheme": "affine32"}
+    index = datasketch.MinHashLSH(
+        num_perm=duplicates.PERMUTATIONS, params=(duplicates.BANDS, duplicates.ROWS)
+    )
+    of = {"num_perm": duplicates.PERMUTATIONS, "scheme": "affine32"}
     hashed = [datasketch.MinHash(hashvalues=row, **of) for row in signed]
     for number, one in enumerate(hashed):
         index.insert(number, one)
@@ -184,9 +185,9 @@ def test_datasketch_finds_the_same_candidates(invented):
         (number, other)
         for number, one in enumerate(hashed)
         for other in index.query(one)
-        if number < other and (signed[number] == signed[other]).mean() >= near.LOOSE
+        if number < other and (signed[number] == signed[other]).mean() >= duplicates.LOOSE
     }
-    assert {tuple(pair) for pair in near.candidates(signed).tolist()} == theirs
+    assert {tuple(pair) for pair in duplicates.candidates(signed).tolist()} == theirs
     assert len(theirs) >= 100
 
 
@@ -204,10 +205,10 @@ def test_the_verdict_does_not_depend_on_the_order_of_the_pair(one, other):
 
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30), st.randoms())
 def test_groups_do_not_depend_on_the_order_of_the_links(links, rng):
-    expected = near.groups(20, links)
+    expected = duplicates.groups(20, links)
     shuffled = [pair[:: rng.choice((1, -1))] for pair in links]
     rng.shuffle(shuffled)
-    assert near.groups(20, shuffled) == expected
+    assert duplicates.groups(20, shuffled) == expected
     for left, right in links:
         assert expected[left] == expected[right]
     assert all(group <= row and expected[group] == group for row, group in enumerate(expected))

@@ -1,14 +1,11 @@
-"""GET /metrics, for Prometheus: requests, latency, the queue, tokens, refusals, the model's revision."""
+"""What Prometheus reads: requests, latency, the queue, tokens, refusals, the model's revision."""
 
 from __future__ import annotations
 
 import os
 
-from django.http import HttpRequest, HttpResponse
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
-
-from topic_sum.api.exceptions import only_get
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
 
@@ -84,9 +81,3 @@ def exposition() -> bytes:
         multiprocess.MultiProcessCollector(registry)
         return generate_latest(registry)
     return generate_latest(PROCESS_REGISTRY)
-
-
-@only_get
-def prometheus(request: HttpRequest) -> HttpResponse:
-    """Open without a key: do not expose it to the outside, see README.md."""
-    return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

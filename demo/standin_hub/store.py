@@ -1,6 +1,6 @@
-"""The stand-in Hub's disk: contents, commits, trees, branches and tags. No HTTP here; hub.py speaks it.
+"""The stand-in Hub's disk: contents, commits, trees, branches and tags. No HTTP here; see server.py.
 
-Under the root, where nothing is named after what a client sent, except checked names of repositories:
+Nothing under the root is named after what a client sent, except repositories, whose names are checked:
 
     blobs/ab/abcd…                 contents of files, named by their SHA-256, shared by all repositories
     repos/models/USER/NAME/        one repository; datasets/ likewise
@@ -10,13 +10,12 @@ Under the root, where nothing is named after what a client sent, except checked 
     lock                           held by the one process that uses the folder
 
 Every file is written in incoming/, fsynced and renamed into its place, and state.json goes last. So a
-commit is there wholly or not at all, whatever moment the process is killed at.
+commit exists completely or not at all, whenever the process is killed.
 """
 
 from __future__ import annotations
 
 import errno
-import fnmatch
 import hashlib
 import io
 import json
@@ -26,141 +25,40 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-CHUNK = 1 << 20
+from standin_hub.trees import (
+    SHA1,
+    SHA256,
+    Change,
+    Entry,
+    HubError,
+    Tree,
+    checked_ref,
+    file_entry,
+    is_repo_name,
+    parents,
+    sha1,
+)
+
+CHUNK = 1 << 20  # bytes read or written at once
 KINDS = {"models": "model", "datasets": "dataset"}
-REGULAR_LIMIT = 5 << 20  # bytes; a file above this goes through LFS, whatever is in it
-SHA1 = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-RESERVED_USERS = {"api", "datasets", "models", "spaces", "lfs"}
-# What a new repository starts with, as on the real Hub; it decides what goes through LFS.
+# A new repository starts with this .gitattributes, as on the real Hub; it decides what goes through LFS.
 LFS_PATTERNS = """*.7z *.arrow *.bin *.bz2 *.ckpt *.gz *.h5 *.joblib *.model *.msgpack *.npy *.npz
     *.onnx *.parquet *.pickle *.pkl *.pt *.pth *.safetensors *.skops *.sqlite3 *.tar *.tar.* *.tgz
     *.xz *.zip *.zst"""
 GITATTRIBUTES = re.sub(r"(\S+)\s*", r"\1 filter=lfs diff=lfs merge=lfs -text\n", LFS_PATTERNS).encode()
-
-Entry = dict[str, Any]  # one file of a tree: size (bytes), sha256, oid (git's SHA-1 for it), lfs (bool)
-Tree = dict[str, Entry]  # path → entry
-Change = Callable[[Tree], None]  # one line of a commit, done to a tree
-
-
-class HubError(Exception):
-    """A request turned down: HTTP status, the message for the client, and its error code if it has one.
-
-    `commit` is told to the client too (it caches that a file is absent there); `extra` goes into the JSON.
-    """
-
-    def __init__(self, status: int, message: str, code: str = "", commit: str = "", **extra: Any) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code, self.commit, self.extra = status, message, code, commit, extra
-
-
-# ---------------------------------------------------------------- names, paths, ids
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def is_repo_name(name: str) -> bool:
-    """Whether `name` is safe as a folder on every system and one that the real Hub would take."""
-    bad = "--" in name or ".." in name or name.endswith((".", "-", ".git")) or name in RESERVED_USERS
-    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)  # on Windows
-    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name)) and not bad and not device
-
-
-def checked_path(path: str) -> str:
-    """A file's path inside a repository. It never becomes a path on this disk, but does on a client's."""
-    bad_part = any(part in ("", ".", "..", ".git") for part in path.split("/"))
-    if bad_part or "\\" in path or re.search(r"[\x00-\x1f\x7f]", path) or re.match(r"[A-Za-z]:", path):
-        raise HubError(400, f"{path!r} is not a path inside a repository")
-    return path
-
-
-def checked_ref(name: str) -> str:
-    """The name of a new branch or tag."""
-    if not re.fullmatch(r"\w[\w.+/-]{0,199}", name) or re.search(r"\.\.|//|/\.|/$|\.$|\.lock$", name):
-        raise HubError(400, f"{name!r} is not a name that git allows for a branch or a tag")
-    if SHA1.fullmatch(name) or name.startswith("refs/"):
-        raise HubError(400, f"{name!r} would be taken for a commit or for a full ref")
-    return name
-
-
-def parents(path: str) -> list[str]:
-    """The folders above `path`: "a/b/c" → ["a", "a/b"]."""
-    parts = path.split("/")
-    return ["/".join(parts[:end]) for end in range(1, len(parts))]
-
-
-def sha1(content: bytes) -> str:
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
-
-
-def lfs_pointer(sha256: str, size: int) -> bytes:
-    """The small text that git keeps in place of an LFS file."""
-    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-
-
-def file_entry(sha256: str, size: int, content: bytes | None = None) -> Entry:
-    """Tree entry of a regular file (with its content) or of an LFS file (without)."""
-    in_git = lfs_pointer(sha256, size) if content is None else content
-    oid = sha1(b"blob %d\0" % len(in_git) + in_git)
-    return {"size": size, "sha256": sha256, "oid": oid, "lfs": content is None}
-
-
-def goes_through_lfs(path: str, size: int, sample: bytes, attributes: str) -> bool:
-    """Whether a file of `size` bytes that begins with `sample` is kept in LFS under these .gitattributes."""
-    if size == 0:
-        return False
-    patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line.split()]
-    name = path.rsplit("/", 1)[-1]
-    if size > REGULAR_LIMIT or any(fnmatch.fnmatchcase(path if "/" in p else name, p) for p in patterns):
-        return True
-    try:
-        sample.decode()
-    except UnicodeDecodeError as problem:
-        return problem.start < len(sample) - 3  # nearer the end, it is only a letter cut in two
-    return b"\0" in sample
-
-
-# ---------------------------------------------------------------- trees as the clients see them
-
-
-def described(path: str, entry: Entry) -> dict[str, Any]:
-    """One file, as the client wants it described."""
-    item: dict[str, Any] = {"type": "file", "oid": entry["oid"], "size": entry["size"], "path": path}
-    if entry["lfs"]:
-        pointer_size = len(lfs_pointer(entry["sha256"], entry["size"]))
-        item["lfs"] = {"oid": entry["sha256"], "size": entry["size"], "pointerSize": pointer_size}
-    return item
-
-
-def described_folder(path: str, files: Tree) -> dict[str, Any]:
-    below = sorted((p, entry["oid"]) for p, entry in files.items() if p.startswith(f"{path}/"))
-    return {"type": "directory", "oid": sha1(json.dumps(below).encode()), "size": 0, "path": path}
-
-
-def listing(files: Tree, folder: str, recursive: bool) -> list[dict[str, Any]]:
-    """Files and folders inside `folder` ("" is the top), sorted by path."""
-    prefix = f"{folder}/" if folder else ""
-    inside = {path for path in files if path.startswith(prefix)}
-    inside |= {above for path in inside for above in parents(path) if above.startswith(prefix)}
-    return [
-        described(path, files[path]) if path in files else described_folder(path, files)
-        for path in sorted(inside)
-        if recursive or "/" not in path.removeprefix(prefix)
-    ]
-
-
-# ---------------------------------------------------------------- the disk
-
-
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut (Windows has no such call)."""
+    """Make a rename inside `folder` survive a power cut. Windows has no such call."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -170,9 +68,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def take_ownership(lock_file: Path) -> BinaryIO:
-    """Lock the file for this process. The system lets go of it when the process ends, however it ends.
+    """Lock the file for this process. The system releases the lock when the process ends, however it ends.
 
-    Raises BlockingIOError if another process has it.
+    Raises BlockingIOError if another process holds the lock.
     """
     file = lock_file.open("ab")
     try:
@@ -191,7 +89,7 @@ def take_ownership(lock_file: Path) -> BinaryIO:
 
 
 class Blobs:
-    """Contents of files by SHA-256. A blob is complete the moment it has its name, and never changes."""
+    """Contents of files by SHA-256. A blob gets its name once it is complete, and never changes."""
 
     def __init__(self, folder: Path, incoming: Path) -> None:
         self.folder, self.incoming = folder, incoming
@@ -200,7 +98,7 @@ class Blobs:
         return self.folder / sha256[:2] / sha256
 
     def size(self, sha256: str) -> int | None:
-        """Bytes, or None if it is not here (or is no SHA-256)."""
+        """The size in bytes; None if the blob is not here or `sha256` is not a SHA-256."""
         if not SHA256.fullmatch(sha256) or not self.path(sha256).is_file():
             return None
         return self.path(sha256).stat().st_size
@@ -212,9 +110,9 @@ class Blobs:
             raise HubError(500, f"the content {sha256} is missing from the Hub's disk") from None
 
     def write(self, source: BinaryIO, expected: tuple[str, int] | None = None) -> tuple[str, int]:
-        """Keep all that `source` gives, a chunk at a time; returns (sha256, bytes).
+        """Store everything that `source` yields, chunk by chunk; returns (sha256, bytes).
 
-        With `expected` (sha256, bytes), anything else is turned down with 400 and nothing is kept.
+        With `expected` (sha256, bytes), other contents are refused with 400 and nothing is stored.
         """
         if expected and shutil.disk_usage(self.folder).free < expected[1]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -233,8 +131,8 @@ class Blobs:
             found = digest.hexdigest(), size
             if expected and found != expected:
                 wanted = f"{expected[1]} bytes with SHA-256 {expected[0]}"
-                came = "more came" if size > expected[1] else f"{size} bytes with {found[0]} came"
-                raise HubError(400, f"this is not the file that was announced: {wanted} expected, {came}")
+                came = "more" if size > expected[1] else f"{size} bytes with {found[0]}"
+                raise HubError(400, f"this is not the file that was announced: {wanted}; received {came}")
             place = self.path(found[0])
             if not place.parent.is_dir():
                 place.parent.mkdir(exist_ok=True)
@@ -248,7 +146,7 @@ class Blobs:
 
 
 class Repo:
-    """One repository: commits and trees that never change, and state.json that names the heads."""
+    """One repository: commits and trees that never change, and a state.json that names the heads."""
 
     def __init__(self, folder: Path, kind: str, repo_id: str, hub: Hub) -> None:
         self.folder, self.kind, self.id, self.hub = folder, kind, repo_id, hub
@@ -257,7 +155,7 @@ class Repo:
     # Objects and state
 
     def put(self, path: Path, content: bytes) -> None:
-        """Write a file of this repository wholly or not at all, and durably."""
+        """Write a file of this repository durably, and completely or not at all."""
         handle, name = tempfile.mkstemp(dir=self.hub.incoming)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -307,13 +205,13 @@ class Repo:
     def resolve(self, revision: str) -> str:
         """The commit that a branch, a tag or a full commit id stands for; 404 RevisionNotFound otherwise."""
         state = self.state()
-        for words, prefix in (("branches", "refs/heads/"), ("tags", "refs/tags/")):
-            if commit := state[words].get(revision) or state[words].get(revision.removeprefix(prefix)):
+        for refs, prefix in (("branches", "refs/heads/"), ("tags", "refs/tags/")):
+            if commit := state[refs].get(revision) or state[refs].get(revision.removeprefix(prefix)):
                 return commit
         known = SHA1.fullmatch(revision) and self.object_path(revision).exists()
         if known and "tree" in self.get_object(revision):
             return revision
-        message = f"Invalid rev id: {revision} is no branch, tag or commit of {self.id}"
+        message = f"Invalid rev id: {self.id} has no branch, tag or commit {revision}"
         raise HubError(404, message, "RevisionNotFound")
 
     def tree(self, commit: str) -> Tree:
@@ -327,7 +225,7 @@ class Repo:
         return entry
 
     def text(self, commit: str, path: str) -> str:
-        """A text file; "" if it is not there."""
+        """The contents of a text file; "" if it does not exist."""
         entry = self.tree(commit).get(path)
         if entry is None:
             return ""
@@ -367,15 +265,15 @@ class Repo:
     ) -> str:
         """Apply `changes` to the head of `branch` in one commit; returns its id.
 
-        404 if there is no such branch, 412 if `parent` is given and is no longer the head. Changes that leave
-        the tree as it was make no commit: the head is returned.
+        404 if there is no such branch, 412 if `parent` is given and is no longer the head. If the changes
+        leave the tree as it was, there is no commit and the head is returned.
         """
         with self.hub.lock:
             state = self.state()
             branch = branch.removeprefix("refs/heads/")
             head = state["branches"].get(branch)
             if head is None:
-                text = f"Invalid rev id: {branch} is no branch of {self.id}, and a commit goes to a branch"
+                text = f"Invalid rev id: {self.id} has no branch {branch}, and a commit needs a branch"
                 raise HubError(404, text, "RevisionNotFound")
             if parent and parent != head:
                 text = f"{branch} is at {head}, no longer at the parentCommit {parent}"
@@ -392,24 +290,24 @@ class Repo:
             self.save_state(state)
             return state["branches"][branch]
 
-    def add_ref(self, words: str, name: str, commit: str) -> None:
-        """Make a branch or a tag (`words` is "branches" or "tags"); 409 if it is there."""
+    def add_ref(self, refs: str, name: str, commit: str) -> None:
+        """Make a branch or a tag (`refs` is "branches" or "tags"); 409 if it exists."""
         checked_ref(name)
         with self.hub.lock:
             state = self.state()
-            if name in state[words]:
-                raise HubError(409, f"Reference already exists: {name} is there in {self.id}")
-            state[words][name] = commit
+            if name in state[refs]:
+                raise HubError(409, f"Reference already exists: {self.id} has {name}")
+            state[refs][name] = commit
             self.save_state(state)
 
-    def remove_ref(self, words: str, name: str) -> None:
+    def remove_ref(self, refs: str, name: str) -> None:
         with self.hub.lock:
             state = self.state()
-            if name not in state[words]:
-                raise HubError(404, f"Reference not found: {name} is not in {self.id}", "RevisionNotFound")
-            if words == "branches" and name == "main":
+            if name not in state[refs]:
+                raise HubError(404, f"Reference not found: {self.id} has no {name}", "RevisionNotFound")
+            if refs == "branches" and name == "main":
                 raise HubError(403, "the branch main cannot be deleted")
-            del state[words][name]
+            del state[refs][name]
             self.save_state(state)
 
     def set_private(self, private: bool) -> None:
@@ -422,7 +320,7 @@ class Hub:
 
     def __init__(self, root: Path) -> None:
         self.root, self.incoming = root, root / "incoming"
-        self.lock = threading.RLock()  # around every change of a state.json and every read of one
+        self.lock = threading.RLock()  # held for every change and every read of a state.json
         root.mkdir(parents=True, exist_ok=True)
         self.owned = take_ownership(root / "lock")
         for folder in (self.incoming, root / "blobs", *(root / "repos" / kind for kind in KINDS)):
@@ -439,24 +337,24 @@ class Hub:
             repo = Repo(folder, kind, repo_id, self)
             if reader == owner or not repo.state()["private"]:
                 return repo
-        message = f"Repository not found: there is no {KINDS[kind]} {repo_id} here"
+        message = f"Repository not found: this Hub has no {KINDS[kind]} {repo_id}"
         raise HubError(404, message, "RepoNotFound")
 
     def repos(self, kind: str, reader: str | None) -> list[Repo]:
-        """Every repository of `kind` that `reader` may see, by name."""
+        """Every repository of `kind` that `reader` may see, sorted by name."""
         found = []
         for state in sorted((self.root / "repos" / kind).glob("*/*/state.json")):
             try:
                 found.append(self.repo(kind, f"{state.parts[-3]}/{state.parts[-2]}", reader))
-            except HubError:  # not for this reader, or deleted since the listing
+            except HubError:  # private, or deleted since the listing
                 continue
         return found
 
     def create(self, kind: str, repo_id: str, private: bool) -> Repo:
-        """Make a repository with a first commit, so that main has a revision; 409 if it is there."""
+        """Make a repository with a first commit, so that main has a revision; 409 if it exists."""
         owner, _, name = repo_id.partition("/")
         if not is_repo_name(owner) or not is_repo_name(name):
-            rule = "USER/NAME of Latin letters, digits, '-', '_' and '.', each 96 at most, no '--' or '..'"
+            rule = "USER/NAME of Latin letters, digits, '-', '_' and '.', each up to 96 long, no '--' or '..'"
             raise HubError(400, f"{repo_id!r} is not a name for a repository: {rule}")
         place = self.root / "repos" / kind / owner / name
         with self.lock:
@@ -470,7 +368,7 @@ class Hub:
                 heads = {"branches": {"main": first}, "tags": {}}
                 draft.save_state({"created": now(), "private": private} | heads)
                 place.parent.mkdir(exist_ok=True)
-                draft.folder.replace(place)  # one rename: it is there at once and as a whole
+                draft.folder.replace(place)  # one rename, so nobody sees half a repository
             except BaseException:
                 shutil.rmtree(draft.folder, ignore_errors=True)
                 raise
@@ -479,7 +377,7 @@ class Hub:
         return Repo(place, kind, repo_id, self)
 
     def delete(self, repo: Repo) -> None:
-        """Remove a repository. Its contents stay in blobs/, which other repositories may share."""
+        """Remove a repository. Its contents stay in blobs/, because other repositories may share them."""
         with self.lock:
             doomed = self.incoming / secrets.token_hex(8)
             repo.folder.replace(doomed)

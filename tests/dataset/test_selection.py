@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import random
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gazeta.dataset.local import Dataset, assemble
-from gazeta.dataset.rules import Row
+from gazeta.dataset.schema import Row
 from gazeta.dataset.selection import (
     SPLITS,
     Duplicate,
     Entry,
     current_versions,
-    one_row_a_story,
+    one_row_per_story,
     splits_by_time,
     story_digest,
 )
@@ -29,7 +28,7 @@ FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthChec
 
 def rows_in(folder: Path) -> dict[str, tuple[str, Row]]:
     revision = Revision.in_folder("written", folder)
-    return {row.url: (revision.split_of[row.url], row) for row in revision.rows()}
+    return {row["url"]: (revision.split_of[row["url"]], row) for row in revision.rows()}
 
 
 def built(folder: Path, rows: list[Row], before: Path | None = None) -> Dataset:
@@ -42,15 +41,17 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def copy_of(row: Row, number: int, date: str) -> Row:
     """The same story under another address, a little edited."""
-    said = row.text.split(" ")
+    said = row["text"].split(" ")
     said[number % len(said)] = "слово"
-    return replace(row, text=" ".join(said), url=f"{row.url}?{number}", date=date)
+    return {**row, "text": " ".join(said), "url": f"{row['url']}?{number}", "date": date}
 
 
 @st.composite
 def crawls(draw, pool: list[Row]) -> list[Row]:
     """Articles with copies under other addresses and dates, and other versions of a page."""
-    rows = list(draw(st.lists(st.sampled_from(pool), min_size=3, max_size=14, unique=True)))
+    rows = list(
+        draw(st.lists(st.sampled_from(pool), min_size=3, max_size=14, unique_by=lambda row: row["url"]))
+    )
     for number in range(draw(st.integers(0, 8))):
         row = draw(st.sampled_from(rows))
         date = f"20{draw(st.integers(13, 25))}-0{draw(st.integers(1, 9))}-11 10:00:00"
@@ -58,7 +59,7 @@ def crawls(draw, pool: list[Row]) -> list[Row]:
     for _ in range(draw(st.integers(0, 3))):
         row = draw(st.sampled_from(rows))
         fetched_at = f"2026-02-0{draw(st.integers(1, 9))} 00:00:00"
-        rows.append(replace(row, title=row.title + " снова", fetched_at=fetched_at))
+        rows.append({**row, "title": row["title"] + " снова", "fetched_at": fetched_at})
     return rows
 
 
@@ -71,17 +72,17 @@ def test_the_earliest_telling_of_a_story_is_kept(tmp_path, good):
     later = copy_of(good, 3, "2024-05-18 08:00:00")
     latest = copy_of(later, 9, "2024-05-18 09:00:00")
     built(tmp_path / "made", [latest, good, later])
-    assert list(rows_in(tmp_path / "made")) == [good.url]
+    assert list(rows_in(tmp_path / "made")) == [good["url"]]
 
 
 def test_the_version_fetched_last_is_used_and_an_unchanged_page_keeps_its_time(tmp_path, invented):
     rows = invented(4)
-    edited = replace(rows[0], title="Исправленный заголовок", fetched_at="2026-03-01 00:00:00")
-    seen_again = replace(rows[1], fetched_at="2026-03-01 00:00:00")
+    edited = {**rows[0], "title": "Исправленный заголовок", "fetched_at": "2026-03-01 00:00:00"}
+    seen_again = {**rows[1], "fetched_at": "2026-03-01 00:00:00"}
     built(tmp_path / "made", [edited, *rows, seen_again])
     made = rows_in(tmp_path / "made")
-    assert made[rows[0].url][1].title == "Исправленный заголовок"
-    assert made[rows[1].url][1].fetched_at == rows[1].fetched_at
+    assert made[rows[0]["url"]][1]["title"] == "Исправленный заголовок"
+    assert made[rows[1]["url"]][1]["fetched_at"] == rows[1]["fetched_at"]
 
 
 def test_an_entry_with_its_text_is_preferred_to_the_same_one_without():
@@ -102,7 +103,7 @@ def test_of_versions_fetched_at_one_time_the_one_that_fills_more_columns_is_used
 def test_exact_copies_are_one_story_without_being_looked_for():
     told = [("a", "2024-01-03", b"s"), ("b", "2024-01-01", b"s"), ("c", "2024-01-02", b"t")]
     entries = [Entry(url, f"{day} 00:00:00", "", url.encode(), story) for url, day, story in told]
-    kept, duplicates = one_row_a_story(entries, [0, 1, 2], [])
+    kept, duplicates = one_row_per_story(entries, [0, 1, 2], [])
     assert kept == [1, 2]
     assert duplicates == [Duplicate(0, "b", "exact copy")]
 
@@ -116,7 +117,7 @@ def test_a_duplicate_is_told_as_exact_or_near_whichever_digest_is_greater():
             Entry(url, day, "", url.encode(), story)
             for url, day, story in zip("abc", days, stories, strict=True)
         ]
-        kept, duplicates = one_row_a_story(entries, [0, 1, 2], [(0, 2)])
+        kept, duplicates = one_row_per_story(entries, [0, 1, 2], [(0, 2)])
         assert kept == [0]
         assert duplicates == [Duplicate(1, "a", "exact copy"), Duplicate(2, "a", "near copy")]
 
@@ -124,7 +125,7 @@ def test_a_duplicate_is_told_as_exact_or_near_whichever_digest_is_greater():
 def test_a_story_whose_text_nobody_has_is_remembered_and_not_kept():
     entry = Entry("u", "2024-01-01 00:00:00", "", b"1", b"s")
     known = replace_entry(entry, fetched_at="2024-01-05 00:00:00")
-    assert one_row_a_story([known], [0], []) == ([], [Duplicate(0, "", "near copy")])
+    assert one_row_per_story([known], [0], []) == ([], [Duplicate(0, "", "near copy")])
 
 
 def test_three_rows_are_enough_for_three_splits_and_two_are_not():
@@ -136,7 +137,7 @@ def test_three_rows_are_enough_for_three_splits_and_two_are_not():
 def replace_entry(entry: Entry, fetched_at: str) -> Entry:
     from gazeta.dataset.duplicates import sketch
 
-    return Entry(entry.url, entry.date, fetched_at, entry.content, entry.story, sketch("а б в"))
+    return Entry(entry.key, entry.date, fetched_at, entry.content, entry.story, sketch("а б в"))
 
 
 @given(data=st.data())
@@ -157,7 +158,7 @@ def test_two_stores_merge_to_one_dataset_whoever_publishes_first(pool, data):
 
     A page edited between the crawls may take one more round, so pages have one version here.
     """
-    rows = [row for row in data.draw(crawls(pool)) if not row.title.endswith("снова")]
+    rows = [row for row in data.draw(crawls(pool)) if not row["title"].endswith("снова")]
     mine = [row for row in rows if data.draw(st.booleans())]
     yours = [row for row in rows if row not in mine or data.draw(st.booleans())]
     with tempfile.TemporaryDirectory() as name:
@@ -167,9 +168,9 @@ def test_two_stores_merge_to_one_dataset_whoever_publishes_first(pool, data):
         built(at / "b", yours)
         built(at / "ba", mine, before=at / "b")
         built(at / "all", rows)
-        expected = {url: (split, row.text) for url, (split, row) in rows_in(at / "all").items()}
+        expected = {url: (split, row["text"]) for url, (split, row) in rows_in(at / "all").items()}
         for made in ("ab", "ba"):
-            assert {url: (split, row.text) for url, (split, row) in rows_in(at / made).items()} == expected
+            assert {url: (split, row["text"]) for url, (split, row) in rows_in(at / made).items()} == expected
 
 
 @given(data=st.data())
@@ -190,9 +191,9 @@ def test_no_row_is_lost_without_a_reason(pool, data):
     rows = data.draw(crawls(pool))
     with tempfile.TemporaryDirectory() as name:
         made = built(Path(name) / "made", rows)
-        kept = set(made.urls)
-        left_out = {made_of.url for made_of in Revision.in_folder("made", Path(name) / "made").duplicates()}
-        assert kept | left_out == {row.url for row in rows}
+        kept = set(made.keys)
+        left_out = {made_of.key for made_of in Revision.in_folder("made", Path(name) / "made").duplicates()}
+        assert kept | left_out == {row["url"] for row in rows}
         assert not kept & left_out
 
 
@@ -209,7 +210,7 @@ def test_no_near_copy_stands_in_two_splits(tmp_path, invented):
         return {tuple(told[at : at + 5]) for at in range(len(told) - 4)}
 
     # By brute force and another measure than the product's.
-    known = [(split, runs(row.text)) for split, row in made.values()]
+    known = [(split, runs(row["text"])) for split, row in made.values()]
     for split, one in known:
         for other_split, other in known:
             if split != other_split:

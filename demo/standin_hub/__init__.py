@@ -1,0 +1,1 @@
+"""The parts of the stand-in Hub: its disk, its HTTP server, and the requests that it answers."""

@@ -105,7 +105,7 @@ def wrong_folder(error: Exception) -> str:
         where = Path(os.fsdecode(error.filename)).absolute()
         ours = ARTIFACTS_DIR.absolute()
         about = where.is_relative_to(ours) or ours.is_relative_to(where)
-        # A file that is missing in a folder that is there is a bug of ours.
+        # A missing file in an existing folder is a bug of ours.
         if about and error.errno in folder and not (error.errno == errno.ENOENT and ours.is_dir()):
             why = error.strerror or ""
     elif isinstance(error, sqlite3.OperationalError):
@@ -119,12 +119,10 @@ GAZETA_URL = "https://www.gazeta.ru"
 SITE_URL = env_site("SITE_URL", GAZETA_URL)
 CRAWL_CONTACT = env_text("CRAWL_CONTACT")
 CRAWL_DELAY = env_number("CRAWL_DELAY", 1.0)  # seconds between requests; 0 only for a site of your own
-CRAWL_LIMIT = int(env_number("CRAWL_LIMIT", 0))  # articles a run when no limit= is given; 0 for no limit
-REREAD_HOURS = env_number(
-    "CRAWL_REREAD_HOURS", 48
-)  # articles this young may still be edited: read them again
+CRAWL_LIMIT = int(env_number("CRAWL_LIMIT", 0))  # articles per run without limit=; 0 for no limit
+REREAD_HOURS = env_number("CRAWL_REREAD_HOURS", 48)  # articles this young are read again for edits
 ACCEPT_AI_OPT_OUT = env_flag("ACCEPT_AI_OPT_OUT", False)
-CRAWL_ALARM = env_flag("CRAWL_ALARM", True)  # 0: report a changed site, and go on to publish all the same
+CRAWL_ALARM = env_flag("CRAWL_ALARM", True)  # 0: report a changed site, but publish all the same
 
 BOT_NAME = "topic-sum-news"
 USER_AGENT = (
@@ -166,8 +164,8 @@ EXTENSIONS = {
     "gazeta.crawl.report.Progress": 0,
 }
 TELNETCONSOLE_ENABLED = REMOTE_CONTROL_ENABLED = False  # no port is opened
-HTTPERROR_ALLOW_ALL = True  # what a status means is the spider's business
+HTTPERROR_ALLOW_ALL = True  # the spider decides what a status means
 REDIRECT_MAX_TIMES = 5
 COOKIES_ENABLED = False
-CONCURRENT_ITEMS = 1  # callbacks give no items; Scrapy starts so many tasks for each response all the same
+CONCURRENT_ITEMS = 1  # callbacks give no items, but Scrapy starts this many tasks per response
 LOG_LEVEL = "WARNING"

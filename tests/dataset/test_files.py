@@ -6,6 +6,7 @@ import csv
 import gzip
 import http.server
 import json
+import re
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -179,6 +180,14 @@ def test_a_row_without_url_and_date_gets_stable_ones_from_its_content(tmp_path: 
     assert first[0]["rubric"] == "Общество", "labels are taken as they are"
 
 
+def test_a_text_that_begins_with_its_summary_loses_that_paragraph(tmp_path: Path) -> None:
+    lead = NEWS["summary"]
+    texts = [f"{lead}\nОстальное.", f"{lead} \n\n Остальное.", lead, f"{lead}. Иначе.\nОстальное."]
+    rows, _ = read(write(tmp_path / "a.jsonl", [{**NEWS, "text": text} for text in texts]), GAZETA.schema)
+    assert [row["text"].strip() for row in rows] == ["Остальное.", "Остальное.", *texts[2:]]
+    assert [row["summary_origin"] for row in rows] == ["first_paragraph"] * 2 + [""] * 2
+
+
 @pytest.mark.parametrize(
     ("given", "date"),
     [
@@ -235,6 +244,16 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path, name: str) -> No
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 12_000_000
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv", "a.parquet"])
+def test_progress_has_an_estimate(tmp_path: Path, monkeypatch, capsys, name: str) -> None:
+    monkeypatch.setattr("gazeta.progress.EVERY_SECONDS_IN_A_LOG", 0)
+    read(write(tmp_path / name, [{"text": f"{number} " * 400, "rating": 1} for number in range(3000)]))
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.fullmatch(rf"rows of {name}: [\d,]+.* \(\d+%\), \d+:\d\d left", line) for line in lines), (
+        lines
+    )
 
 
 def test_a_line_without_end_is_skipped(tmp_path: Path, monkeypatch) -> None:

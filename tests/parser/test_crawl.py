@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -429,6 +430,8 @@ def test_a_stopped_stage_says_so_publishes_nothing_and_goes_on(
         stage.send_signal(number)  # as `docker stop` does
     out, err = stage.communicate(timeout=60)
     assert stage.returncode == 128 + number, err
+    result = json.loads((tmp_path / "artifacts" / "results" / "parser.json").read_text(encoding="utf-8"))
+    assert (result["outcome"], result["exit_code"]) == ("stopped", 128 + number)
     assert "Traceback" not in err and "published" not in out
     assert len(crawl(site.url).rows()) == 60
 

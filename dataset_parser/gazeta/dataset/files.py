@@ -37,6 +37,7 @@ from gazeta import StageError, values
 from gazeta.dataset.schema import Column, Row, Schema, content_urn, digest
 from gazeta.progress import say, watched
 from gazeta.recipe import FileSource
+from gazeta.sites.base import FIRST_PARAGRAPH
 from gazeta.sites.html import moscow_date
 
 MOST_BYTES_OF_LINE = 20_000_000
@@ -171,9 +172,10 @@ def _rows(source: FileSource, raw: BinaryIO, size: int, schema: Schema, report: 
             except BadLine as error:
                 report.skip(str(error), line)
                 continue
+            origin = _without_summary(row)
             _complete(row, schema, report)
             report.rows += 1
-            yield row | {"fetched_at": now, "summary_origin": ""}
+            yield row | {"fetched_at": now, "summary_origin": origin}
 
 
 def _format(name: str, file: Any) -> str:
@@ -315,6 +317,15 @@ def _value(given: dict[str, Any], column: Column, source: FileSource) -> str:
                 return moscow_date(text.replace("/", "-")) or text
             return text
     return source.defaults.get(column.name, "")
+
+
+def _without_summary(row: Row) -> str:
+    """Take a first paragraph that is the summary out of the text, as for a page; the summary's origin."""
+    first, _, rest = row.get("text", "").partition("\n")
+    if not rest.strip() or not first.strip() or first.strip() != row.get("summary", "").strip():
+        return ""
+    row["text"] = rest
+    return FIRST_PARAGRAPH
 
 
 def _complete(row: Row, schema: Schema, report: FileReport) -> None:

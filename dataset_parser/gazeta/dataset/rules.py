@@ -302,7 +302,7 @@ class Cleaner:
             "line": tidy_line,
             "date": str.strip,
             "url": str.strip,
-            "label": tidy_line,
+            "label": lru_cache(1000)(tidy_line),  # a few values, again and again
             "number": number_text,
         }
         self._ways = [(column.name, ways[column.type]) for column in recipe.columns]

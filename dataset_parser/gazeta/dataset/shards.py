@@ -119,21 +119,21 @@ class Revision:
             shard = blake2b(digest_size=16)
             file = self._open(path)
             there = [name for name in schema.names if name in file.schema_arrow.names]
-            absent = dict.fromkeys(schema.names, "")
             for batch in file.iter_batches(AT_ONCE, columns=there):
-                columns = [schema.from_arrow(name, batch.column(name)) for name in there]
-                for values in zip(*columns, strict=True):
-                    row = absent | dict(zip(there, values, strict=True))
+                columns = dict.fromkeys(schema.names, [""] * len(batch))
+                columns |= {name: schema.from_arrow(name, batch.column(name)) for name in there}
+                for name, counts in self.labels.items():
+                    counts.update(columns[name])
+                for name, lengths in self.lengths.items():
+                    lengths.extend(map(len, columns[name]))
+                for values in zip(*columns.values(), strict=True):
+                    row = dict(zip(schema.names, values, strict=True))
                     key = schema.key(row)
                     row["fetched_at"], row["summary_origin"] = lineage.get(key, ("", ""))
                     content = schema.content(row)
                     shard.update(content)
                     self.split_of[key] = split
                     self.content_of[key] = content
-                    for name, counts in self.labels.items():
-                        counts[row[name]] += 1
-                    for name, lengths in self.lengths.items():
-                        lengths.append(len(row[name]))
                     yield row
             if file.schema_arrow.equals(schema.arrow):  # else the file is to be written again
                 self.digests[path] = shard.digest()

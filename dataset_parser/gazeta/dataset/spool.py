@@ -58,7 +58,7 @@ class Spool:
     def add(self, row: Row, key: str, content: bytes) -> None:
         """Add a clean row. One that was `seen` must not be added again."""
         values = [row[name] for name in self.schema.names]
-        compared = self._compared(*(row[name] for name in self.recipe.duplicates.columns))
+        compared = self._compared([row[name] for name in self.recipe.duplicates.columns])
         entry = Entry(key, self.schema.day(row), row["fetched_at"], content, story_digest(compared))
         entry.filled = sum(map(bool, values))
         number = self._same[key, content] = self._append(entry)
@@ -76,7 +76,7 @@ class Spool:
             self._flush()
 
     @staticmethod
-    def _compared(*values: str) -> str:
+    def _compared(values: Sequence[str]) -> str:
         """What copies are looked for in."""
         return "\n".join(values)
 
@@ -159,5 +159,5 @@ class Spool:
                 texts = [batch.column(name) for name in self.recipe.duplicates.columns]
                 for at, number in enumerate(batch.column(ENTRY).to_pylist()):
                     if number in of_month:
-                        sketches[number] = sketch(self._compared(*(text[at].as_py() for text in texts)))
+                        sketches[number] = sketch(self._compared([text[at].as_py() for text in texts]))
         return sketches

@@ -226,9 +226,9 @@ def agreement(count: int, rounds: int) -> dict:
 def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
     import torch
     from ctranslate2.converters import TransformersConverter
-    from t5sum.generate.predict import generate, sources
+    from t5sum.generate.model import quiet_libraries
+    from t5sum.generate.predict import Export, generate
     from t5sum.generate.tokens import train_tokenizer
-    from t5sum.generate.train import quiet_libraries
     from transformers import T5Config, T5ForConditionalGeneration
 
     quiet_libraries()
@@ -248,17 +248,16 @@ def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
         del model
         tokenizer.save_pretrained(folder)
         TransformersConverter(str(folder)).convert(str(folder / "ct2"), quantization="int8")
-        tasks = {"format": 1, "summarize": {
-            "prefix": "summarize: ", "with_title": False, "eos": "</s>", "compute_type": "int8",
-            "tokenizer": "tokenizer.json", "source_max_tokens": 600,
-            "generation": {"beam_size": beams, "no_repeat_ngram_size": 4, "max_decoding_length": tokens,
-                           "length_penalty": 1.0, "repetition_penalty": 1.0}}}  # fmt: skip
-        (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+        how = {"beam_size": beams, "no_repeat_ngram_size": 4, "max_decoding_length": tokens,
+               "length_penalty": 1.0, "repetition_penalty": 1.0}  # fmt: skip
+        export = Export(folder, "summarize", {
+            "source": "summarize: {text}", "eos": "</s>", "compute_type": "int8", "model": "ct2",
+            "tokenizer": "tokenizer.json", "source_max_tokens": 600, "generation": how,
+        })  # fmt: skip
         chosen = rows[:count]
         python = python_of(*TRANSFORMERS)
-        how = tasks["summarize"]["generation"]
         told = {
-            "folder": str(folder), "texts": sources(chosen, tasks["summarize"]), "source": 600,
+            "folder": str(folder), "texts": export.sources(chosen), "source": 600,
             "generation": {
                 "num_beams": beams, "no_repeat_ngram_size": how["no_repeat_ngram_size"],
                 "max_new_tokens": tokens, "length_penalty": how["length_penalty"], "do_sample": False,
@@ -269,7 +268,7 @@ def generation(count: int, beams: int, tokens: int, rounds: int) -> dict:
         def transformers(threads: int) -> float:
             return ask(python, GENERATE, told | {"threads": threads})["per_second"]
 
-        ways = {"int8 export": lambda: generate(folder, chosen, device="cpu").per_second}
+        ways = {"int8 export": lambda: generate(export, chosen, device="cpu").per_second}
         # torch counts physical cores; where two of ours are one of those, its own choice may not be its best.
         for threads in sorted({torch.get_num_threads(), os.cpu_count() or 1}):
             ways[f"transformers, {threads} threads"] = partial(transformers, threads)

@@ -47,7 +47,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 sys.path[:0] = [str(ROOT / "t5_training"), str(ROOT / "topic_sum_api")]
 
-from t5sum.classify.topics import TopicConfig, load_map, topic_source, train_topics  # noqa: E402
+from t5sum.classify import train as classify  # noqa: E402
+from t5sum.classify.labels import Labels  # noqa: E402
+from t5sum.config import ClassifyTask  # noqa: E402
+from t5sum.load import load_config  # noqa: E402
+from t5sum.sources import masked  # noqa: E402
+
+TOPIC = load_config([], {}).tasks["topic"]
+LABELS = Labels(TOPIC)
 
 BARS = {
     "macro-F1 over the tutorial": 2.0, "ECE": 0.03, "median ms": 5.0, "MB": 30.0, "seconds": 180,
@@ -75,12 +82,22 @@ def load_articles() -> list[Row]:
     return [{"text": each["text"], "title": each["title"] or ""} for each in articles if each["text"]]
 
 
+def train_topics(splits: dict[str, list[Row]], task: ClassifyTask, folder: Path) -> dict[str, Any]:
+    """splits: oldest rows first; the stage has them the other way round."""
+    newest_first = {split: part[::-1] for split, part in splits.items()}
+    return classify.train("topic", newest_first, task, folder, lambda text: None)
+
+
+def topic_source(row: Row, task: ClassifyTask, mask: list[str]) -> str:
+    return masked(row, task.template, task.max_chars, mask)
+
+
 def split_by_time(rows: list[Row]) -> dict[str, list[Row]]:
     first, second = len(rows) * 8 // 10, len(rows) * 9 // 10
     return {"train": rows[:first], "validation": rows[first:second], "test": rows[second:]}
 
 
-# The first pipeline of any tutorial: its macro-F1 on test rows, or its milliseconds a text.
+# The first pipeline of any tutorial: its macro-F1 on test rows, or its milliseconds per text.
 TUTORIAL = """
 import json, statistics, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -111,40 +128,39 @@ def tutorial(**told: Any) -> dict[str, float]:
 
 def tutorial_macro_f1(splits: dict[str, list[Row]], topics: list[str]) -> float:
     """On the rows and topics that the exported model was judged on."""
-    named = load_map()
     parts = {}
     for split in ("train", "test"):
-        pairs = [(row["text"], named.topic(row["rubric"])) for row in splits[split]]
+        pairs = [(row["text"], LABELS.label(row)) for row in splits[split]]
         parts[split] = [(text, topic) for text, topic in pairs if topic in topics]
     return tutorial(**{split: list(zip(*pairs, strict=True)) for split, pairs in parts.items()})["macro_f1"]
 
 
-def quality(folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
+def quality(folder: Path, settings: ClassifyTask, rounds: int) -> dict[str, Any]:
     return {
         "telegram posts": judged(load_telegram(), folder / "telegram", settings, rounds),
         "headlines": judged(load_headlines(), folder / "headlines", settings, rounds),
     }
 
 
-def judged(rows: list[Row], folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
+def judged(rows: list[Row], folder: Path, settings: ClassifyTask, rounds: int) -> dict[str, Any]:
     splits, seeds = split_by_time(rows), itertools.count(settings.seed)
     reports: list[dict[str, Any]] = []
 
     def ours() -> float:
         how = replace(settings, seed=next(seeds))
-        reports.append(train_topics(splits, how, folder, say=lambda text: None)["report"])
+        reports.append(train_topics(splits, how, folder)["report"])
         return exported(reports[-1])["test"]["macro_f1"]
 
     def exported(report: dict[str, Any]) -> dict[str, Any]:
         return next(each for each in report["candidates"] if each["name"] == report["chosen"])
 
     def peer() -> float:
-        return tutorial_macro_f1(splits, [each["topic"] for each in reports[-1]["topics"]])
+        return tutorial_macro_f1(splits, [each["label"] for each in reports[-1]["labels"]])
 
     found = in_turns(rounds, {"ours": ours, "tutorial": peer})
     first = reports[0]
     return {
-        "topics": len(first["topics"]), "rows": first["rows"], "exported": first["chosen"],
+        "topics": len(first["labels"]), "rows": first["rows"], "exported": first["chosen"],
         "settings": exported(first)["settings"], "candidates": {
             each["name"]: {**each["test"], "latency_ms": each["latency_ms"], "size_mb": each["size_mb"]}
             for each in first["candidates"]
@@ -173,9 +189,9 @@ def drawn(articles: list[Row], rows: int, topics: list[str], seed: int) -> list[
     return made
 
 
-def large(rows: int, settings: TopicConfig) -> dict[str, Any]:
+def large(rows: int, settings: ClassifyTask) -> dict[str, Any]:
     """train_topics on `rows` articles in this process; call it in a fresh one for its memory."""
-    articles, topics = load_articles(), list(load_map().names)
+    articles, topics = load_articles(), list(TOPIC.labels)
     splits = {
         "train": drawn(articles, rows * 9 // 10, topics, 1),
         "validation": drawn(articles, rows // 20, topics, 2),
@@ -183,9 +199,9 @@ def large(rows: int, settings: TopicConfig) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as folder:
         clock, processor = time.monotonic(), time.process_time()
-        report = train_topics(splits, settings, Path(folder), say=lambda text: None)["report"]
+        report = train_topics(splits, settings, Path(folder))["report"]
     return {
-        "rows": sum(report["rows"].values()), "topics": len(report["topics"]),
+        "rows": sum(report["rows"].values()), "topics": len(report["labels"]),
         "seconds": round(time.monotonic() - clock, 1),
         "processor_seconds": round(time.process_time() - processor, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -203,23 +219,32 @@ def milliseconds(what: Any, arguments: list[Any]) -> dict[str, float]:
     return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
 
-def speed(folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
+def speed(folder: Path, settings: ClassifyTask, rounds: int) -> dict[str, Any]:
     from topic_sum.inference.kinds.classify import Classify
     from topic_sum.inference.served.text import normalise
-    from topic_sum.inference.tasks import from_format_1
 
-    articles, topics = load_articles(), list(load_map().names)
+    articles, topics = load_articles(), list(TOPIC.labels)
     rows = drawn(articles, 2_400, topics, 4)
     found = train_topics(
         {"train": rows[:2000], "validation": rows[2000:2200], "test": rows[2200:]},
-        replace(settings, forest_rows=0), folder, say=lambda text: None,
+        replace(settings, forest_rows=0), folder,
     )  # fmt: skip
     began = time.process_time()
-    both = from_format_1({"summarize": {"prefix": ""}, "topic": found["tasks"]})
-    served = Classify.load("topic", both["tasks"]["topic"], folder)
+    section = {
+        "kind": "classify", "source": settings.source, "path": "model.safetensors",
+        "labels": found["labels"], "threshold": found["threshold"], "max_chars": settings.max_chars,
+        "min_chars": settings.min_chars, "mask": settings.mask,
+    }  # fmt: skip
+    served = Classify.load("topic", section, folder)
 
-    def detect(row: dict) -> object:
-        return served.classify({name: normalise(row[name]) for name in ("title", "text")})
+    def values(row: Row) -> dict[str, str]:
+        return {name: normalise(row.get(name, "")) for name in ("title", "text")}
+
+    def detect(row: Row) -> object:
+        return served.classify(values(row))
+
+    def explain(row: Row) -> object:
+        return served.classify(values(row), explain=True)
 
     load_ms = round(1000 * (time.process_time() - began))
     learned = [row["text"] for row in rows[:2000]], [row["rubric"] for row in rows[:2000]]
@@ -229,20 +254,18 @@ def speed(folder: Path, settings: TopicConfig, rounds: int) -> dict[str, Any]:
         "ours": lambda: milliseconds(detect, chosen)["median"],
         "tutorial": lambda: tutorial(train=learned, ask=asked)["ms"],
     })  # fmt: skip
-    long = [(" ".join(each["text"] for each in articles[i : i + 20]))[:10_000] for i in range(20)]
+    long = [{"text": " ".join(each["text"] for each in articles[i : i + 20])[:10_000]} for i in range(20)]
     return {
         "load_ms": load_ms,
         "detect_ms": Spread.of(turns["ours"]), "tutorial_ms": Spread.of(turns["tutorial"]),
         "of_tutorial": Spread.of_ratios(turns["ours"], turns["tutorial"]),
-        "source_ms": milliseconds(lambda row: served.source(row["text"], row["title"]), chosen),
-        "detect_10000_characters_ms": milliseconds(served.detect, long),
-        "explain_ms": milliseconds(
-            lambda row: served.detect(row["text"], row["title"], explain=True), chosen[:40]
-        ),
-        "explain_10000_characters_ms": milliseconds(lambda text: served.detect(text, explain=True), long),
+        "source_ms": milliseconds(lambda row: served.source(values(row)), chosen),
+        "detect_10000_characters_ms": milliseconds(detect, long),
+        "explain_ms": milliseconds(explain, chosen[:40]),
+        "explain_10000_characters_ms": milliseconds(explain, long),
         "median_characters": int(np.median([len(each["text"]) for each in chosen])),
         "source_characters": int(
-            np.median([len(topic_source(each["text"], each["title"], settings, ())) for each in chosen])
+            np.median([len(topic_source(each, settings, [])) for each in chosen])
         ),
     }  # fmt: skip
 
@@ -279,7 +302,7 @@ def by_word(texts: list[str], change: Any) -> list[str]:
     return result
 
 
-def tried(settings: TopicConfig) -> dict[str, Any]:
+def tried(settings: ClassifyTask) -> dict[str, Any]:
     """Macro-F1 on validation and test of the exported classifier's recipe with one thing changed at a time.
 
     Uncalibrated, so a few tenths below the figures of `quality`.
@@ -288,8 +311,6 @@ def tried(settings: TopicConfig) -> dict[str, Any]:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
     from sklearn.linear_model import SGDClassifier
     from sklearn.metrics import f1_score
-
-    named = load_map()
 
     def hashed(**how: Any) -> Any:
         return HashingVectorizer(n_features=2**settings.hash_bits, norm=None, alternate_sign=False, **how)
@@ -322,23 +343,18 @@ def tried(settings: TopicConfig) -> dict[str, Any]:
         ]  # fmt: skip
 
     def sources(splits: dict[str, list[Row]], repeat: int) -> dict[str, list[str]]:
-        how = replace(settings, title_repeat=max(1, repeat))
-        return {
-            split: [
-                topic_source(row["text"], row["title"] if repeat else "", how, named.mask) for row in rows
-            ]
-            for split, rows in splits.items()
-        }
+        title = "{title}\n" * repeat
+        how = replace(settings, source=f"[{title}]{{text}}" if repeat else "{text}")
+        return {split: [topic_source(row, how, how.mask) for row in rows] for split, rows in splits.items()}
 
     def labelled(rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, list[str]]]:
         splits = split_by_time(rows)
-        counts = Counter(named.topic(row["rubric"]) for row in splits["train"])
+        counts = Counter(LABELS.label(row) for row in splits["train"])
         enough = {topic for topic, count in counts.items() if topic and count >= settings.min_rows}
         splits = {
-            split: [row for row in part if named.topic(row["rubric"]) in enough]
-            for split, part in splits.items()
+            split: [row for row in part if LABELS.label(row) in enough] for split, part in splits.items()
         }
-        return splits, {split: [named.topic(row["rubric"]) for row in part] for split, part in splits.items()}
+        return splits, {split: [LABELS.label(row) for row in part] for split, part in splits.items()}
 
     results: dict[str, Any] = {}
     for name, rows in (("telegram posts", load_telegram()), ("headlines", load_headlines())):
@@ -449,7 +465,7 @@ def main() -> int:
     parser.add_argument("--only-large", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    settings = TopicConfig()
+    settings = TOPIC
     if not SHARED.is_dir():
         print(f"error: {SHARED} is absent; the benchmark needs its real texts", file=sys.stderr)
         return 5

@@ -49,10 +49,10 @@ from transformers import (
 )
 from transformers.utils import logging
 logging.disable_progress_bar()
-told = json.load(sys.stdin)
-torch.set_num_threads(told["threads"])
-model = AutoModelForSeq2SeqLM.from_pretrained(told["model"])
-collate, widths = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(told["model"]), model=model), []
+given = json.load(sys.stdin)
+torch.set_num_threads(given["threads"])
+model = AutoModelForSeq2SeqLM.from_pretrained(given["model"])
+collate, widths = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(given["model"]), model=model), []
 
 def now():
     if torch.cuda.is_available():
@@ -74,7 +74,7 @@ def watched(features):
 
 clock = Clock()
 trainer = Seq2SeqTrainer(
-    model=model, args=Seq2SeqTrainingArguments(**told["arguments"]), train_dataset=told["examples"],
+    model=model, args=Seq2SeqTrainingArguments(**given["arguments"]), train_dataset=given["examples"],
     data_collator=watched, callbacks=[clock])
 if torch.cuda.is_available():
     torch.cuda.reset_peak_memory_stats()
@@ -108,8 +108,8 @@ def main() -> int:
         return 5
 
     import torch
-    from t5sum.config import load_config
-    from t5sum.generate.train import quiet_libraries
+    from t5sum.generate.model import quiet_libraries
+    from t5sum.load import load_config
 
     before = load()
     precision = "bf16" if arguments.bf16 else "fp32"
@@ -121,8 +121,8 @@ def main() -> int:
             "model.scratch.dropout=0.1", f"train.effective_batch={arguments.effective}",
             f"train.micro_batch={arguments.micro}", "train.epochs=1", "train.patience=0",
             "train.eval_steps=1000000", "train.select_by=loss", f"train.precision={precision}",
-            f"summarize.source_max_tokens={arguments.source}",
-            f"summarize.target_max_tokens={arguments.target}",
+            f"generate.source_max_tokens={arguments.source}",
+            f"generate.target_max_tokens={arguments.target}",
             "train.warmup_steps=0", "train.save_minutes=0",
         ],
         {},
@@ -147,7 +147,7 @@ def main() -> int:
         )
         for name in runs
     ]  # fmt: skip
-    head = ["", "examples/s", "tokens/s", "padding", "processor s an example"]
+    head = ["", "examples/s", "tokens/s", "padding", "processor s per example"]
     table([*head, "peak GB"] if torch.cuda.is_available() else head, lines)
     ratios = {
         name: {
@@ -172,12 +172,13 @@ def main() -> int:
 def compare(
     rows: list[dict[str, Any]], all_rows: list[dict[str, Any]], config: Any, rounds: int
 ) -> dict[str, list[dict[str, float]]]:
-    """One epoch of each a round, over the same rows: system → seconds, examples, tokens and padded tokens."""
+    """One epoch of each per round, over the same rows: system → seconds, examples, tokens, padded tokens."""
     import torch
     from t5sum.generate.examples import examples
+    from t5sum.generate.model import choose_device
     from t5sum.generate.tokens import train_tokenizer
-    from t5sum.generate.train import Attempt, choose_device
-    from t5sum.run.directory import Run
+    from t5sum.generate.train import Attempt
+    from t5sum.run.directory import TaskRun
     from t5sum.served.text import normalise
     from transformers import TrainerCallback
 
@@ -198,7 +199,8 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         texts = [normalise(row["text"]) for row in all_rows]
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size, Path(folder) / "tokenizer")
-        data = examples(rows, tokenizer, config.summarize)
+        task = config.tasks["summarize"]
+        data = examples(rows, tokenizer, task)
         cpu, bf16, device = choose_device(config.train)
         print(f"device: {device}")
 
@@ -208,7 +210,8 @@ def compare(
         def ours() -> dict[str, float]:
             clock, widths = Clock(), []
             parts = {"train": data, "validation": data}
-            attempt = Attempt(Run(Path(folder) / "ours"), config, tokenizer, parts, [], None, cpu, bf16)
+            run = TaskRun(Path(folder) / "ours")
+            attempt = Attempt(run, config, task, tokenizer, parts, [], None, cpu, bf16)
             (Path(folder) / "ours").mkdir(exist_ok=True)
             trainer, _ = attempt.trainer(config.train.micro_batch)
             if not start.exists():

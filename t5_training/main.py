@@ -8,148 +8,121 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from t5sum import StageError, __version__
-from t5sum.config import Config, load_config, read_environment
+from t5sum import StageError, __version__, release
+from t5sum.config import read_environment
+from t5sum.load import load_config
+from t5sum.pipeline import Stage
 from t5sum.run.ranks import rank
+from t5sum.run.result import Result
 
-# OpenMP's threads spin while they wait for one another: where another program has a core, all of them wait
-# for the one that lost its turn, and training slows down 4 to 10 times. Asleep they cost nothing, and on idle
-# cores training is as fast. Read when torch is loaded, and nothing above loads it.
+# OpenMP's threads spin while they wait for one another. If another program uses a core, all of them wait
+# for the one that lost its turn, and training slows down 4 to 10 times. Sleeping threads cost nothing, and on
+# idle cores training is as fast. The variable is read when torch is loaded, and nothing above loads it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HELP = """python main.py [COMMAND] [config=FILE] [KEY=VALUE ...]
 
-Without a command, the whole stage: the newest dataset revision is resolved, a T5 is trained on it (or goes
-on from its last checkpoint), then a topic classifier; the model is exported, evaluated and published in one
-commit, and tagged `production` if it passes the gate. With nothing new it says so and ends.
+Without a command, the whole stage: the newest dataset revision is resolved, and every task of the recipe is
+trained on it (a T5 resumes from its last checkpoint), exported and evaluated. The models are published in
+one commit, which is tagged `production` if every task passes its gate. If nothing is new, it ends.
 
   train             only train; a later call without a command goes on from there
-  train-topics      only the topic classifier, and its report
+  train-topics      only the tasks without a T5; kept for those who know it from the first edition
   evaluate          the served model on the newest dataset; --model REV and --dataset REV choose others
   promote REV       serve the model revision REV (a commit, tag or branch); because="..." is kept with the tag
   rollback          serve what was served before
   upload RUN        publish a finished run again, RUN being its folder or the folder's name
 
-  config=FILE       settings laid over config.yaml; may be given more than once
-  KEY=VALUE         one setting, as in config.yaml: train.lr=3e-4
+  config=FILE       settings laid over config.yaml and the recipe; may be given more than once
+  KEY=VALUE         one setting: train.lr=3e-4, tasks.summarize.source_max_tokens=256
   --smoke           a tiny model on a few rows, published nowhere: does this machine work? Under two minutes
 
-On several GPUs or machines: torchrun --nproc_per_node=N main.py ..., the same words.
+On several GPUs or machines: torchrun --nproc_per_node=N main.py ..., with the same arguments.
 
-Variables: HF_TOKEN, DATASET_REPO, MODEL_REPO; HF_ENDPOINT and ARTIFACTS_DIR if they differ. See .env.example.
+Variables: HF_TOKEN, DATASET_REPO, MODEL_REPO; RECIPE (gazeta), HF_ENDPOINT and ARTIFACTS_DIR if they differ.
+See .env.example.
 Exit codes: 0 done or nothing to do, 2 wrong usage or setting, 3 the data failed its checks, 4 the gate
-refused the model, 5 the Hub or a device is not there, 6 another run is active, 130 stopped by hand, 1 else.
+refused the model, 5 the Hub or a device is unreachable, 6 another run is active, 130 stopped by hand, 1 any
+other error.
+Every end is also recorded in ARTIFACTS_DIR/results/training.json.
 """
 
 
-def whole_stage(config: Config) -> int:
-    from t5sum import pipeline as steps
-    from t5sum.run import ranks
-
-    steps.need_names(config)
-    ranks.join(config.train.device)
-    dataset = steps.resolve_dataset(config)
-    if (code := steps.nothing_to_do(config, dataset)) is not None:
+def whole_stage(stage: Stage) -> int:
+    stage.need_names()
+    stage.join()
+    stage.resolve_dataset()
+    if (code := stage.nothing_to_do()) is not None:
         return code
-    steps.check_rights(config)
-    with steps.open_run(config, dataset) as run:
-        rows = steps.read_rows(dataset)
-        steps.check_topics(rows, config)
-        base = steps.resolve_base(run, config)
-        if not steps.train(run, rows, base, config):
+    stage.check_rights()
+    with stage.open_run():
+        stage.read_rows()
+        if not stage.train():
             return 0
-        steps.topics(run, rows, config)
-        steps.export(run, rows, config)
-        steps.evaluate(run, rows, dataset, config)
-        steps.describe(run, rows, dataset, base, config)
-        steps.track(run, config)
-        steps.publish(run, dataset, config)
-        return steps.promote_if_passed(run, config)
+        stage.export()
+        stage.evaluate()
+        stage.describe()
+        stage.track()
+        release.publish(stage)
+        return release.promote_if_passed(stage)
 
 
-def only_train(config: Config) -> int:
-    from t5sum import pipeline as steps
-    from t5sum.run import ranks
-
-    steps.need_names(config, model=False)
-    ranks.join(config.train.device)
-    dataset = steps.resolve_dataset(config)
-    with steps.open_run(config, dataset) as run:
-        rows = steps.read_rows(dataset)
-        steps.train(run, rows, steps.resolve_base(run, config), config)
+def only_train(stage: Stage) -> int:
+    stage.need_names(model=False)
+    stage.join()
+    stage.resolve_dataset()
+    with stage.open_run():
+        stage.read_rows()
+        stage.train()
     return 0
 
 
-def only_topics(config: Config) -> int:
-    from t5sum import pipeline as steps
-
-    steps.need_names(config, model=False)
-    dataset = steps.resolve_dataset(config)
-    with steps.open_run(config, dataset) as run:
-        steps.topics(run, steps.read_rows(dataset), config)
+def only_evaluate(stage: Stage, model: str, dataset: str) -> int:
+    stage.need_names()
+    release.evaluate_revision(stage, model, dataset)
     return 0
 
 
-def only_evaluate(config: Config, model: str, dataset: str) -> int:
-    from t5sum import pipeline as steps
-
-    steps.need_names(config)
-    return steps.evaluate_revision(config, model, dataset)
-
-
-def promote(config: Config, revision: str, because: str) -> int:
-    from t5sum import pipeline as steps
-    from t5sum import publish
-
-    steps.need_names(config, dataset=False)
-    publish.promote(config.hub.model_repo, revision, because or "promoted by hand")
+def promote(stage: Stage, revision: str, because: str) -> int:
+    stage.need_names(dataset=False)
+    release.promote(stage, revision, because)
     return 0
 
 
-def rollback(config: Config, because: str) -> int:
-    from t5sum import pipeline as steps
-    from t5sum import publish
-
-    steps.need_names(config, dataset=False)
-    publish.rollback(config.hub.model_repo, because or "rolled back by hand")
+def rollback(stage: Stage, because: str) -> int:
+    stage.need_names(dataset=False)
+    release.rollback(stage, because)
     return 0
 
 
-def upload(config: Config, name: str) -> int:
-    from t5sum import pipeline as steps
-
-    steps.need_names(config, dataset=False)
-    with steps.find_run(config, name) as run:
-        steps.check_rights(config)
-        steps.publish_again(run, config)
-        return steps.promote_if_passed(run, config)
+def upload(stage: Stage, name: str) -> int:
+    stage.need_names(dataset=False)
+    with stage.find_run(name):
+        stage.check_rights()
+        release.publish_again(stage)
+        return release.promote_if_passed(stage)
 
 
-def main(words: list[str]) -> int:
-    if "--help" in words or "-h" in words:
-        print(HELP, end="")
-        return 0
-    if "--version" in words:
-        print(__version__)
-        return 0
+def main(words: list[str], result: Result) -> int:
     command, names, options, overrides, overlays = parse(words)
     read_environment(os.environ)
     config = load_config(overrides, os.environ, overlays)
+    result.recipe = config.recipe
+    stage = Stage(config, result, t5=command != "train-topics")
     match command:
         case None:
-            return whole_stage(config)
-        case "train":
-            return only_train(config)
-        case "train-topics":
-            return only_topics(config)
+            return whole_stage(stage)
+        case "train" | "train-topics":
+            return only_train(stage)
         case "evaluate":
-            return only_evaluate(config, options["model"], options["dataset"] or config.hub.dataset_revision)
+            dataset = options["dataset"] or config.hub.dataset_revision
+            return only_evaluate(stage, options["model"], dataset)
         case "promote":
-            return promote(config, names[0], options["because"])
+            return promote(stage, names[0], options["because"])
         case "rollback":
-            return rollback(config, options["because"])
+            return rollback(stage, options["because"])
         case "upload":
-            return upload(config, names[0])
+            return upload(stage, names[0])
     raise AssertionError(command)
 
 
@@ -208,29 +181,58 @@ def option_owner(name: str) -> str:
 
 
 def guarded(words: list[str]) -> int:
-    """Run; what a user can meet becomes one line on stderr and the exit code that says its kind."""
+    """Run. An error that a user can meet becomes one line on stderr and the exit code of its kind."""
+    if "--help" in words or "-h" in words:
+        print(HELP, end="")
+        return 0
+    if "--version" in words:
+        print(__version__)
+        return 0
+    environment = read_environment(os.environ)
+    result = Result(environment.recipe.stem)
+    code, message, reason = attempt(words, result)
+    if rank() == 0:
+        result.end(environment.artifacts, code, message, reason)
+    return code
+
+
+def attempt(words: list[str], result: Result) -> tuple[int, str, str]:
+    """(exit code, message, reason if the code does not say it)."""
     try:
-        return main(words)
+        return main(words, result), "", ""
     except StageError as error:
         if rank() == 0 or error.met_alone:
             print(f"error: {error}", file=sys.stderr)
-        return error.code
+        return error.code, str(error), ""
     except KeyboardInterrupt:
+        line = "stopped; the same command goes on from here"
         if rank() == 0:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+            print(line, file=sys.stderr)
+        return 130, line, ""
     except OSError as error:
         where = error.filename or "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice, code = "Make room there; the same command goes on from here", 1
-            print(f"error: {where}: {error.strerror}. {advice}", file=sys.stderr)
+            line = f"{where}: {error.strerror}. Make room there; the same command goes on from here"
+            code, reason = 1, "disk_full"
         elif is_wrong_folder(error):
             name = "ARTIFACTS_DIR" if is_ours(where) else "ARTIFACTS_DIR or HF_HOME"
-            line, code = f"cannot write in {where}: {error.strerror}; set {name} to a folder of yours", 2
-            print(f"error: {line}", file=sys.stderr)
+            line = f"cannot write in {where}: {error.strerror}; set {name} to a folder of yours"
+            code, reason = 2, ""
         else:
+            unexpected(result, error)
             raise
-        return code
+        print(f"error: {line}", file=sys.stderr)
+        return code, line, reason
+    except Exception as error:
+        unexpected(result, error)
+        raise
+
+
+def unexpected(result: Result, error: BaseException) -> None:
+    """A bug still leaves a result; its traceback follows."""
+    if rank() == 0:
+        line = f"{type(error).__name__}: {error}".partition("\n")[0]
+        result.end(read_environment(os.environ).artifacts, 1, line)
 
 
 def is_wrong_folder(error: OSError) -> bool:

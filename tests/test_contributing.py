@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,12 @@ from gazeta.crawl.store import Store
 from gazeta.sites.base import Article
 
 REPO = "demo/news"
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.fixture
@@ -80,3 +87,28 @@ def test_a_column_takes_one_line_of_the_recipe(hub, repo_root, publish, tmp_path
     assert found == {
         f"{number}.shtml": f"Подзаголовок {number}" if number % 2 else "" for number in range(60)
     }
+
+
+def test_a_metric_takes_one_module_and_the_gate_can_judge_by_it(repo_root: Path, tmp_path: Path) -> None:
+    stage = shutil.copytree(
+        repo_root / "t5_training", tmp_path / "t5_training", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    metrics = stage / "t5sum" / "judge" / "metrics.py"
+    change(metrics, '    "rougeL": "ROUGE-L",\n', '    "rougeL": "ROUGE-L",\n    "same": "same",\n')
+    change(metrics, 'BY_ARTICLE = ("rouge1",', 'BY_ARTICLE = ("same", "rouge1",')
+    change(metrics, '        "meteor": meteor(', '        "same": 100.0 * same,\n        "meteor": meteor(')
+    code = """
+import os
+from t5sum.kinds import make_tasks
+from t5sum.load import load_config
+from t5sum.metrics import score
+
+assert score(["а б", "в"], ["а б", "г"])["same"] == 50.0
+[summarize, _] = make_tasks(load_config(["tasks.summarize.gate.metric=same"], os.environ))
+assert summarize.metrics["same"] == "same"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=stage, capture_output=True, text=True,
+        env={**os.environ, "RECIPES_DIR": str(repo_root / "recipes")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -349,9 +349,9 @@ def test_by_hand_from_site_to_answer_as_the_documentation_tells_it(prompt: Promp
         assert (answer["model"]["revision"], answer["model"]["dataset_revision"]) == (first, dataset)
 
         refused = prompt.run(
-            "cd t5_training && python main.py train.epochs=3", ".", code=4, more="gate.lead_margin=-100"
+            "cd t5_training && python main.py train.epochs=3", ".", code=4, more="generate.gate.margin=-100"
         )
-        assert "gate: refused" in refused.stdout + refused.stderr
+        assert "gate: summarize refused" in refused.stdout + refused.stderr
         second = prompt.head("model", "demo/model")
         assert prompt.tag() == first != second  # on the Hub, but not served
         assert prompt.served() == first

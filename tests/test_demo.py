@@ -124,7 +124,7 @@ def test_demo_goes_from_the_site_to_an_answer(copy: Copy) -> None:
     table = said[said.index("\nstage ") :]
     for stage in ("checks", "packages", "parser", "training", "api"):
         assert re.search(rf"^{stage} +done ", table, re.M), table
-    assert re.search(r"^gate: passed, ROUGE-L (\S+)", said, re.M)
+    assert re.search(r"^gate: summarize passed, ROUGE-L (\S+)", said, re.M)
     # The answer leads back to the crawl: commits of the model and of the dataset, as the stages named them.
     dataset = re.search(r"^published \S+ rows to demo/gazeta-news as (\w+)", said, re.M)
     assert dataset and re.search(rf"^  model +\w{{12}}, dataset {dataset[1]}", said, re.M)

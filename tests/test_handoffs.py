@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from t5sum import StageError
-from t5sum.classify.topics import TopicConfig, load_map, topic_source, train_topics
-from t5sum.config import GenerationConfig, SummarizeConfig, load_config
-from t5sum.data import COLUMNS, SPLITS
-from t5sum.generate.examples import encode, source_text, tasks_json
+from t5sum.config import ClassifyConfig, GenerateConfig, GenerationConfig, RegressConfig
+from t5sum.data import SPLITS
+from t5sum.describe import lay_out, write_tasks
+from t5sum.generate.examples import encode
+from t5sum.kinds import make_tasks
+from t5sum.load import load_config
+from t5sum.run.directory import Run
 from t5sum.served.text import normalise
+from t5sum.sources import masked, prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 SIBLINGS = {"dataset_parser": "gazeta", "t5_training": "t5sum", "topic_sum_api": "topic_sum"}
@@ -51,36 +56,53 @@ def test_training_and_api_normalise_every_text_alike(text: str) -> None:
     assert normalise(stacked) == api_normalise(stacked)
 
 
+def with_a_number() -> str:
+    """A copy of the default recipe with a column of numbers and a task of the third kind."""
+    recipe = yaml.safe_load((ROOT / "recipes/gazeta.yaml").read_text(encoding="utf-8"))
+    if "columns" in recipe:
+        recipe["columns"]["words"] = {"type": "number"}
+    recipe["tasks"]["rating"] = {"kind": "regress", "source": "[{title}. ]{text}", "target": "words"}
+    path = Path(tempfile.mkdtemp()) / "gazeta.yaml"
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+CONFIG = load_config(
+    ["tasks.summarize.source_max_tokens=128", "tasks.summarize.generation.beam_size=2",
+     "tasks.summarize.generation.max_decoding_length=16", "classify.min_rows=5", "classify.forest_rows=0"],
+    {"RECIPE": with_a_number()},
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the API reads of a model revision, made by training's own code from invented news."""
+    """A model revision as training lays it out, from invented news; the T5's weights are random."""
     from t5sum.config import ScratchConfig
     from t5sum.generate.export import convert
     from t5sum.generate.scratch import scratch_model
     from t5sum.generate.tokens import load_tokenizer, train_tokenizer
 
-    folder = tmp_path_factory.mktemp("model")
-    rows = invented_rows(220)
-    train_tokenizer([row["text"] for row in rows], 900, tmp_path_factory.mktemp("pieces")).save_pretrained(
-        folder
-    )
-    tokenizer = load_tokenizer(folder, [])
-    shape = ScratchConfig(vocab_size=900, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout=0.0)
-    scratch_model(shape, tokenizer).save_pretrained(folder)
-    convert(folder, folder / "ct2", "int8")
+    run = Run(tmp_path_factory.mktemp("run"))
+    rows = [{**row, "words": len(row["text"].split())} for row in invented_rows(220)]
     splits = {"train": rows[:160], "validation": rows[160:190], "test": rows[190:]}
-    topics = train_topics(splits, TopicConfig(min_rows=5, forest_rows=0), folder, say=lambda text: None)
-    tasks = tasks_json(
-        {"repo": "demo/news", "revision": "a" * 40}, SUMMARIZE, GENERATION, topics["tasks"], {"rougeL": 1.0}
+    t5 = run.of("summarize")
+    train_tokenizer([row["text"] for row in rows], 900, tmp_path_factory.mktemp("pieces")).save_pretrained(
+        t5.export
     )
-    (folder / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
-    return folder
-
-
-SUMMARIZE = SummarizeConfig(
-    prefix="summarize: ", with_title=False, source_max_tokens=128, target_max_tokens=32
-)
-GENERATION = load_config(["generation.beam_size=2", "generation.max_decoding_length=16"], {}).generation
+    tokenizer = load_tokenizer(t5.export, [])
+    shape = ScratchConfig(vocab_size=900, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout=0.0)
+    scratch_model(shape, tokenizer).save_pretrained(t5.export)
+    convert(t5.export, t5.export / "ct2", "int8")
+    t5.once("export", {}, lambda: {"eos": "</s>"})
+    tasks = make_tasks(CONFIG)
+    for task in tasks:
+        task.take(splits)
+        if not task.needs_t5:
+            task.train(run)
+    dataset = {"repo": "demo/news", "revision": "a" * 40}
+    lay_out(run, tasks, dataset, CONFIG)
+    write_tasks(run, tasks, dataset, CONFIG, {"summarize": {"rougeL": 1.0}, "rating": {"mae": 2.0}})
+    return run.model
 
 
 def invented_rows(count: int) -> list[dict[str, str]]:
@@ -107,7 +129,9 @@ def served(model_folder: Path):
 
 def test_the_api_accepts_what_training_writes_into_tasks_json(served) -> None:
     assert served.dataset_revision == "a" * 40
-    assert served.metrics == {"rougeL": 1.0}
+    assert served.recipe == "gazeta"
+    assert list(served.tasks) == ["summarize", "topic", "rating"]
+    assert served.metrics == {"rougeL": 1.0, "rating_mae": 2.0}
 
 
 def test_the_api_knows_every_generation_setting_and_bounds_every_number() -> None:
@@ -120,13 +144,18 @@ def test_the_api_knows_every_generation_setting_and_bounds_every_number() -> Non
 
 @pytest.mark.parametrize(
     ("section", "kind"),
-    [("summarize", SummarizeConfig), ("generation", GenerationConfig), ("topic", TopicConfig)],
-)
+    [("generate", GenerateConfig), ("generate.generation", GenerationConfig), ("classify", ClassifyConfig),
+     ("regress", RegressConfig)],
+)  # fmt: skip
 def test_training_refuses_at_once_what_the_api_would_refuse_after_it(section: str, kind: type) -> None:
     from topic_sum.inference.kinds.classify import Classify
     from topic_sum.inference.kinds.generate import GENERATION, Generate
+    from topic_sum.inference.kinds.regress import Regress
 
-    fields = {"summarize": Generate.section, "generation": GENERATION, "topic": Classify.section}[section]
+    fields = {
+        "generate": Generate.section, "generate.generation": GENERATION, "classify": Classify.section,
+        "regress": Regress.section,
+    }[section]  # fmt: skip
     types = get_type_hints(kind)
     both = {name for name in types.keys() & fields.keys() if isinstance(fields[name], tuple)}
     assert both
@@ -147,7 +176,8 @@ def test_training_and_api_turn_a_text_into_the_same_tokens(served, model_folder:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    ids, ends = encode([source_text(text, "", SUMMARIZE)], tokenizer, most=10**6)
+    source = prompt({"text": text}, CONFIG.tasks["summarize"].template)
+    ids, ends = encode([source], tokenizer, most=10**6)
     assert len(ends) == 1
     pieces = served.task("summarize").engine.source_tokens({"text": api_normalise(text)})
     # An unknown piece keeps its letters in the API; CTranslate2 gives it the number of <unk>, as here.
@@ -168,13 +198,16 @@ def test_no_text_spells_a_piece_with_a_meaning(served, text: str) -> None:
 
 @given(text=ANY_TEXT, title=ANY_TEXT)
 @settings(max_examples=100, deadline=None)
-def test_training_and_api_give_the_topic_classifier_the_same_string(served, text: str, title: str) -> None:
+def test_training_and_api_give_classifiers_and_regressions_the_same_string(
+    served, text: str, title: str
+) -> None:
     from topic_sum.inference.served.text import normalise as api_normalise
 
-    settings_of_topics = TopicConfig(min_rows=5, forest_rows=0)
-    ours = topic_source(text, title, settings_of_topics, load_map().mask)
     values = {"title": api_normalise(title), "text": api_normalise(text)}
-    assert served.task("topic").source(values) == ours
+    for name in ("topic", "rating"):
+        task = CONFIG.tasks[name]
+        ours = masked({"text": text, "title": title}, task.template, task.max_chars, task.mask)
+        assert served.task(name).source(values) == ours
 
 
 def test_both_siblings_hold_the_same_served_folder() -> None:
@@ -201,7 +234,8 @@ def test_the_parser_publishes_the_columns_and_splits_that_training_reads() -> No
     from gazeta.dataset import selection
     from gazeta.recipe import GAZETA
 
-    assert set(COLUMNS) <= set(GAZETA.schema.names)
+    read = set().union(*(task.columns for task in make_tasks(load_config([], {}))))
+    assert read <= set(GAZETA.schema.names)
     assert tuple(selection.SPLITS) == SPLITS
 
 

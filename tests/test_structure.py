@@ -19,7 +19,7 @@ LONGEST_CLASS = 250
 # modules that stand beside the folders and import none of them.
 FLOORS = {
     "gazeta": ["sites", "crawl", "dataset"],
-    "t5sum": ["served", "run", "judge", "generate", "classify"],
+    "t5sum": ["served", "run", "judge", "generate", "classify", "kinds"],
     "topic_sum": ["inference", "api", "web"],
 }
 

@@ -14,3 +14,7 @@ class StageError(Exception):
         """met_alone: of several processes perhaps only this one met it, so it has to say so itself."""
         super().__init__(" ".join(message.split()))
         self.code, self.met_alone = code, met_alone
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,135 +1,274 @@
-"""config.yaml, an overlay file and the command line, checked against typed dataclasses; and the environment.
+"""Every setting of training: its type, its default and its range.
 
-config.yaml is the only home of the values: the classes here hold types, choices and ranges. Nothing else in
-this folder reads the environment.
+config.yaml shows the same defaults with a comment each; load.py lays a recipe, other files and the command
+line over them. Nothing else in this folder reads the environment.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import reduce
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
 from t5sum import StageError
-from t5sum.classify.topics import MAP as TOPIC_MAP
-from t5sum.classify.topics import TopicConfig
-from t5sum.judge.evaluate import EvaluateConfig
-from t5sum.judge.gate import GateConfig
+from t5sum.served.template import BadTemplate, Template
 
 HOME = Path(__file__).resolve().parent.parent
 REAL_HUB = "https://huggingface.co"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+RESERVED = ("ct2",)  # a folder at the root of a model revision
+
+
+def ranged(default: Any, **limits: float) -> Any:
+    """A setting with limits: least and most are allowed themselves, above and below are not."""
+    return field(default=default, metadata=limits)
+
+
+# ---------------------------------------------------------------------------------------- for the whole stage
 
 
 @dataclass
 class HubConfig:
-    dataset_repo: str | None
-    dataset_revision: str
-    model_repo: str | None
-    private: bool
-    upload: bool
+    dataset_repo: str | None = None
+    dataset_revision: str = "main"
+    model_repo: str | None = None
+    private: bool = False
+    upload: bool = True
 
 
 @dataclass
 class ScratchConfig:
-    vocab_size: int
-    d_model: int
-    d_kv: int
-    d_ff: int
-    num_layers: int
-    num_heads: int
-    dropout: float
+    vocab_size: int = ranged(8000, least=110)
+    d_model: int = ranged(256, least=8)
+    d_kv: int = ranged(64, least=4)
+    d_ff: int = ranged(1024, least=8)
+    num_layers: int = ranged(4, least=1)
+    num_heads: int = ranged(4, least=1)
+    dropout: float = ranged(0.1, least=0, below=1)
 
 
 @dataclass
 class ModelConfig:
-    base: str
-    revision: str
-    init: Literal["base", "production"]
-    scratch: ScratchConfig
+    base: str = "ai-forever/ruT5-base"
+    revision: str = "main"
+    init: Literal["base", "production"] = "base"
+    scratch: ScratchConfig = field(default_factory=ScratchConfig)
 
 
 @dataclass
 class DataConfig:
-    train_rows: int | None
-    validation_rows: int | None
-
-
-@dataclass
-class SummarizeConfig:
-    prefix: str
-    with_title: bool
-    source_max_tokens: int
-    target_max_tokens: int
-
-
-@dataclass
-class GenerationConfig:
-    beam_size: int
-    no_repeat_ngram_size: int
-    max_decoding_length: int
-    length_penalty: float
-    repetition_penalty: float
+    train_rows: int | None = ranged(None, least=1)
+    validation_rows: int | None = ranged(None, least=1)
 
 
 @dataclass
 class TrainConfig:
-    seed: int
-    lr: float
-    schedule: Literal["linear", "cosine", "constant"]
-    optimizer: Literal["adamw", "adafactor"]
-    weight_decay: float
-    label_smoothing: float
-    max_grad_norm: float
-    epochs: float
-    max_steps: int | None
-    warmup_steps: int
-    effective_batch: int
-    micro_batch: int
-    eval_batch: int
-    group_by_length: bool
-    eval_steps: int
-    log_steps: int
-    keep_checkpoints: int
-    save_minutes: float
-    select_by: Literal["rougeL", "loss"]
-    rouge_rows: int
-    patience: int
-    precision: Literal["auto", "bf16", "fp32"]
-    device: Literal["auto", "cuda", "cpu"]
-    activation_checkpointing: Literal["auto", "always", "never"]
-    threads: int | None
+    seed: int = ranged(42, least=0)
+    lr: float = ranged(4e-4, above=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    weight_decay: float = ranged(0.0, least=0)
+    label_smoothing: float = ranged(0.0, least=0, below=1)
+    max_grad_norm: float = ranged(1.0, least=0)
+    epochs: float = ranged(8.0, above=0)
+    max_steps: int | None = ranged(None, least=1)
+    warmup_steps: int = ranged(100, least=0)
+    effective_batch: int = ranged(256, least=1)
+    micro_batch: int = ranged(4, least=1)
+    eval_batch: int = ranged(8, least=1)
+    group_by_length: bool = True
+    eval_steps: int = ranged(250, least=1)
+    log_steps: int = ranged(10, least=1)
+    keep_checkpoints: int = ranged(2, least=2)
+    save_minutes: float = ranged(15.0, least=0)
+    select_by: Literal["rougeL", "loss"] = "rougeL"
+    rouge_rows: int = ranged(200, least=1)
+    patience: int = ranged(4, least=0)
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    activation_checkpointing: Literal["auto", "always", "never"] = "auto"
+    threads: int | None = ranged(None, least=1)
 
 
 @dataclass
-class Config:
-    runs_dir: str | None
-    tracking: Literal["none", "mlflow", "tensorboard", "trackio"]
-    hub: HubConfig
-    model: ModelConfig
-    data: DataConfig
-    summarize: SummarizeConfig
-    generation: GenerationConfig
-    train: TrainConfig
-    topic: TopicConfig
-    evaluate: EvaluateConfig
-    gate: GateConfig
+class EvaluateConfig:
+    limit: int | None = ranged(None, least=1)
+    baselines: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_tokens: int = ranged(4096, least=1)
+    full_precision_rows: int = ranged(32, least=0)
+    behaviour: bool = True
+    samples: int = ranged(1000, least=1)
+    confidence: float = ranged(0.95, above=0, below=1)
+    seed: int = ranged(42, least=0)
+    examples: int = ranged(5, least=0)
+    processes: int | None = ranged(None, least=1)
 
 
-# What does not change the weights is not part of a run's identity: a run that stops for want of memory goes
-# on with a smaller micro-batch, or on another device.
-NOT_LEARNED = {
-    "micro_batch", "eval_batch", "log_steps", "keep_checkpoints", "save_minutes", "device", "threads",
-    "activation_checkpointing",
-}  # fmt: skip
-# Raised by hand when the code learns or exports something else from the same settings.
-RECIPE = 3
+# ---------------------------------------------------------------------------------------- for a task
+
+
+@dataclass
+class GateConfig:
+    newest: int = ranged(1000, least=1)
+    tie: Literal["higher", "production", "candidate"] = "higher"
+    samples: int = ranged(1000, least=1)
+    confidence: float = ranged(0.95, above=0, below=1)
+    seed: int = ranged(42, least=0)
+
+
+@dataclass
+class GenerateGate(GateConfig):
+    metric: str = "rougeL"
+    margin: float = 1.0
+    max_empty: float = ranged(0.01, least=0, most=1)
+
+
+@dataclass
+class ClassifyGate(GateConfig):
+    tie: Literal["higher", "production", "candidate"] = "candidate"
+    metric: str = "macro_f1"
+    margin: float = 0.0
+
+
+@dataclass
+class RegressGate(GateConfig):
+    tie: Literal["higher", "production", "candidate"] = "candidate"
+    metric: str = "mae"
+    margin: float = 0.0
+
+
+@dataclass
+class GenerationConfig:
+    """What the API generates with. The ranges are the API's own: it refuses a model beyond them."""
+
+    beam_size: int = ranged(5, least=1, most=64)
+    no_repeat_ngram_size: int = ranged(4, least=0, most=1000)
+    max_decoding_length: int = ranged(200, least=2, most=4096)
+    length_penalty: float = ranged(1.0, above=0, most=10)
+    repetition_penalty: float = ranged(1.0, least=0.01, most=100)
+
+
+@dataclass
+class GenerateConfig:
+    source_max_tokens: int = ranged(600, least=64, most=16_384)
+    target_max_tokens: int = ranged(200, least=2)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    gate: GenerateGate = field(default_factory=GenerateGate)
+
+
+@dataclass
+class TextModelConfig:
+    """What the kinds with hashed n-grams share, classify and regress."""
+
+    max_chars: int = ranged(1500, least=100, most=1_000_000)
+    min_chars: int = ranged(40, least=1, most=100_000)
+    hash_bits: int = ranged(17, least=8, most=22)
+    max_rows: int = ranged(60_000, least=100)
+    seed: int = ranged(42, least=0)
+    mask: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Label:
+    """A label as people read it, and the values of the target column that mean it; none: the label itself."""
+
+    name: str = ""
+    takes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ClassifyConfig(TextModelConfig):
+    min_rows: int = ranged(30, least=2)
+    precision: float = ranged(0.9, above=0, below=1)
+    latency_ms: float = ranged(5.0, above=0)
+    size_mb: float = ranged(30.0, above=0)
+    forest_rows: int = ranged(8_000, least=0)
+    labels: dict[str, Label] = field(default_factory=dict)
+    excluded: list[str] = field(default_factory=list)
+    gate: ClassifyGate = field(default_factory=ClassifyGate)
+
+
+@dataclass
+class RegressConfig(TextModelConfig):
+    min_chars: int = ranged(1, least=1, most=100_000)
+    minimum: float | None = ranged(None, least=-1e12, most=1e12)
+    maximum: float | None = ranged(None, least=-1e12, most=1e12)
+    gate: RegressGate = field(default_factory=RegressGate)
+
+
+@lru_cache
+def parsed(source: str) -> Template:
+    return Template(source)
+
+
+@dataclass
+class Task:
+    """What every task of a recipe has, whatever its kind. metrics: those in tasks.json; none: all."""
+
+    kind: ClassVar[str]
+    source: str = "???"  # OmegaConf's mark of a value that must be given
+    target: str = "???"
+    metrics: list[str] = field(default_factory=list)
+
+    @property
+    def template(self) -> Template:
+        return parsed(self.source)
+
+
+@dataclass
+class GenerateTask(GenerateConfig, Task):
+    kind: ClassVar[str] = "generate"
+
+
+@dataclass
+class ClassifyTask(ClassifyConfig, Task):
+    kind: ClassVar[str] = "classify"
+
+
+@dataclass
+class RegressTask(RegressConfig, Task):
+    kind: ClassVar[str] = "regress"
+
+
+AnyTask = GenerateTask | ClassifyTask | RegressTask
+KINDS: dict[str, type[AnyTask]] = {each.kind: each for each in (GenerateTask, ClassifyTask, RegressTask)}
+
+
+# ---------------------------------------------------------------------------------------- together
+
+
+@dataclass
+class Settings:
+    """The sections of config.yaml. generate, classify and regress hold for every task of that kind."""
+
+    runs_dir: str | None = None
+    tracking: Literal["none", "mlflow", "tensorboard", "trackio"] = "none"
+    hub: HubConfig = field(default_factory=HubConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    regress: RegressConfig = field(default_factory=RegressConfig)
+
+
+@dataclass
+class Config(Settings):
+    """tasks: each with all its settings, in the recipe's order."""
+
+    recipe: str = "gazeta"
+    tasks: dict[str, AnyTask] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> dict[str, Any]:
+        return {name: task for name, task in self.tasks.items() if task.kind == kind}
 
 
 @dataclass(frozen=True)
@@ -139,6 +278,7 @@ class Environment:
     endpoint: str
     token: bool
     artifacts: Path
+    recipe: Path
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
@@ -147,193 +287,78 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     if endpoint.rstrip("/") != REAL_HUB:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     artifacts = environ.get("ARTIFACTS_DIR") or str(HOME.parent / "artifacts")
-    return Environment(endpoint.rstrip("/"), bool(environ.get("HF_TOKEN")), Path(artifacts))
+    recipe = environ.get("RECIPE") or "gazeta"
+    if not recipe.endswith(".yaml"):
+        folder = environ.get("RECIPES_DIR") or str(HOME.parent / "recipes")
+        recipe = str(Path(folder) / f"{recipe}.yaml")
+    return Environment(endpoint.rstrip("/"), bool(environ.get("HF_TOKEN")), Path(artifacts), Path(recipe))
 
 
-def load_config(
-    overrides: Sequence[str], environ: Mapping[str, str], overlays: Sequence[Path] = ()
-) -> Config:
-    """config.yaml, then each overlay file, then `key=value` words; checked.
-
-    Raises StageError (code 2) that names the wrong key or value and what is allowed there.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    merged = OmegaConf.structured(Config)
-    sources = [(path.name, _read_yaml(path)) for path in (HOME / "config.yaml", *overlays)]
-    sources.append(("the command line", OmegaConf.from_dotlist(list(overrides))))
-    for origin, values in sources:
-        try:
-            merged = OmegaConf.merge(merged, values)
-        except OmegaConfBaseException as error:
-            raise StageError(f"{origin}: {_explain(error, values)}", 2) from None
-    missing = OmegaConf.missing_keys(merged)
-    if missing:
-        raise StageError(f"config.yaml does not set {', '.join(sorted(missing))}", 2)
-    try:
-        config = OmegaConf.to_object(merged)
-    except ValueError as error:  # a section's own check
-        raise StageError(str(error), 2) from None
-    assert isinstance(config, Config)
-    config.hub.dataset_repo = config.hub.dataset_repo or environ.get("DATASET_REPO") or None
-    config.hub.model_repo = config.hub.model_repo or environ.get("MODEL_REPO") or None
-    config.runs_dir = config.runs_dir or str(read_environment(environ).artifacts / "runs")
-    check(config)
-    return config
-
-
-def _read_yaml(path: Path) -> Any:
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    try:
-        values = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise StageError(f"config={path}: there is no such file", 2) from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise StageError(f"config={path} cannot be read as YAML: {error}", 2) from None
-    if not OmegaConf.is_dict(values):
-        raise StageError(f"config={path} must hold sections of settings, as config.yaml does", 2)
-    return values
-
-
-# Values that people try because other models take them.
-REASONS = {("train.precision", "fp16"): "fp16 turns T5's activations into NaN"}
-
-
-def _explain(error: Any, values: Any) -> str:
-    """One line for a key or value that does not fit: what is allowed at that place."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError
-
-    key = error.full_key or ""
-    if isinstance(error, ConfigKeyError):
-        section, _, name = key.rpartition(".")
-        allowed = [item.name for item in fields(_section(section))]
-        close = difflib.get_close_matches(name, allowed, 1)
-        hint = f"did you mean {'.'.join(filter(None, (section, close[0])))}? " if close else ""
-        place = f" in {section}" if section else ""
-        return f"{key} is not a setting; {hint}allowed{place}: {', '.join(allowed)}"
-    if not key or is_dataclass(
-        _section(key)
-    ):  # a plain value where a section belongs; the library names no key
-        for key in _section_names(Config):
-            value = OmegaConf.select(values, key, throw_on_missing=False)
-            if value is not None and not OmegaConf.is_dict(value):
-                names = ", ".join(item.name for item in fields(_section(key)))
-                return f"{key} is a section; set one of its keys, {key}.KEY=VALUE, with KEY one of {names}"
-    value = OmegaConf.select(values, key)
-    why = f" ({REASONS[key, value]})" if (key, value) in REASONS else ""
-    return f"{key}={value!r} is not allowed{why}: it must be {_wanted(_section(key))}"
-
-
-def _section_names(kind: Any, above: str = "") -> list[str]:
-    """Dotted names of the sections, outer ones first."""
-    inner = [(above + name, hint) for name, hint in get_type_hints(kind).items() if is_dataclass(hint)]
-    return [name for name, _ in inner] + [
-        deeper for name, hint in inner for deeper in _section_names(hint, f"{name}.")
-    ]
-
-
-def _section(key: str) -> Any:
-    """The type at a dotted key: a dataclass for a section, else the field's type."""
-    kind: Any = Config
-    for name in filter(None, key.split(".")):
-        kind = get_type_hints(kind).get(name) if is_dataclass(kind) else None
-    return kind
-
-
-def _wanted(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_wanted(item) for item in get_args(kind))
-    words = {
-        int: "a whole number", float: "a number", bool: "true or false", str: "a text",
-        type(None): "null", Path: "a path",
-    }  # fmt: skip
-    return words.get(get_origin(kind) or kind, str(kind))
-
-
-LEAST = {
-    "data": {"train_rows": 1, "validation_rows": 1},
-    "summarize": {"source_max_tokens": 64, "target_max_tokens": 2},
-    "generation": {
-        "beam_size": 1, "no_repeat_ngram_size": 0, "max_decoding_length": 2, "repetition_penalty": 0.01,
-    },
-    "train": {
-        "seed": 0, "warmup_steps": 0, "max_steps": 1, "effective_batch": 1, "micro_batch": 1, "eval_batch": 1,
-        "eval_steps": 1, "log_steps": 1, "keep_checkpoints": 2, "save_minutes": 0, "rouge_rows": 1,
-        "patience": 0, "threads": 1, "weight_decay": 0, "max_grad_norm": 0,
-    },
-    "model.scratch": {
-        "vocab_size": 110, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 1,
-    },
-}  # fmt: skip
-
-# The API's own ranges (`_RANGES` in topic_sum/inference/model.py): beyond them it refuses the trained model.
-MOST = {
-    "summarize": {"source_max_tokens": 16_384},
-    "generation": {
-        "beam_size": 64, "no_repeat_ngram_size": 1000, "max_decoding_length": 4096, "length_penalty": 10,
-        "repetition_penalty": 100,
-    },
-    "topic": {"max_chars": 1_000_000, "min_chars": 100_000, "title_repeat": 10},
-}  # fmt: skip
+# ---------------------------------------------------------------------------------------- checks
 
 
 def check(config: Config) -> None:
     """Ranges that types cannot say, and settings that exclude each other. Raises StageError, code 2."""
-    for section, limits in LEAST.items():
-        for name, least in limits.items():
-            value = _at(config, f"{section}.{name}")
-            if value is not None and value < least:
-                raise StageError(f"{section}.{name}={value} must be at least {least}", 2)
-    for section, limits in MOST.items():
-        for name, most in limits.items():
-            value = _at(config, f"{section}.{name}")
-            if value > most:
-                raise StageError(f"{section}.{name}={value} must be at most {most}", 2)
-    for key in ("train.lr", "train.epochs", "generation.length_penalty", "generation.repetition_penalty"):
-        if not _at(config, key) > 0 or _at(config, key) == float("inf"):
-            raise StageError(f"{key}={_at(config, key)} must be above 0", 2)
-    for key in ("train.label_smoothing", "model.scratch.dropout"):
-        if not 0 <= _at(config, key) < 1:
-            raise StageError(f"{key}={_at(config, key)} must be at least 0 and below 1", 2)
+    for key, value, limits in numbers(config):
+        if wrong := out_of_range(value, limits):
+            raise StageError(f"{key}={value} must {wrong}", 2)
     if config.train.effective_batch % config.train.micro_batch:
         raise StageError(
             f"train.effective_batch={config.train.effective_batch} must be a multiple of "
             f"train.micro_batch={config.train.micro_batch}", 2)  # fmt: skip
+    for name, task in config.tasks.items():
+        check_task(name, task)
 
 
-def _at(config: Config, key: str) -> Any:
-    return reduce(getattr, key.split("."), config)
+def numbers(section: Any, above: str = "") -> Iterator[tuple[str, float, Mapping[str, float]]]:
+    """(dotted key, value, limits) of every number in a section and those inside it."""
+    for item in fields(section):
+        value, key = getattr(section, item.name), f"{above}{item.name}"
+        if is_dataclass(value):
+            yield from numbers(value, f"{key}.")
+        elif isinstance(value, dict):
+            for name, each in value.items():
+                yield from numbers(each, f"{key}.{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield key, value, item.metadata
 
 
-def training_settings(config: Config) -> dict[str, Any]:
-    """The settings that decide the weights."""
-    learned = {key: value for key, value in asdict(config.train).items() if key not in NOT_LEARNED}
-    model = asdict(config.model)
-    if config.model.base != "scratch":
-        del model["scratch"]
-    rows = {"train_rows": config.data.train_rows, "validation_rows": config.data.validation_rows}
-    return {"model": model, "data": rows, "summarize": asdict(config.summarize), "train": learned}
+def out_of_range(value: float, limits: Mapping[str, float]) -> str:
+    """What a number must be and is not; empty if it is all right."""
+    least, most, above, below = (limits.get(name) for name in ("least", "most", "above", "below"))
+    if above is not None and below is not None:
+        return "" if above < value < below else f"lie between {above} and {below}"
+    if least is not None and below is not None:
+        return "" if least <= value < below else f"be at least {least} and below {below}"
+    if least is not None and not value >= least:
+        return f"be at least {least}"
+    if above is not None and not value > above:
+        return f"be above {above}"
+    if most is not None and not value <= most:
+        return f"be at most {most}"
+    return "" if math.isfinite(value) else "be a finite number"
 
 
-def stage_settings(config: Config) -> dict[str, Any]:
-    """The settings that decide what is published: training's, and those of serving, topics and judging."""
-    every = asdict(config)
-    sections = {name: every[name] for name in ("generation", "evaluate", "gate")}
-    return training_settings(config) | sections | {"topic": topic_settings(config)}
-
-
-def topic_settings(config: Config) -> dict[str, Any]:
-    """What decides the topic classifier besides the rows: its settings and the map of rubrics."""
-    return asdict(config.topic) | {"map": hashlib.sha256(TOPIC_MAP.read_bytes()).hexdigest()[:12]}
-
-
-def fingerprint(settings: dict[str, Any]) -> str:
-    """A short hash of settings and recipe, the same on every machine."""
-    text = json.dumps({"recipe": RECIPE, **settings}, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def check_task(name: str, task: AnyTask) -> None:
+    """What types and ranges cannot say about one task. Raises StageError, code 2."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise StageError(
+            f"tasks.{name}: a task's name is at most 32 small Latin letters, digits and _, begins with a "
+            f"letter and is not {', '.join(RESERVED)}", 2)  # fmt: skip
+    try:
+        task.template  # noqa: B018 - checked when it is made
+    except BadTemplate as error:
+        raise StageError(f"tasks.{name}.source: {error}", 2) from None
+    for pattern in getattr(task, "mask", ()):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise StageError(f"tasks.{name}.mask: {pattern!r} is no regular expression: {error}", 2) from None
+    if isinstance(task, ClassifyTask):
+        taken = [value for label, each in task.labels.items() for value in each.takes or [label]]
+        if twice := [value for value in taken if taken.count(value) > 1 or value in task.excluded]:
+            raise StageError(f"tasks.{name}.labels: the value {twice[0]} stands there twice", 2)
+    if isinstance(task, RegressTask) and None not in (task.minimum, task.maximum):
+        assert task.minimum is not None and task.maximum is not None
+        if not task.minimum < task.maximum:
+            raise StageError(f"tasks.{name}.minimum={task.minimum} must be below its maximum", 2)

@@ -1,8 +1,9 @@
-"""Dataset revision → rows. A row is a dict of COLUMNS; splits are train, validation, test."""
+"""Dataset revision → rows. A row is a dict of columns; splits are train, validation, test."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,34 @@ from t5sum import StageError
 from t5sum.repository import download
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("text", "summary", "title", "date", "url", "rubric")
-Rows = dict[str, list[dict[str, Any]]]
+OPTIONAL = ("url", "date", "title")  # read if they are there: for the order, the report and messages
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
 
 
-def load_rows(repo: str, commit: str) -> Rows:
-    """Every split of the dataset revision, checked. Raises StageError: 5 Hub, 3 what is in it."""
+def load_rows(repo: str, commit: str, columns: Iterable[str]) -> Rows:
+    """Every split of the dataset revision, checked. columns: those that the tasks need.
+
+    Raises StageError: 5 Hub, 3 what is in it.
+    """
     import datasets
 
     datasets.utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    folder = download(repo, commit, "dataset")
+    folder, name = download(repo, commit, "dataset"), f"dataset {repo} at {commit[:8]}"
     try:
         found = datasets.load_dataset(str(folder))
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        why = why_unreadable(folder, error)
-        raise StageError(f"dataset {repo} at {commit[:8]} cannot be read: {why}", 3) from None
-    rows = {}
+        raise StageError(f"{name} cannot be read: {why_unreadable(folder, error)}", 3) from None
+    rows, needed = {}, sorted(set(columns))
     for split, table in found.items():
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
+        if missing := [column for column in needed if column not in table.column_names]:
             raise StageError(
-                f"dataset {repo} at {commit[:8]}: split {split} has no column {', '.join(missing)}", 3
+                f"{name}: split {split} has no column {', '.join(missing)}, which the recipe's tasks read", 3
             )
-        rows[split] = table.select_columns(list(COLUMNS)).to_list()
-    return check_rows(rows, f"dataset {repo} at {commit[:8]}")
+        kept = needed + [each for each in OPTIONAL if each in table.column_names and each not in needed]
+        rows[split] = table.select_columns(kept).to_list()
+    return check_rows(rows, name)
 
 
 def why_unreadable(folder: Path, error: Exception) -> str:
@@ -56,26 +60,18 @@ def check_rows(rows: Rows, name: str) -> Rows:
             f"{name} has no rows in {', '.join(missing)}: collect more articles, publish the dataset again",
             3,
         )
-    for split in SPLITS:
-        for row in rows[split]:
-            if not isinstance(row["text"], str) or not isinstance(row["summary"], str):
-                raise StageError(
-                    f"{name}: split {split} has a row without text or summary: {row.get('url')}", 3
-                )
-    return {
-        split: sorted(rows[split], key=lambda row: (row["date"] or "", row["url"] or ""), reverse=True)
-        for split in SPLITS
-    }
+    return {split: newest_first(rows[split]) for split in SPLITS}
 
 
-def newest(rows: list[dict[str, Any]], count: int | None) -> list[dict[str, Any]]:
+def newest_first(rows: Iterable[Row]) -> list[Row]:
+    """By date, then by address; rows without either keep their order."""
+    return sorted(rows, key=lambda row: (str(row.get("date") or ""), str(row.get("url") or "")), reverse=True)
+
+
+def newest(rows: list[Row], count: int | None) -> list[Row]:
     return rows if count is None else rows[:count]
 
 
-def local_rows(path: Path) -> Rows:
-    """Rows of a folder in the dataset's layout, without a Hub (benchmarks and tests)."""
-    import datasets
-
-    return check_rows(
-        {name: table.to_list() for name, table in datasets.load_dataset(str(path)).items()}, str(path)
-    )
+def name_of(row: Row) -> str:
+    """How a message names a row."""
+    return str(row.get("url") or row.get("title") or "without an address")

@@ -1,4 +1,4 @@
-"""A door that keeps `t5sum.metrics.score` where its users import it; the code is in judge/metrics.py."""
+"""Keeps `t5sum.metrics.score` importable under its old name; the code is in judge/metrics.py."""
 
 from t5sum.judge.metrics import score
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar with the time left on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from t5sum.run.ranks import rank
 
-QUIET_SECONDS = 30  # between two lines where there is no terminal
+QUIET_SECONDS = 30  # between two lines without a terminal
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts work of a known size. `note` is shown beside the numbers: the loss, say."""
+    """Counts work of a known size. `note` is shown after the numbers: the loss, for example."""
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
         self.name, self.total, self.first, self.done = name, total, done, done
@@ -34,7 +34,7 @@ class Progress:
         self.width = 0
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """`done` of the work is finished now; `total` where it has become another."""
+        """`done` of the work is finished now; `total` if it has changed."""
         self.done, self.total = done, total or self.total
         now = time.monotonic()
         if (

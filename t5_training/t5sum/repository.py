@@ -1,4 +1,4 @@
-"""Questions to the Hub: which commit a name stands for, who we are, what is served.
+"""Everything that talks to the Hub: what a name stands for, what is served, publishing, promoting.
 
 Every failure ends in one line.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from t5sum import StageError
+from t5sum.progress import say
+from t5sum.tasks import named_files
 
 PRODUCTION, PREVIOUS = "production", "previous"
 RECORD = "provenance.json"
@@ -80,7 +82,7 @@ def hub_errors(doing: str) -> Iterator[None]:
 
 
 def quiet_client() -> None:
-    """No log lines and, where there is no terminal, no bars."""
+    """No log lines and, without a terminal, no bars."""
     from huggingface_hub import logging
     from huggingface_hub.utils import disable_progress_bars
 
@@ -122,7 +124,7 @@ def _known() -> bool:
 def resolve(repo: str, revision: str, kind: str, cached: bool = False) -> str:
     """The commit that `revision` of `repo` stands for now: a tag, branch, commit, or its first 7 letters.
 
-    cached: where the Hub is down, the last commit known here will do.
+    cached: if the Hub is down, the last commit known here will do.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
@@ -213,8 +215,96 @@ def load_record(repo: str, commit: str) -> dict[str, Any]:
 
 
 def download(repo: str, commit: str, kind: str, patterns: list[str] | None = None) -> Path:
-    """The files of one commit, from the cache where they are there already."""
+    """The files of one commit, from the cache if they are there already."""
     from huggingface_hub import snapshot_download
 
     with hub_errors(f"downloading {kind} {repo} at {commit[:8]}"):
         return Path(snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=patterns))
+
+
+def files(repo: str, commit: str) -> list[str]:
+    """The names of all files of a model revision."""
+    from huggingface_hub import HfApi
+
+    with hub_errors(f"looking up model {repo}"):
+        return HfApi().list_repo_files(repo, revision=commit)
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def publish(model_dir: Path, repo: str, message: str, private: bool = False) -> str:
+    """Commit every file of `model_dir` to `repo`, drop what is not in it, return the commit.
+
+    The same files again make no new commit. Raises StageError; nothing is half published then.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    check_whole(model_dir)
+    paths = sorted(path for path in model_dir.rglob("*") if path.is_file())
+    names = {path.relative_to(model_dir).as_posix() for path in paths}
+    size = sum(path.stat().st_size for path in paths)
+    say(f"upload: {len(paths)} files, {size / 1e6:.1f} MB to {repo}")
+    api = HfApi()
+    with hub_errors(f"publishing to {repo}"):
+        api.create_repo(repo, private=private, exist_ok=True)
+        head = api.repo_info(repo)
+        stale = [each for each in api.list_repo_files(repo, revision=head.sha) if each not in names]
+        operations = [
+            *(CommitOperationAdd(path.relative_to(model_dir).as_posix(), path) for path in paths),
+            *(CommitOperationDelete(each) for each in stale if each != ".gitattributes"),
+        ]
+        commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head.sha)
+    return commit.oid
+
+
+def check_whole(model_dir: Path) -> None:
+    """Raises StageError if a file is absent that tasks.json names: the API would refuse the model."""
+    if absent := [name for name in named_files(model_dir) if not any(model_dir.glob(name))]:
+        raise StageError(f"{model_dir} lacks {', '.join(absent)}, which its tasks.json names: not published")
+
+
+def move_tag(repo: str, tag: str, commit: str, before: str | None, because: str) -> None:
+    """Have `tag` name `commit`. The Hub has no move: it is deleted and made again, at once."""
+    from huggingface_hub import HfApi
+
+    if before == commit:
+        return
+    api = HfApi()
+    with hub_errors(f"moving the tag {tag} of {repo}"):
+        message = f"{api.whoami()['name']}: {because}"
+        if before is not None:
+            api.delete_tag(repo, tag=tag)
+        try:
+            api.create_tag(repo, tag=tag, revision=commit, tag_message=message)
+        except BaseException:
+            if before is not None:  # better the old model than none
+                api.create_tag(repo, tag=tag, revision=before, exist_ok=True)
+            raise
+
+
+def promote(repo: str, revision: str, because: str) -> str:
+    """Serve `revision` (a commit, branch or tag) from now on; the model served so far is tagged `previous`.
+
+    `because`, and whose token it was, go into the tag's message.
+    """
+    commit = resolve(repo, revision, "model")
+    named = revisions(repo)
+    served = named.get(PRODUCTION)
+    if served == commit:
+        say(f"{repo}: {commit[:8]} is in production already")
+        return commit
+    if served is not None:  # first, so that the way back is known whatever happens next
+        move_tag(repo, PREVIOUS, served, named.get(PREVIOUS), f"in production before {commit[:8]}")
+    move_tag(repo, PRODUCTION, commit, served, because)
+    before = f", {served[:8]} was before" if served else ""
+    say(f"{repo}: {commit[:8]} is in production now{before}")
+    return commit
+
+
+def rollback(repo: str, because: str) -> str:
+    """Serve again what was served before the last promotion; a second rollback undoes the first."""
+    named = revisions(repo)
+    if PREVIOUS not in named:
+        raise StageError(f"{repo} has no tag {PREVIOUS}: no model was in production before this one", 2)
+    return promote(repo, named[PREVIOUS], because)

@@ -31,12 +31,14 @@ SMALL = """
 model:
   base: scratch
   scratch: {vocab_size: 1500, d_model: 64, d_kv: 16, d_ff: 128, num_layers: 1, num_heads: 4, dropout: 0.0}
-summarize: {source_max_tokens: 128, target_max_tokens: 48}
-generation: {beam_size: 2, max_decoding_length: 32}
+generate:
+  source_max_tokens: 128
+  target_max_tokens: 48
+  generation: {beam_size: 2, max_decoding_length: 32}
+  gate: {margin: 100}
 train: {max_steps: 12, effective_batch: 16, micro_batch: 16, warmup_steps: 2, eval_steps: 6, select_by: loss}
-topic: {min_rows: 5, forest_rows: 0}
+classify: {min_rows: 5, forest_rows: 0}
 evaluate: {full_precision_rows: 2, samples: 50}
-gate: {lead_margin: 100}
 """
 
 

@@ -72,18 +72,18 @@ def make_model(tmp_path_factory):
         tokenizer.save_pretrained(folder)
         TransformersConverter(str(folder)).convert(str(folder / "ct2"), quantization="int8")
         tasks = {
-            "format": 1,
+            "format": 2,
+            "recipe": "gazeta",
             "dataset": {"repo": "demo/news", "revision": "0" * 40},
-            "summarize": {
-                "prefix": "summarize: ", "with_title": False, "eos": "</s>", "engine": "ct2",
-                "compute_type": "int8", "tokenizer": "tokenizer.json", "source_max_tokens": 40,
+            "tasks": {"summarize": {
+                "kind": "generate", "source": "summarize: {text}", "target": "summary", "metrics": {},
+                "eos": "</s>", "engine": "ct2", "model": "ct2", "compute_type": "int8",
+                "tokenizer": "tokenizer.json", "source_max_tokens": 40,
                 "generation": {
                     "beam_size": 2, "no_repeat_ngram_size": 3, "max_decoding_length": 12,
                     "length_penalty": 1.0, "repetition_penalty": 1.0,
                 },
-            },
-            "topic": {},
-            "metrics": {},
+            }},
         }  # fmt: skip
         (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
         made[seed] = folder

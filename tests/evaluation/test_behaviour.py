@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from t5sum import StageError
-from t5sum.generate.predict import Generation
-from t5sum.judge import behaviour
+from t5sum.generate import behaviour
+from t5sum.generate.predict import Export, Generation
 
 # Every name has another one of its declension in some other row.
 PEOPLE = [("Орлов", "Котов"), ("Кедрин", "Волков"), ("Березинский", "Лапин"), ("Белов", "Студеницкий")]
@@ -22,10 +23,14 @@ ROWS = [
 ]
 
 
+# A model that is never run: `pretend` stands for it.
+EXPORT = Export(Path(), "summarize", {"source": "summarize: {text}"})
+
+
 def pretend(monkeypatch, summarize):
     """Let `summarize(text) -> summary` stand for the model."""
 
-    def generate(model_dir, rows, device="auto"):
+    def generate(export, rows, device="auto"):
         return Generation([summarize(row["text"]) for row in rows], "cpu", len(rows), 1.0)
 
     monkeypatch.setattr(behaviour, "generate", generate)
@@ -33,20 +38,20 @@ def pretend(monkeypatch, summarize):
 
 def test_a_model_that_copies_names_passes(monkeypatch, tmp_path):
     pretend(monkeypatch, lambda text: text.split(". ")[0] + ".")
-    check = behaviour.names_follow_the_text(tmp_path, ROWS)
+    check = behaviour.names_follow_the_text(EXPORT, ROWS)
     assert check.passed and check.rate == 1.0
     assert check.tried == len(ROWS)
 
 
 def test_a_model_that_learned_names_by_heart_fails(monkeypatch, tmp_path):
     pretend(monkeypatch, lambda text: "Мост открыл Иван Орлов.")
-    check = behaviour.names_follow_the_text(tmp_path, ROWS)
+    check = behaviour.names_follow_the_text(EXPORT, ROWS)
     assert check.passed is False and check.rate == 0.0
 
 
 def test_a_model_that_names_nobody_was_not_tried(monkeypatch, tmp_path):
     pretend(monkeypatch, lambda text: "Что-то открыли.")
-    assert behaviour.names_follow_the_text(tmp_path, ROWS).passed is None
+    assert behaviour.names_follow_the_text(EXPORT, ROWS).passed is None
 
 
 def test_names_change_in_every_case_they_stand_in():
@@ -54,7 +59,7 @@ def test_names_change_in_every_case_they_stand_in():
         "text": "Вчера Иван Орлов приехал. С Орловым говорил врач, об Орлове писали.",
         "title": "Ответ Орлова",
     }
-    changed, old, new = behaviour._swap(row, "Мэр Орлов приехал.", ["Зайцев", "Орлов", "Котов"])
+    changed, old, new = behaviour._swap(row, "text", "Мэр Орлов приехал.", ["Зайцев", "Орлов", "Котов"])
     assert (old, new) == ("Орлов", "Котов")
     assert changed["text"] == "Вчера Иван Котов приехал. С Котовым говорил врач, об Котове писали."
     assert changed["title"] == "Ответ Котова"
@@ -62,23 +67,23 @@ def test_names_change_in_every_case_they_stand_in():
 
 def test_a_looping_model_fails(monkeypatch, tmp_path):
     pretend(monkeypatch, lambda text: " ".join(text.split()[:40] * 2))
-    assert behaviour.repeated_text_is_not_repeated(tmp_path, ROWS).passed is False
+    assert behaviour.repeated_text_is_not_repeated(EXPORT, ROWS).passed is False
     pretend(monkeypatch, lambda text: text.split(".")[0] + ".")
-    assert behaviour.repeated_text_is_not_repeated(tmp_path, ROWS).passed
+    assert behaviour.repeated_text_is_not_repeated(EXPORT, ROWS).passed
 
 
 def test_leftovers_of_the_machinery_fail(monkeypatch, make_model):
     pretend(monkeypatch, lambda text: "Мост <extra_id_0> открыли")
-    check = behaviour.odd_texts_give_sane_summaries(make_model(0), ROWS)
+    check = behaviour.odd_texts_give_sane_summaries(Export.of(make_model(0)), ROWS)
     assert check.passed is False
     assert "<extra_id_0>" in check.says
     pretend(monkeypatch, lambda text: "Мост")
-    assert behaviour.odd_texts_give_sane_summaries(make_model(0), ROWS).passed
+    assert behaviour.odd_texts_give_sane_summaries(Export.of(make_model(0)), ROWS).passed
 
 
 def test_a_summary_of_the_end_fails(monkeypatch, make_model):
     pretend(monkeypatch, lambda text: text[-20:])
-    assert behaviour.long_text_is_read_from_the_beginning(make_model(0), ROWS).passed is False
+    assert behaviour.long_text_is_read_from_the_beginning(Export.of(make_model(0)), ROWS).passed is False
 
 
 def test_every_check_runs_on_a_real_export(make_model):
@@ -99,12 +104,13 @@ def with_topics(make_model, save_topics, tmp_path):
             f"{row['text']} {word}" for row in ROWS for word in words_of_topic
         ]
         topics = [0] * len(ROWS) + [1] * (len(texts) - len(ROWS))
-        save_topics(texts, topics, folder / "topics" / "topics.safetensors")
+        save_topics(texts, topics, folder / "topic" / "model.safetensors")
         tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
-        tasks["topic"] = {
-            "path": "topics/topics.safetensors",
+        tasks["tasks"]["topic"] = {
+            "kind": "classify",
+            "source": "[{title}\n]{text}",
+            "path": "topic/model.safetensors",
             "mask": [],
-            "title_repeat": 1,
             "max_chars": 1000,
         }
         (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
@@ -125,9 +131,9 @@ def test_a_classifier_that_reads_the_news_passes(with_topics):
 
 def test_a_damaged_classifier_is_one_line(with_topics):
     folder = with_topics("футбол")
-    file = folder / "topics" / "topics.safetensors"
+    file = folder / "topic" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(StageError, match=r"topics\.safetensors is damaged: no safetensors file"):
+    with pytest.raises(StageError, match=r"model\.safetensors is damaged: no safetensors file"):
         behaviour.boilerplate_leaves_the_topic(folder, ROWS)
 
 
@@ -137,5 +143,5 @@ def test_a_model_that_makes_names_up_fails(monkeypatch, tmp_path):
         monkeypatch,
         lambda text: f"{text.split('.')[0]}." if next(made_up) < len(ROWS) else "Мост открыл Никто.",
     )
-    check = behaviour.names_follow_the_text(tmp_path, ROWS)
+    check = behaviour.names_follow_the_text(EXPORT, ROWS)
     assert check.passed is False and check.rate == 0.0

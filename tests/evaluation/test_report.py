@@ -5,9 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+from t5sum.config import EvaluateConfig
+from t5sum.generate.evaluate import evaluate
+from t5sum.generate.predict import Export
 from t5sum.judge.charts import histogram, line_chart, ticks
-from t5sum.judge.evaluate import EvaluateConfig, evaluate
-from t5sum.judge.gate import GateConfig, decide
 from t5sum.judge.report import dataset_figures, marked, render_report, text_table, write_report
 
 HOSTILE = (
@@ -20,19 +21,19 @@ TOPICS = {
     "candidates": [
         {"name": "svm", "validation": {"macro_f1": 80.0, "accuracy": 81.0},
          "test": {"macro_f1": None, "accuracy": 79.0}, "latency_ms": 1.25, "size_mb": 3.5,
-         "train_seconds": 4.0, "can_be_exported": True}
+         "train_seconds": 4.0}
     ],
     "settings": {"latency_ms": 5.0, "size_mb": 30.0}, "rows": {"train": 90, "validation": 10, "test": 10},
-    "left_out": [{"name": HOSTILE, "rows": 2, "wanted": 30}], "excluded_rubrics": {HOSTILE: 3},
-    "unmapped_rubrics": [HOSTILE],
+    "left_out": [{"name": HOSTILE, "rows": 2, "wanted": 30}], "excluded": {HOSTILE: 3},
+    "unlisted": [HOSTILE],
     "threshold": {"value": 0.61, "wanted_precision": 0.9, "validation_precision": 0.91,
                   "validation_coverage": 0.7, "test_precision": None, "test_coverage": None},
     "ablation": {"rows": 90, "test_rows_with_masked_words": 4, "trained_masked_macro_f1": 66.6,
                  "trained_unmasked_macro_f1": 66.9},
     "calibration": {"ece": 0.0213, "bins": [{"score": 0.45, "right": 0.5, "rows": 4},
                                             {"score": 0.85, "right": 0.8, "rows": 6}]},
-    "topics": [{"topic": "politics", "name": "Политика"}, {"topic": "sport", "name": HOSTILE}],
-    "per_topic": [{"name": "Политика", "precision": 80.0, "recall": 70.0, "f1": 74.7, "rows": 10}],
+    "labels": [{"label": "politics", "name": "Политика"}, {"label": "sport", "name": HOSTILE}],
+    "per_label": [{"name": "Политика", "precision": 80.0, "recall": 70.0, "f1": 74.7, "rows": 10}],
     "confusion": [[7, 3], [0, 0]],
 }  # fmt: skip
 CRAWL = {
@@ -83,22 +84,30 @@ def found(make_model, rows):
     hostile = [{**row, "title": HOSTILE, "url": f"javascript:alert({n})"} for n, row in enumerate(rows)]
     hostile[0] = {**hostile[0], "text": HOSTILE + rows[0]["text"], "summary": HOSTILE}
     settings = EvaluateConfig(device="cpu", full_precision_rows=2, samples=100, examples=30)
-    return evaluate(make_model(0), hostile, settings, production_dir=make_model(1))
+    return evaluate(Export.of(make_model(0)), hostile, settings, Export.of(make_model(1)))
+
+
+RATING = {
+    "rows": 50, "confidence": 0.95, "samples": 100, "alpha": 1.0, "alphas": {"1": 0.4}, "latency_ms": 1.0,
+    "size_mb": 2.0,
+    "scores": {HOSTILE: {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in ("mae", "rmse", "r2")}},
+}  # fmt: skip
+DECISION = {"promoted": False, "reason": f"cannot tell, {HOSTILE}"}
 
 
 @pytest.fixture(scope="module")
 def html(found, rows):
-    decision = decide(
-        found.systems["model"], found.systems["production"], found.systems["lead-1"], GateConfig()
-    )
     return render_report(
         f"Cycle {HOSTILE}",
-        evaluation=found.as_json(),
-        decision=decision.as_json(),
-        topics=TOPICS,
+        {
+            "summarize": ("generate", found.as_json()),
+            "topic": ("classify", TOPICS),
+            "rating": ("regress", RATING),
+        },
+        decisions={"summarize": DECISION, "topic": {"promoted": True, "reason": "better"}},
+        losses={"summarize": LOSSES},
         crawl=CRAWL,
-        dataset=dataset_figures({"train": rows, "test": []}),
-        losses=LOSSES,
+        dataset=dataset_figures({"train": rows, "test": []}, ["text", "summary"], ["rubric"]),
         lineage={"dataset": {"repo": HOSTILE, "revision": "abc"}, "libraries": ["a", HOSTILE]},
         durations={"train": 100.0, "evaluate": 3.0},
     )
@@ -134,12 +143,10 @@ def test_every_section_with_input_is_there(html):
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     assert ids == {
         "gate",
-        "scores",
-        "traits",
-        "examples",
-        "behaviour",
-        "topics",
-        "loss",
+        "summarize",
+        *(f"summarize-{part}" for part in ("scores", "traits", "examples", "behaviour", "loss")),
+        "topic",
+        "rating",
         "dataset",
         "crawl",
         "lineage",
@@ -166,9 +173,9 @@ def test_unsupported_parts_are_marked(html, found):
 
 
 def test_sections_without_input_are_left_out_and_named():
-    page = Page(render_report("Empty", losses=[], topics=None))
+    page = Page(render_report("Empty", losses={}))
     assert not {attributes.get("id") for _, attributes in page.tags} - {None}
-    for name in ("gate", "scores", "topics", "loss curve", "dataset", "crawl", "lineage", "durations"):
+    for name in ("gate", "scores", "dataset", "crawl", "lineage", "durations"):
         assert name in page.words
 
 
@@ -198,10 +205,11 @@ def test_the_table_for_the_terminal_has_the_row_beside_the_published_one(found):
 
 
 def test_dataset_figures_count_splits_and_rubrics(rows):
-    figures = dataset_figures({"train": rows, "test": []})
+    figures = dataset_figures({"train": rows, "test": []}, ["text"], ["rubric"])
     assert [split["rows"] for split in figures["splits"]] == [60, 0]
     assert figures["splits"][0]["newest"] == max(row["date"] for row in rows)
-    assert figures["rubrics"] == {"social": 60}
+    assert figures["labels"] == {"rubric": {"social": 60}}
+    assert figures["splits"][0]["words"]["text"] > 10 and figures["splits"][1]["words"] == {"text": 0.0}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (3.2, 3.2), (-5, 12000), (0, 0), (1e-7, 2e-7)])

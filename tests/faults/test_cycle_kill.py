@@ -49,7 +49,7 @@ MOMENTS = {
     "dataset_parser": [10, 40, 70, 100, 130, "committing "],
     "t5_training": [
         "rows: ", "examples: ", "validation at step 6", "validation at step 12", "validation at step 18",
-        "topics: logistic: ", "export: ", "report: ",
+        "topic: logistic: ", "export: ", "report: ",
     ],
 }  # fmt: skip
 

@@ -45,18 +45,18 @@ def only_run(stage: Any) -> Path:
 
 def last_step(stage: Any) -> int:
     """The step of the last line that the log holds."""
-    for log in stage.artifacts.glob("runs/*/log.jsonl"):
+    for log in stage.artifacts.glob("runs/*/summarize/log.jsonl"):
         lines = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
         return json.loads(lines[-1])["step"] if lines else 0
     return 0
 
 
 def weights(stage: Any) -> dict[str, Any]:
-    return load_file(only_run(stage) / "trained" / "model.safetensors")
+    return load_file(only_run(stage) / "summarize" / "trained" / "model.safetensors")
 
 
 def losses(stage: Any) -> list[float]:
-    lines = (only_run(stage) / "log.jsonl").read_text().splitlines()
+    lines = (only_run(stage) / "summarize" / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines if '"loss"' in line]
 
 
@@ -69,7 +69,7 @@ sys.path.insert(0, home)
 import main, datasets, matplotlib.pyplot, t5sum.pipeline, t5sum.generate.train
 
 def last_step():
-    logs = pathlib.Path(log).glob("*/log.jsonl")
+    logs = pathlib.Path(log).glob("*/summarize/log.jsonl")
     lines = [line for path in logs for line in path.read_text().splitlines(True)]
     whole = [line for line in lines if line.endswith("\\n")]
     return json.loads(whole[-1])["step"] if whole else 0
@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_in_training_loses_no_step_that_was_saved(
         )
 
     process = start()
-    while process.poll() is None and not list(disk.seen.glob("runs/*/checkpoints/*/complete")):
+    while process.poll() is None and not list(disk.seen.glob("runs/*/summarize/checkpoints/*/complete")):
         time.sleep(0.002)
     while process.poll() is None:  # a checkpoint takes 5 MB; what it frees by removing an old one is filled
         disk.leave(2_000_000)
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_in_training_loses_no_step_that_was_saved(
     assert said, line
     step = int(said[1])
     assert step in (5, 10)
-    [whole] = disk.seen.glob("runs/*/checkpoints/*/complete")
+    [whole] = disk.seen.glob("runs/*/summarize/checkpoints/*/complete")
     assert whole.parent.name == f"checkpoint-{step}", "nothing half-written stays"
 
     disk.make_room()
@@ -195,7 +195,7 @@ def test_a_checkpoint_that_may_not_grow_is_one_line_and_leaves_nothing_half_writ
     assert "the checkpoint of step 4 could not be written" in line
     assert "Make room, then the same command goes on from the beginning" in line
     assert "Traceback" not in full.stderr
-    assert list((only_run(stage) / "checkpoints").iterdir()) == []
+    assert list((only_run(stage) / "summarize" / "checkpoints").iterdir()) == []
     again = stage(*words)
     assert again.returncode == 0, again.stderr
 
@@ -225,7 +225,7 @@ def test_an_upload_that_fails_is_done_again_without_training(finished, own_hub, 
 
     again = finished(*tiny)
     assert again.returncode == 0, again.stderr
-    for step in ("train", "topics", "export", "evaluate"):
+    for step in ("summarize: train", "topic: train", "summarize: export", "topic: evaluate"):
         assert f"{step}: done before, kept" in again.stdout
     assert "is in production now" in again.stdout
 
@@ -268,7 +268,7 @@ def test_an_empty_dataset_is_code_3_in_one_line(own_hub, rows, tiny, tmp_path: P
     assert done.returncode == 3, done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert said in line and "Traceback" not in done.stderr
-    assert stage.runs() == [] or not (only_run(stage) / "checkpoints").exists()
+    assert stage.runs() == [] or not (only_run(stage) / "summarize" / "checkpoints").exists()
 
 
 def test_a_hub_that_is_down_costs_no_training(stage, own_hub, tiny) -> None:
@@ -295,7 +295,7 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(stage, tiny) -> None:
     assert process.returncode == 130, out + err
     assert "stopped; the same command goes on from here" in err
     assert "Traceback" not in err
-    [checkpoint] = (only_run(stage) / "checkpoints").glob("checkpoint-*")
+    [checkpoint] = (only_run(stage) / "summarize" / "checkpoints").glob("checkpoint-*")
     step = int(checkpoint.name.split("-")[1])
     assert step >= 3
     process = stage.start(*words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from t5sum.judge import behaviour
+from t5sum.generate import behaviour
 
 
 def verdict(check: behaviour.Check) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import HashingVectorizer
 from t5sum.classify.candidates import _trees, predict, train_candidates
-from t5sum.classify.topics import TopicConfig
+from t5sum.config import ClassifyTask
 from t5sum.served.classifier import LEAF, Features, Forest, Linear, TextModel
 
 WORDS = [
@@ -47,7 +47,7 @@ def invented(count: int, topics: int) -> tuple[list[str], np.ndarray]:
 def candidate(request):
     name, topics = request.param
     texts, labels = invented(240, topics)
-    settings = TopicConfig(min_rows=5, hash_bits=12, forest_rows=240)
+    settings = ClassifyTask(source="{text}", target="rubric", min_rows=5, hash_bits=12, forest_rows=240)
     made = train_candidates(
         (texts[:200], labels[:200]), (texts[200:], labels[200:]), topics, settings,
         lambda true, said: float((said.argmax(axis=1) == true).mean()), lambda candidate: None,

@@ -23,14 +23,14 @@ REPO, MODEL = "demo/news", "demo/t5"
 TINY = [
     "model.base=scratch", "model.scratch.vocab_size=300", "model.scratch.d_model=32", "model.scratch.d_kv=8",
     "model.scratch.d_ff=64", "model.scratch.num_layers=1", "model.scratch.num_heads=4",
-    "summarize.source_max_tokens=64", "summarize.target_max_tokens=16", "generation.beam_size=2",
-    "generation.max_decoding_length=16", "train.effective_batch=8", "train.micro_batch=4",
+    "generate.source_max_tokens=64", "generate.target_max_tokens=16", "generate.generation.beam_size=2",
+    "generate.generation.max_decoding_length=16", "train.effective_batch=8", "train.micro_batch=4",
     "train.max_steps=8", "train.eval_steps=4", "train.log_steps=1", "train.warmup_steps=2", "train.lr=0.01",
     "train.select_by=loss",
     "train.device=cpu", "train.threads=1", "evaluate.processes=1", "evaluate.samples=50",
     "evaluate.full_precision_rows=0",
-    "evaluate.behaviour=false", "evaluate.examples=2", "topic.min_rows=3", "topic.forest_rows=0",
-    "gate.lead_margin=100", "gate.max_empty=1",
+    "evaluate.behaviour=false", "evaluate.examples=2", "classify.min_rows=3", "classify.forest_rows=0",
+    "generate.gate.margin=100", "generate.gate.max_empty=1",
 ]  # fmt: skip
 
 PLACES = ["Суздале", "Верхоянске", "Мышкине", "Плёсе", "Елабуге", "Тотьме", "Зарайске", "Кинешме"]
@@ -125,7 +125,7 @@ def stage(hub: Any, tmp_path: Path) -> Stage:
     return Stage(hub, tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows() -> Callable[..., list[dict[str, Any]]]:
     return make_rows
 
@@ -135,9 +135,9 @@ def publish(hub: Any) -> Callable[[dict[str, list[dict[str, Any]]]], str]:
     return lambda splits: publish_rows(hub, splits)
 
 
-@pytest.fixture
-def tiny() -> list[str]:
-    return list(TINY)
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    return tuple(TINY)
 
 
 class OwnHub:

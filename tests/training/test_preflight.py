@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from t5sum import StageError
-from t5sum.config import load_config
 from t5sum.generate import preflight
 from t5sum.generate.preflight import Shape, memory_needed
+from t5sum.load import load_config
 
 BASE = Shape(
     222_900_000, 768, 3072, False, 12, 12, 12, 32128, 4, 600, 200
@@ -25,7 +25,7 @@ def test_the_default_settings_fit_8_gb_with_checkpointing() -> None:
 
 def test_the_estimate_follows_what_torch_keeps(monkeypatch) -> None:
     """The layers' part, against tensors really saved for the backward pass on this CPU."""
-    from t5sum.generate.train import build_model
+    from t5sum.generate.model import build_model
 
     class Tokens(list):
         pad_token_id, eos_token_id = 0, 1

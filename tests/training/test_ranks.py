@@ -69,12 +69,12 @@ def test_accelerate_launch_starts_them_as_well(stage, dataset, tiny, free_port) 
 
 def logged(run: Path) -> list[int]:
     """The steps in the log."""
-    lines = (run / "log.jsonl").read_text().splitlines()
+    lines = (run / "summarize" / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["step"] for line in lines if '"loss"' in line]
 
 
 def weights(run: Path) -> dict[str, Any]:
-    return load_file(run / "trained" / "model.safetensors")
+    return load_file(run / "summarize" / "trained" / "model.safetensors")
 
 
 def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
@@ -91,13 +91,14 @@ def test_two_processes_learn_what_one_learns_and_go_on_where_they_were(
     # Back to the checkpoint of step 4, as after a power cut.
     import shutil
 
-    shutil.rmtree(run / "checkpoints" / "checkpoint-8")
-    (run / "steps" / "train.json").unlink()
+    here = run / "summarize"
+    shutil.rmtree(here / "checkpoints" / "checkpoint-8")
+    (here / "steps" / "train.json").unlink()
     clock = ["train.save_minutes=0.0001", "train.keep_checkpoints=9"]  # a checkpoint after each step
     again = two(*words, *clock)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "going on from step 4" in again.stdout
-    assert (run / "checkpoints" / "checkpoint-7" / "complete").exists()
+    assert (here / "checkpoints" / "checkpoint-7" / "complete").exists()
     resumed = weights(run)
     assert all(abs(together[name] - resumed[name]).max() < 1e-6 for name in together)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ FILES = {
     ".gitattributes", "README.md", "config.json", "ct2/config.json", "ct2/model.bin",
     "ct2/shared_vocabulary.json", "generation_config.json", "loss.png", "metrics.json", "model.safetensors",
     "provenance.json", "report.html", "tasks.json", "tokenizer.json", "tokenizer_config.json",
-    "topics/topics.safetensors",
+    "topic/model.safetensors",
 }  # fmt: skip
 
 
@@ -50,15 +51,24 @@ def test_one_command_makes_a_served_model(served, cycle, hub, tmp_path: Path) ->
 
     tasks = json.loads((folder / "tasks.json").read_text())
     assert tasks["dataset"] == {"repo": "demo/news", "revision": cycle.dataset}
-    assert tasks["summarize"]["source_max_tokens"] == 64
-    assert tasks["summarize"]["generation"]["beam_size"] == 2
-    assert {label["topic"] for label in tasks["topic"]["labels"]} == {"politics", "culture", "sport"}
-    assert set(tasks["metrics"]) >= {"rougeL", "topic_macro_f1"}
+    assert (tasks["format"], tasks["recipe"], list(tasks["tasks"])) == (2, "gazeta", ["summarize", "topic"])
+    summarize, topic = tasks["tasks"].values()
+    assert (summarize["kind"], summarize["source"], summarize["target"]) == (
+        "generate", "summarize: {text}", "summary",
+    )  # fmt: skip
+    assert (summarize["source_max_tokens"], summarize["generation"]["beam_size"]) == (64, 2)
+    assert {label["label"] for label in topic["labels"]} == {"politics", "culture", "sport"}
+    assert set(summarize["metrics"]) == set(METRICS) and set(topic["metrics"]) == {"macro_f1", "accuracy"}
+    found = json.loads((folder / "metrics.json").read_text())
+    assert list(found["tasks"]) == list(found["gate"]) == ["summarize", "topic"]
     record = json.loads((folder / "provenance.json").read_text())
-    assert record["dataset"]["revision"] == cycle.dataset
-    assert record["config"]["train"]["lr"] == 0.01
-    assert record["training"]["steps"] == 8
-    assert record["gate"]["promoted"] is True
+    assert (record["dataset"]["revision"], record["recipe"]) == (cycle.dataset, "gazeta")
+    assert record["config"]["training"]["tasks"]["summarize"]["train"]["lr"] == 0.01
+    assert record["tasks"]["summarize"]["training"]["steps"] == 8
+    assert record["promoted"] is True
+    assert {name: each["promoted"] for name, each in record["gate"].items()} == {
+        "summarize": True, "topic": True,
+    }  # fmt: skip
     assert record["libraries"]["torch"]
     card = (folder / "README.md").read_text()
     assert "production" in card and "lead-1" in card and cycle.dataset[:8] in card
@@ -70,7 +80,7 @@ def test_training_alone_publishes_nothing_and_the_whole_stage_goes_on_from_there
     assert "published" not in cycle.train.stdout
     assert "train: done before, kept" in cycle.whole.stdout
     [run] = served.runs()
-    assert not (run / "checkpoints").exists(), "what is published needs no checkpoints any more"
+    assert not (run / "summarize" / "checkpoints").exists(), "what is published needs no checkpoints any more"
 
 
 def test_the_second_run_has_nothing_to_do_and_loads_no_torch(served, hub, tiny) -> None:
@@ -94,17 +104,16 @@ def test_the_second_run_has_nothing_to_do_and_loads_no_torch(served, hub, tiny) 
 
 def test_settings_of_serving_keep_the_training(served, hub, tiny, tmp_path: Path) -> None:
     first = tags(hub)["production"]
-    done = served(*tiny, "generation.length_penalty=1.01")
+    done = served(*tiny, "tasks.summarize.generation.length_penalty=1.01")
     assert done.returncode == 0, done.stderr
     assert "train: done before, kept" in done.stdout
     assert "summaries by the model in production" not in done.stderr
     assert tags(hub) == {"production": commits(hub)[0], "previous": first}
     tasks = json.loads((files(hub, "production", tmp_path) / "tasks.json").read_text())
-    assert tasks["summarize"]["generation"]["length_penalty"] == 1.01
-    scores = json.loads((files(hub, "production", tmp_path) / "metrics.json").read_text())["summarize"][
-        "systems"
-    ]
-    assert "production" in scores, "the candidate is judged beside the model that was served"
+    assert tasks["tasks"]["summarize"]["generation"]["length_penalty"] == 1.01
+    found = json.loads((files(hub, "production", tmp_path) / "metrics.json").read_text())
+    assert "production" in found["tasks"]["summarize"]["systems"], "it is judged beside the served model"
+    assert found["gate"]["topic"]["production"] == found["gate"]["topic"]["candidate"]
 
 
 def test_new_rows_train_again_from_the_model_in_production(served, hub, tiny, rows, publish) -> None:
@@ -119,9 +128,9 @@ def test_new_rows_train_again_from_the_model_in_production(served, hub, tiny, ro
     assert len(served.runs()) == 2
 
 
-def strict(tiny: list[str]) -> list[str]:
+def strict(tiny: tuple[str, ...]) -> list[str]:
     """Settings under which the tiny model does not pass: it must reach the lead."""
-    return [*(word for word in tiny if not word.startswith("gate.lead")), "gate.lead_margin=0"]
+    return [*tiny, "tasks.summarize.gate.margin=0"]
 
 
 def test_a_refused_model_is_published_but_not_served(served, hub, tiny) -> None:
@@ -130,7 +139,9 @@ def test_a_refused_model_is_published_but_not_served(served, hub, tiny) -> None:
     assert refused.returncode == 4
     [line] = errors(refused)
     worse = commits(hub)[0]
-    assert f"the gate refused {MODEL} {worse[:8]}" in line
+    assert f"the gate refused {MODEL} {worse[:8]}: summarize refused, ROUGE-L" in line
+    assert "topic" not in line, "only what was refused is named"
+    assert re.search("^gate: topic passed, macro-F1", refused.stdout, re.M)
     assert "python main.py promote" in line
     assert tags(hub) == {"production": good}
 
@@ -164,6 +175,10 @@ def test_a_first_model_that_is_refused_leaves_nothing_to_serve(served, hub, tiny
         (["promote"], {}, 2, "promote takes one REV after it"),
         (["--fast"], {}, 2, "unknown option --fast"),
         (["train.lrr=1"], {}, 2, "train.lrr is not a setting"),
+        (["topic.min_rows=3"], {}, 2, "topic.min_rows is now tasks.topic.min_rows"),
+        (["gate.metric=luck"], {}, 2, "gate.metric is now tasks.summarize.gate.metric"),
+        (["tasks.summarize.gate.metric=luck"], {}, 2, "one of rouge1, rouge2, rougeL, meteor"),
+        ([], {"RECIPE": "absent"}, 2, "recipes in that folder: gazeta"),
         (["config=absent.yaml"], {}, 2, "there is no such file"),
         (["--model=x"], {}, 2, "belongs after evaluate"),
         ([], {"DATASET_REPO": ""}, 2, "DATASET_REPO is not set"),
@@ -198,7 +213,7 @@ def test_a_read_token_is_refused_before_training(stage, hub, dataset, tiny) -> N
     ("spoil", "said"),
     [
         (lambda row: row.pop("summary"), "no column summary"),
-        (lambda row: row.update(text=None), "without text or summary"),
+        (lambda row: row.update(text=None), "task summarize: no train nor validation nor test row has text"),
     ],
 )
 def test_a_dataset_that_cannot_be_used_is_code_3(stage, tiny, rows, publish, spoil, said) -> None:
@@ -219,27 +234,29 @@ def test_a_dataset_without_a_split_is_code_3(stage, tiny, rows, publish) -> None
 
 
 def test_too_few_rows_a_topic_are_said_before_anything_is_trained(stage, dataset, tiny) -> None:
-    done = stage(*tiny, "topic.min_rows=1000")
+    done = stage(*tiny, "tasks.topic.min_rows=1000")
     assert done.returncode == 3, done.stderr
     [line] = errors(done)
-    assert "at least two rubrics with 1000 training rows each; found: " in line
+    assert "task topic needs at least two labels with 1000 training rows each; found: " in line
     [run] = stage.runs()
-    assert not (run / "checkpoints").exists() and not (run / "trained").exists()
+    assert not (run / "summarize" / "checkpoints").exists() and not (run / "summarize" / "trained").exists()
 
 
 def test_topics_alone_need_no_model(stage, dataset, tiny) -> None:
     done = stage("train-topics", *tiny)
     assert done.returncode == 0, done.stderr
     [run] = stage.runs()
-    assert (run / "topics" / "topics.safetensors").exists()
-    assert not (run / "trained").exists()
+    assert (run / "topic" / "export" / "model.safetensors").exists()
+    assert not (run / "summarize").exists()
 
 
 def test_any_pair_of_revisions_can_be_evaluated(served, cycle, tiny) -> None:
     done = served("evaluate", "--model", "main", "--dataset", cycle.dataset, *tiny)
     assert done.returncode == 0, done.stderr
     [found] = (served.artifacts / "evaluations").glob("*/evaluation.json")
-    assert set(json.loads(found.read_text())["metrics"]) == set(METRICS)
+    tasks = json.loads(found.read_text())["tasks"]
+    assert set(tasks["summarize"]["metrics"]) == set(METRICS)
+    assert set(tasks["topic"]["metrics"]) == {"macro_f1", "accuracy"}
     assert (found.parent / "report.html").exists()
     assert "lead-1" in done.stdout
 
@@ -258,13 +275,13 @@ def test_a_run_can_be_published_again_by_hand(served, hub, tiny) -> None:
 def test_a_model_without_a_file_that_its_tasks_name_is_not_published(served, hub, tiny) -> None:
     before = commits(hub)
     [run] = served.runs()
-    topics = run / "model" / "topics" / "topics.safetensors"
+    topics = run / "model" / "topic" / "model.safetensors"
     topics.rename(topics.with_suffix(".away"))
     done = served("upload", str(run), *tiny)
     topics.with_suffix(".away").rename(topics)
     assert (done.returncode, commits(hub)) == (1, before)
     assert errors(done)[0].endswith(
-        "model lacks topics/topics.safetensors, which its tasks.json names: not published"
+        "model lacks topic/model.safetensors, which its tasks.json names: not published"
     )
 
 
@@ -308,6 +325,6 @@ def test_smoke_does_everything_once_and_publishes_nothing(stage, rows, publish, 
     publish({"train": articles[:110], "validation": articles[110:130], "test": articles[130:]})
     done = stage("--smoke")
     assert done.returncode == 0, done.stderr
-    for word in ("best checkpoint", "topics:", "export: int8", "gate:", "published nowhere"):
+    for word in ("best checkpoint", "topic: ", "export: int8", "gate:", "published nowhere"):
         assert word in done.stdout
     assert not HfApi(endpoint=hub.url).repo_exists(MODEL)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from t5sum.config import SummarizeConfig
-from t5sum.generate.examples import encode, examples, source_text
+from t5sum.config import GenerateTask, parsed
+from t5sum.generate.examples import encode, examples
 from t5sum.generate.tokens import train_tokenizer
 from t5sum.served.text import normalise
+from t5sum.sources import prompt
 
-SETTINGS = SummarizeConfig("summarize: ", False, 32, 12)
+SETTINGS = GenerateTask(
+    source="summarize: {text}", target="summary", source_max_tokens=32, target_max_tokens=12
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +40,11 @@ def test_text_is_normalised(raw: str, clean: str) -> None:
 
 
 def test_the_title_is_read_only_when_asked_for() -> None:
-    assert source_text(" текст ", "Заголовок", SETTINGS) == "summarize: текст"
-    with_title = SummarizeConfig("s: ", True, 32, 12)
-    assert source_text("текст", " Заголовок ", with_title) == "s: Заголовок. текст"
-    assert source_text("текст", "", with_title) == "s: текст"
+    row = {"text": " текст ", "title": " Заголовок "}
+    assert prompt(row, SETTINGS.template) == "summarize: текст"
+    with_title = parsed("s: [{title}. ]{text}")
+    assert prompt(row, with_title) == "s: Заголовок. текст"
+    assert prompt({**row, "title": None}, with_title) == prompt({"text": "текст"}, with_title) == "s: текст"
 
 
 def test_a_long_text_is_cut_and_still_ends(tokenizer) -> None:

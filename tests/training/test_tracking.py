@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 from t5sum import StageError
-from t5sum.config import Config, load_config
+from t5sum.config import Config
+from t5sum.load import load_config
 from t5sum.run import tracking
 from t5sum.run.directory import Run
 from t5sum.run.tracking import PACKAGES, TRACKERS, check, keep, tracked
@@ -60,7 +61,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_nothing_is_tracked_unless_asked_for(run, tmp_path: Path) -> None:
-    with tracked(run, load_config([], {"ARTIFACTS_DIR": str(tmp_path)})) as following:
+    with tracked(run, load_config([], {"ARTIFACTS_DIR": str(tmp_path)}), run.path / "log.jsonl") as following:
         assert following is None
 
 
@@ -75,7 +76,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_command(monkeypatch) 
 
 
 def test_settings_and_figures_go_to_the_tracker(run, config) -> None:
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "log.jsonl") as following:
         following.log({"step": 10, "time": "2026-01-01", "loss": 2.5, "learning_rate": 1e-4})
         following.log({"step": 10, "eval_loss": 2.25})
     told = following.tracker
@@ -85,12 +86,12 @@ def test_settings_and_figures_go_to_the_tracker(run, config) -> None:
 
 
 def test_steps_that_a_resumed_training_repeats_are_told_once(run, config) -> None:
-    with pytest.raises(KeyboardInterrupt), tracked(run, config) as following:
+    with pytest.raises(KeyboardInterrupt), tracked(run, config, run.path / "log.jsonl") as following:
         following.log({"step": 10, "loss": 2.5})
         following.log({"step": 20, "loss": 2.0})
         raise KeyboardInterrupt
     assert following.tracker.ended == "KILLED"
-    with tracked(run, config) as again:
+    with tracked(run, config, run.path / "log.jsonl") as again:
         for step, loss in ((20, 2.0), (30, 1.5)):
             again.log({"step": step, "loss": loss})
     assert again.tracker.known == following.tracker.name, "the same run goes on"
@@ -102,13 +103,13 @@ def test_a_tracker_chosen_later_is_told_what_the_log_holds(run, config) -> None:
     (run.path / "log.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3, "lo'
     )
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "log.jsonl") as following:
         pass
     assert following.tracker.figures == [(1, "loss", 3.0), (2, "loss", 2.0)]
 
 
 def test_a_tracker_that_fails_is_told_later_and_stops_nothing(run, config, capsys) -> None:
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "log.jsonl") as following:
         following.tracker.locked = True
         following.log({"step": 1, "loss": 3.0})
         assert "tracking: mlflow did not take it (database is locked); going on" in capsys.readouterr().out
@@ -120,10 +121,10 @@ def test_a_tracker_that_fails_is_told_later_and_stops_nothing(run, config, capsy
 def test_the_model_is_kept_with_its_figures(run, config, capsys, monkeypatch) -> None:
     made = []
     monkeypatch.setitem(TRACKERS, "mlflow", lambda *given: made.append(Told(*given)) or made[-1])
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "log.jsonl") as following:
         following.log({"step": 7, "loss": 3.0})
-    keep(run, config, {"test_rougeL": 20.5}, [run.model])
-    assert made[-1].figures == [(7, "test_rougeL", 20.5)] and made[-1].files == [run.model]
+    keep(run, config, {"test_summarize_rougeL": 20.5}, [run.model])
+    assert made[-1].figures == [(7, "test_summarize_rougeL", 20.5)] and made[-1].files == [run.model]
     said = capsys.readouterr().out
     assert f"mlflow ui --backend-store-uri sqlite:///{run.path.parent.parent}/tracking/mlflow.db" in said
 
@@ -186,10 +187,11 @@ def test_a_tracker_has_the_whole_stage_and_shows_it_by_the_lines_of_the_page(
     [run] = stage.runs()
     losses = [
         (line["step"], line["loss"])
-        for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())
+        for line in map(json.loads, (run / "summarize" / "log.jsonl").read_text().splitlines())
         if "loss" in line
     ]
-    rouge = json.loads((run / "model" / "tasks.json").read_text())["metrics"]["rougeL"]
+    tasks = json.loads((run / "model" / "tasks.json").read_text())["tasks"]
+    rouge = tasks["summarize"]["metrics"]["rougeL"]
     found = read(kind, stage.python, stage.artifacts / "tracking", run)
     assert dict(found["loss"]) == pytest.approx(dict(losses)) and len(found["loss"]) == len(losses)
     assert found["rougeL"] == pytest.approx(rouge)
@@ -269,7 +271,7 @@ def read_mlflow(folder: Path, run: Path) -> dict[str, Any]:
     history = client.get_metric_history(found.info.run_id, "loss")
     return {
         "loss": [(each.step, each.value) for each in history],
-        "rougeL": found.data.metrics["test_rougeL"],
+        "rougeL": found.data.metrics["test_summarize_rougeL"],
         "lr": found.data.params["train.lr"],
     }
 
@@ -282,7 +284,7 @@ def read_tensorboard(folder: Path, run: Path) -> dict[str, Any]:
     [text] = events.Tensors("settings/text_summary")
     settings = text.tensor_proto.string_val[0].decode()
     [line] = [line for line in settings.splitlines() if "train.lr:" in line]
-    [last] = events.Scalars("test_rougeL")
+    [last] = events.Scalars("test_summarize_rougeL")
     return {
         "loss": [(each.step, each.value) for each in events.Scalars("loss")],
         "rougeL": last.value,
@@ -297,6 +299,6 @@ def read_trackio(folder: Path, run: Path) -> dict[str, Any]:
         [config] = base.execute("select config from configs where run_name = ?", [run.name]).fetchone()
     return {
         "loss": [(step, line["loss"]) for step, line in lines if "loss" in line],
-        "rougeL": [line["test_rougeL"] for _, line in lines if "test_rougeL" in line][-1],
+        "rougeL": [line["test_summarize_rougeL"] for _, line in lines if "test_summarize_rougeL" in line][-1],
         "lr": str(json.loads(config)["train.lr"]),
     }

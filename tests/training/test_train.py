@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from t5sum import StageError
-from t5sum.config import load_config
-from t5sum.generate.train import build_model, choose_device, train
+from t5sum.generate.model import build_model, choose_device
+from t5sum.generate.train import train
 from t5sum.generate.trainer import SummaryTrainer, last_checkpoint, patience_is_over
-from t5sum.run.directory import Run, read_json
+from t5sum.load import load_config
+from t5sum.run.directory import TaskRun, read_json
 
 
 @pytest.fixture
@@ -29,29 +30,29 @@ def splits(rows) -> dict[str, list[dict[str, Any]]]:
 def fit(splits, tiny, tmp_path: Path):
     """Train with the tiny settings and these; the run."""
 
-    def work(*words: str, name: str = "run", base: Path | None = None) -> Run:
+    def work(*words: str, name: str = "run", base: Path | None = None) -> TaskRun:
         config = load_config([*tiny, *words], {"ARTIFACTS_DIR": str(tmp_path)})
-        run = Run(tmp_path / "runs" / name)
+        run = TaskRun(tmp_path / "runs" / name / "summarize")
         run.path.mkdir(parents=True, exist_ok=True)
-        train(run, splits, base, config)
+        train(run, splits, base, config, config.tasks["summarize"])
         return run
 
     return work
 
 
-def weights(run: Run) -> dict[str, torch.Tensor]:
+def weights(run: TaskRun) -> dict[str, torch.Tensor]:
     return load_file(run.trained / "model.safetensors")
 
 
-def same(a: Run, b: Run, tolerance: float = 1e-6) -> bool:
+def same(a: TaskRun, b: TaskRun, tolerance: float = 1e-6) -> bool:
     first, second = weights(a), weights(b)
     return first.keys() == second.keys() and all(
         torch.allclose(first[name], second[name], atol=tolerance) for name in first
     )
 
 
-def log(run: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+def log(run: TaskRun) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.log.read_text().splitlines()]
 
 
 def test_training_learns_and_leaves_a_model_a_log_and_a_picture(fit) -> None:
@@ -296,7 +297,7 @@ def test_byt5_is_refused_as_a_base_before_anything_is_learned(fit, tmp_path: Pat
     with pytest.raises(StageError, match="byte-level models such as ByT5 cannot be used") as raised:
         fit(base=folder)
     assert raised.value.code == 2
-    assert not (tmp_path / "runs" / "run" / "log.jsonl").exists()
+    assert not (tmp_path / "runs" / "run" / "summarize" / "log.jsonl").exists()
 
 
 def test_a_base_that_is_no_t5_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The classifiers that compete for the topics: majority, logistic regression, random forest.
+"""The classifiers that compete for a task: majority, logistic regression, random forest.
 
-Each is a scikit-learn pipeline from strings to probabilities. Those that learn something are plain arrays,
-too, which are exported: training asks thousands of sources at once, for which scikit-learn is faster.
+Each is a scikit-learn pipeline from strings to probabilities. Those that learn something exist as plain
+arrays too, which are exported. Training asks for thousands of texts at once: scikit-learn is faster at that.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from t5sum.classify.features import CHUNK, blocks_of, count, counter
+from t5sum.config import ClassifyTask
 from t5sum.served.classifier import LEAF, Features, Forest, Linear, TextModel
 
-if TYPE_CHECKING:
-    from t5sum.classify.topics import TopicConfig
-
-CHUNK = 2_000  # texts hashed at once: one block of 60,000 would need three times the memory of the result
-SURELY_NOT = -3.0  # margin of a topic that a model has seen no row of
+SURELY_NOT = -3.0  # margin of a class that a model has seen no row of
 STRENGTHS = (4.0, 8.0)  # the grid of C, in scikit-learn's meaning
-PRIOR = 3.0  # weight of the penalty on a topic's bias in calibration, in rows
+PRIOR = 3.0  # weight of the penalty on a class's bias in calibration, in rows
 
 
 @dataclass
@@ -33,94 +31,74 @@ class Candidate:
     settings: dict[str, Any]
     pipeline: Any
     train_seconds: float
-    validation: np.ndarray  # (validation rows, topics), probabilities
-    # The rows that the threshold is chosen on, (rows, topics) and (rows,).
+    validation: np.ndarray  # (validation rows, classes), probabilities
+    # The rows that the threshold is chosen on, (rows, classes) and (rows,).
     unseen: np.ndarray
     unseen_labels: np.ndarray
     arrays: TextModel | None = None  # what would be exported
-
-    @property
-    def size(self) -> int:
-        """Bytes of its weights in full precision, for one that cannot be exported."""
-        model = getattr(self.pipeline, "model", None)
-        return 0 if model is None else 4 * sum(each.numel() for each in model.parameters())
 
 
 def train_candidates(
     train: tuple[Sequence[str], np.ndarray],
     validation: tuple[Sequence[str], np.ndarray],
-    topics: int,
-    settings: TopicConfig,
+    classes: int,
+    settings: ClassifyTask,
     score: Callable[[np.ndarray, np.ndarray], float],
     done: Callable[[Candidate], None],
 ) -> list[Candidate]:
     """Every candidate, trained. `train` and `validation` are sources and label numbers, oldest first.
 
-    score: (labels, probabilities) → the figure that the grids are decided by. done: called after each.
+    classes: how many labels there are. score: (labels, probabilities) → the figure that decides which
+    strength is kept. done: called after each candidate.
     """
     made = []
     for make in (_majority, _logistic, _forest):
         if make is _forest and not settings.forest_rows:
             continue
-        made.append(make(train, validation, topics, settings, score))
+        made.append(make(train, validation, classes, settings, score))
         done(made[-1])
     return made
 
 
 def macro_f1_without_tuning(
-    train: tuple[Sequence[str], np.ndarray], test: tuple[Sequence[str], np.ndarray], topics: int,
-    settings: TopicConfig, score: Callable[[np.ndarray, np.ndarray], float],
+    train: tuple[Sequence[str], np.ndarray], test: tuple[Sequence[str], np.ndarray], classes: int,
+    settings: ClassifyTask, score: Callable[[np.ndarray, np.ndarray], float],
 ) -> float:  # fmt: skip
     """The figure of one logistic regression on these rows, for comparing sources."""
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    counts = _counts(*_features(settings))
+    counts = counter(*blocks_of(settings.hash_bits))
     weigh = TfidfTransformer(sublinear_tf=True)
-    x = weigh.fit_transform(_count(counts, train[0]))
+    x = weigh.fit_transform(count(counts, train[0]))
     model = _fit_logistic(x, train[1], STRENGTHS[-1], settings.seed)
-    margins = _margins(model, weigh.transform(_count(counts, test[0])), topics)
+    margins = _margins(model, weigh.transform(count(counts, test[0])), classes)
     return score(test[1], probabilities_of(margins))
 
 
-def predict(pipeline: Any, sources: Sequence[str], topics: int) -> np.ndarray:
-    """(rows, topics) probabilities; a pipeline that never saw a topic gives it 0."""
-    result = np.zeros((len(sources), topics))
+def predict(pipeline: Any, sources: Sequence[str], classes: int) -> np.ndarray:
+    """(rows, classes) probabilities; a pipeline that never saw a class gives it 0."""
+    result = np.zeros((len(sources), classes))
     for start in range(0, len(sources), CHUNK):
         block = slice(start, start + CHUNK)
         result[block, pipeline.classes_] = pipeline.predict_proba(list(sources[block]))
     return result
 
 
-def _counts(*blocks: Features) -> Any:
-    """What scikit-learn makes of these features."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.pipeline import make_union
-
-    return make_union(*(
-        HashingVectorizer(
-            n_features=block.columns, norm=None, alternate_sign=False, dtype=np.float32,
-            ngram_range=(block.shortest, block.longest),
-            analyzer={"words": "word", "letters": "char_wb"}[block.of],
-        )
-        for block in blocks
-    )).fit(["-"])  # fmt: skip
-
-
-def _majority(train: Any, validation: Any, topics: int, settings: TopicConfig, score: Any) -> Candidate:
+def _majority(train: Any, validation: Any, classes: int, settings: ClassifyTask, score: Any) -> Candidate:
     from sklearn.dummy import DummyClassifier
     from sklearn.pipeline import make_pipeline
 
     began = time.monotonic()
     # A dummy learns from the labels alone, so the rows it is shown are empty.
     model = DummyClassifier(strategy="prior").fit(np.zeros((len(train[1]), 1)), train[1])
-    pipeline = make_pipeline(_counts(Features("words", 1, 1, 8)), model)
+    pipeline = make_pipeline(counter(Features("words", 1, 1, 8)), model)
     model.n_features_in_ = 2**8
     seconds = time.monotonic() - began
-    said = predict(pipeline, validation[0], topics)
+    said = predict(pipeline, validation[0], classes)
     return Candidate("majority", {}, pipeline, seconds, said, said, validation[1])
 
 
-def _forest(train: Any, validation: Any, topics: int, settings: TopicConfig, score: Any) -> Candidate:
+def _forest(train: Any, validation: Any, classes: int, settings: ClassifyTask, score: Any) -> Candidate:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.pipeline import make_pipeline
@@ -128,7 +106,7 @@ def _forest(train: Any, validation: Any, topics: int, settings: TopicConfig, sco
     began = time.monotonic()
     newest = slice(-settings.forest_rows, None)
     blocks = (Features("words", 1, 1, 15),)
-    words = make_pipeline(_counts(*blocks), TfidfTransformer(sublinear_tf=True))
+    words = make_pipeline(counter(*blocks), TfidfTransformer(sublinear_tf=True))
     x, x_validation = words.fit_transform(train[0][newest]), words.transform(validation[0])
     best, said = None, None
     for leaf in (1, 3):
@@ -137,7 +115,7 @@ def _forest(train: Any, validation: Any, topics: int, settings: TopicConfig, sco
             random_state=settings.seed, n_jobs=os.cpu_count(),
         ).fit(x, train[1][newest])  # fmt: skip
         forest.n_jobs = None  # it answers one text at a time
-        probabilities = np.zeros((x_validation.shape[0], topics))
+        probabilities = np.zeros((x_validation.shape[0], classes))
         probabilities[:, forest.classes_] = forest.predict_proba(x_validation)
         if said is None or score(validation[1], probabilities) > score(validation[1], said):
             best, said = forest, probabilities
@@ -179,28 +157,28 @@ def _trees(forest: Any) -> Forest:
     )  # fmt: skip
 
 
-def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, score: Any) -> Candidate:
-    """Logistic regressions, one topic against the rest, calibrated on what older rows say about newer ones.
+def _logistic(train: Any, validation: Any, classes: int, settings: ClassifyTask, score: Any) -> Candidate:
+    """Logistic regressions, one class against the rest, calibrated on what older rows say about newer ones.
 
     The margins of the validation rows come from the model that is exported. Those of the newest quarter of
     the training rows come from a model that saw only the older three. Both together make the calibration
-    humbler where the news drift, and the threshold steadier.
+    humbler when the news drift, and the threshold steadier.
     """
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.pipeline import make_pipeline
 
     began = time.monotonic()
-    counts = _counts(*_features(settings))
-    x, labels = _count(counts, train[0]), train[1]
+    counts = counter(*blocks_of(settings.hash_bits))
+    x, labels = count(counts, train[0]), train[1]
     weigh = TfidfTransformer(sublinear_tf=True).fit(x)
     x = weigh.transform(x, copy=False)
-    x_validation = weigh.transform(_count(counts, validation[0]), copy=False)
+    x_validation = weigh.transform(count(counts, validation[0]), copy=False)
 
     cut = len(labels) * 3 // 4
     best: tuple[float, Any] | None = None
     for strength in STRENGTHS:
         model = _fit_logistic(x, labels, strength, settings.seed)
-        margins = _margins(model, x_validation, topics)
+        margins = _margins(model, x_validation, classes)
         slope, bias = calibrate(margins, validation[1])
         reached = score(validation[1], probabilities_of(slope * margins + bias))
         if best is None or reached > best[0]:
@@ -209,12 +187,12 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
     unseen, unseen_labels = margins, validation[1]
     if len(set(labels[:cut])) > 1:
         older = _fit_logistic(x[:cut], labels[:cut], strength, settings.seed)
-        unseen = np.concatenate([_margins(older, x[cut:], topics), margins])
+        unseen = np.concatenate([_margins(older, x[cut:], classes), margins])
         unseen_labels = np.concatenate([labels[cut:], validation[1]])
     slope, bias = calibrate(unseen, unseen_labels)
-    calibrated = _calibrated(model, slope, bias, topics)
+    calibrated = _calibrated(model, slope, bias, classes)
     arrays = TextModel(
-        _features(settings), weigh.idf_.astype(np.float32),
+        blocks_of(settings.hash_bits), weigh.idf_.astype(np.float32),
         Linear(calibrated.coef_.T.astype(np.float16), calibrated.intercept_),
     )  # fmt: skip
     return Candidate(
@@ -222,19 +200,6 @@ def _logistic(train: Any, validation: Any, topics: int, settings: TopicConfig, s
         time.monotonic() - began, probabilities_of(slope * margins + bias),
         probabilities_of(slope * unseen + bias), unseen_labels, arrays,
     )  # fmt: skip
-
-
-def _features(settings: TopicConfig) -> tuple[Features, ...]:
-    """Words, pairs of words, and letter sequences inside words: the stems and endings of a language."""
-    bits = settings.hash_bits
-    return Features("words", 1, 2, bits), Features("letters", 4, 5, bits)
-
-
-def _count(counts: Any, sources: Sequence[str]) -> Any:
-    from scipy.sparse import vstack
-
-    blocks = range(0, len(sources), CHUNK)
-    return vstack([counts.transform(sources[i : i + CHUNK]) for i in blocks], format="csr")
 
 
 def _fit_logistic(x: Any, labels: np.ndarray, strength: float, seed: int) -> Any:
@@ -248,20 +213,20 @@ def _fit_logistic(x: Any, labels: np.ndarray, strength: float, seed: int) -> Any
     ).fit(x, labels)  # fmt: skip
 
 
-def _margins(model: Any, x: Any, topics: int) -> np.ndarray:
-    """(rows, topics); one column for two topics, positive for the second."""
+def _margins(model: Any, x: Any, classes: int) -> np.ndarray:
+    """(rows, classes); one column for two classes, positive for the second."""
     margins = model.decision_function(x)
-    if margins.ndim == 1 and topics == 2:
+    if margins.ndim == 1 and classes == 2:
         return margins[:, None]
     if margins.ndim == 1:
         margins = np.stack([-margins, margins], axis=1)
-    result = np.full((len(margins), topics), SURELY_NOT)
+    result = np.full((len(margins), classes), SURELY_NOT)
     result[:, model.classes_] = margins
     return result
 
 
 def probabilities_of(margins: np.ndarray) -> np.ndarray:
-    """(rows, topics): each topic's sigmoid, made to sum to 1, as SGDClassifier.predict_proba does it."""
+    """(rows, classes): each class's sigmoid, made to sum to 1, as SGDClassifier.predict_proba does it."""
     from scipy.special import expit
 
     if margins.shape[1] == 1:
@@ -273,7 +238,7 @@ def probabilities_of(margins: np.ndarray) -> np.ndarray:
 def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """Slope and bias per column, so that probabilities_of(slope * margins + bias) are true shares.
 
-    Platt scaling with one slope for all topics, the log loss of the normalised sigmoids minimised. A softmax
+    Platt scaling with one slope for all classes, the log loss of the normalised sigmoids minimised. A softmax
     of the same margins cannot be calibrated as well: one-against-rest margins are no logits of a softmax.
     """
     from scipy.optimize import minimize
@@ -306,21 +271,21 @@ def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarra
     return float(np.exp(found[0])), found[1:]
 
 
-def _calibrated(model: Any, slope: float, bias: np.ndarray, topics: int) -> Any:
-    """The same classifier with the calibration folded into its coefficients, and a row for every topic."""
+def _calibrated(model: Any, slope: float, bias: np.ndarray, classes: int) -> Any:
+    """The same classifier with the calibration folded into its coefficients, and a row for every class."""
     from sklearn.linear_model import SGDClassifier
 
     coefficients, intercepts = model.coef_, model.intercept_
-    if topics > 2:
+    if classes > 2:
         if len(model.classes_) == 2:
             coefficients = np.concatenate([-coefficients, coefficients])
             intercepts = np.concatenate([-intercepts, intercepts])
-        all_coefficients = np.zeros((topics, coefficients.shape[1]))
-        all_intercepts = np.full(topics, SURELY_NOT)
+        all_coefficients = np.zeros((classes, coefficients.shape[1]))
+        all_intercepts = np.full(classes, SURELY_NOT)
         all_coefficients[model.classes_], all_intercepts[model.classes_] = coefficients, intercepts
         coefficients, intercepts = all_coefficients, all_intercepts
     result = SGDClassifier(loss="log_loss")
-    result.classes_ = np.arange(topics)
+    result.classes_ = np.arange(classes)
     # Rounded as they are exported, so that what is judged is what serves.
     result.coef_ = (slope * coefficients).astype(np.float16).astype(np.float32)
     result.intercept_ = (slope * intercepts + bias).astype(np.float32)

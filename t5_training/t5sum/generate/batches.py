@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-PLAIN = 256  # examples in a step from which on it holds enough of like length by itself
+PLAIN = 256  # examples from this many examples on, a step holds enough of similar length by itself
 WINDOW = 512  # examples that smaller steps are cut from
-ALIKE = 3  # micro-batches of like sources, sorted among themselves by target
+ALIKE = 3  # micro-batches of similar sources, sorted among themselves by target
 
 
 class StepSampler(Sampler[int]):
-    """Example indices of one epoch, step after step, such that neighbours have like lengths.
+    """Example indices of one epoch, step after step, such that neighbours have similar lengths.
 
     Each epoch is shuffled, cut into windows, sorted by length inside each window and cut into steps of
     `effective_batch`, which are shuffled again. A large step is a window of its own: then its examples are
     exactly those of a plain shuffle. Which examples a step holds does not depend on the micro-batch, so a run
-    that had to halve it, or was told to, goes on with the same steps. The longest example comes in the first
-    step, so that a run that does not fit in memory says so at once.
+    with a halved micro-batch continues with the same steps. The longest example comes in the first step, so
+    that a run that does not fit in memory fails at once.
     """
 
     def __init__(

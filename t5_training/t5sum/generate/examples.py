@@ -1,8 +1,4 @@
-"""Row → example: what the model reads and what it should write, as text and as token ids.
-
-The API repeats `normalise`, `source_text` and the cut to `source_max_tokens` from what tasks.json says; a
-test of the whole repository holds the two together.
-"""
+"""Row → example: what the model reads and what it should write, as token ids."""
 
 from __future__ import annotations
 
@@ -10,27 +6,19 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from t5sum.served.text import literal, normalise
+from t5sum.config import GenerateTask
+from t5sum.sources import answer, prompt
 
-if TYPE_CHECKING:  # config.py imports modules that import this one
-    from t5sum.config import GenerationConfig, SummarizeConfig
-
-CHUNK = 500  # rows tokenized between two words of progress
-
-
-def source_text(text: str, title: str, settings: SummarizeConfig) -> str:
-    """What the encoder reads: prefix + text, or prefix + title + ". " + text; nothing in it but text."""
-    head = f"{normalise(title)}. " if settings.with_title and normalise(title) else ""
-    return literal(settings.prefix + head + normalise(text))
+CHUNK = 500  # rows tokenized between two reports of progress
 
 
 @dataclass
 class Examples:
-    """Token ids of every example: two flat arrays and where each example ends in them. All end in </s>."""
+    """Token ids of every example, as two flat arrays, and where each example ends in them."""
 
     source: np.ndarray
     source_ends: np.ndarray
@@ -68,7 +56,7 @@ def _slice(values: np.ndarray, ends: np.ndarray, index: int) -> np.ndarray:
 
 
 def encode(texts: Sequence[str], tokenizer: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of `texts`, each cut to `most` tokens, the last of which is always </s>."""
+    """Token ids of `texts`, each cut to `most` tokens, the last of which is always the end token."""
     ids = tokenizer(
         list(texts), add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
     )["input_ids"]
@@ -80,17 +68,17 @@ def encode(texts: Sequence[str], tokenizer: Any, most: int) -> tuple[np.ndarray,
 def examples(
     rows: Sequence[dict[str, Any]],
     tokenizer: Any,
-    settings: SummarizeConfig,
+    task: GenerateTask,
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examples:
     """Tokenize rows, or read what a run with the same texts, tokenizer and settings left in `cache`."""
-    sources = [source_text(row["text"], row.get("title") or "", settings) for row in rows]
-    targets = [literal(normalise(row["summary"])) for row in rows]
+    sources = [prompt(row, task.template) for row in rows]
+    targets = [answer(row, task.target) for row in rows]
     path = None
     if cache is not None:
         digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-        digest.update(f"{settings.source_max_tokens} {settings.target_max_tokens}".encode())
+        digest.update(f"{task.source_max_tokens} {task.target_max_tokens}".encode())
         for text in (*sources, *targets):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         path = cache / f"{digest.hexdigest()[:24]}.npz"
@@ -101,8 +89,8 @@ def examples(
     for start in range(0, len(rows), CHUNK):
         block = slice(start, start + CHUNK)
         parts.append(
-            (*encode(sources[block], tokenizer, settings.source_max_tokens),
-             *encode(targets[block], tokenizer, settings.target_max_tokens))
+            (*encode(sources[block], tokenizer, task.source_max_tokens),
+             *encode(targets[block], tokenizer, task.target_max_tokens))
         )  # fmt: skip
         progress(min(start + CHUNK, len(rows)), len(rows))
     source, source_lengths, target, target_lengths = (
@@ -115,29 +103,3 @@ def examples(
         np.savez(fresh, **vars(result))
         fresh.replace(path)
     return result
-
-
-def tasks_json(
-    dataset: dict[str, str],
-    summarize: SummarizeConfig,
-    generation: GenerationConfig,
-    topic: dict[str, Any],
-    metrics: dict[str, float],
-) -> dict[str, Any]:
-    """Everything the API needs to serve this model revision."""
-    return {
-        "format": 1,
-        "dataset": dataset,
-        "summarize": {
-            "prefix": summarize.prefix,
-            "with_title": summarize.with_title,
-            "eos": "</s>",
-            "engine": "ct2",
-            "compute_type": "int8",
-            "tokenizer": "tokenizer.json",
-            "source_max_tokens": summarize.source_max_tokens,
-            "generation": vars(generation),
-        },
-        "topic": topic,
-        "metrics": metrics,
-    }

@@ -22,8 +22,8 @@ from t5sum.config import TrainConfig
 from t5sum.progress import say
 
 USABLE = 0.92  # of the free memory: kernels' work space and fragments take the rest
-OPTIMIZER_BYTES = {"adamw": 8, "adafactor": 0.1}  # a parameter
-# Bytes kept for the backward pass, a token and layer: per d_model, and per d_ff for each projection up.
+OPTIMIZER_BYTES = {"adamw": 8, "adafactor": 0.1}  # per parameter
+# Bytes kept for the backward pass, per token and layer: per d_model, and per d_ff for each projection up.
 LAYER = {True: (42, 6), False: (48, 12)}  # in bf16, in fp32
 DECODER_MORE, CROSS = 18, 12  # per d_model: a decoder token more, and a source token for each decoder layer
 
@@ -91,7 +91,7 @@ def choose_checkpointing(shape: Shape, settings: TrainConfig, bf16: bool, cpu: b
         f"{'on' if on else 'off'}"
     )
     if needed > free:
-        say("memory: it may not fit; if it does not, the micro-batch is halved and training goes on")
+        say("memory: it may not fit; if it does not, the micro-batch is halved and training continues")
     return on
 
 

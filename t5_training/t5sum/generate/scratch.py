@@ -26,7 +26,7 @@ from t5sum.config import ScratchConfig
 
 FAR = 8.0  # attention logits: e^-8 is as good as not looking
 MATCH = 0.5
-ENCODER_SLOPES = (1.0, 1.0, 0.3, 0.0)  # logits a token of distance; heads take turns
+ENCODER_SLOPES = (1.0, 1.0, 0.3, 0.0)  # logits per token of distance; heads take turns
 DECODER_SLOPES = (1.0, 0.3, 0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune on the rows: goes on from its last checkpoint by itself, keeps the best one."""
+"""Fine-tunes on the rows, resumes from its last checkpoint by itself, keeps the best one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from transformers import AutoModelForSeq2SeqLM, Seq2SeqTrainingArguments
+from transformers import Seq2SeqTrainingArguments
 
 from t5sum import StageError
-from t5sum.config import Config, ScratchConfig, TrainConfig
-from t5sum.data import newest
+from t5sum.config import Config, GenerateTask
+from t5sum.data import Row, Rows, name_of, newest
 from t5sum.generate import preflight
 from t5sum.generate.batches import Collate
-from t5sum.generate.examples import Examples, examples, source_text
-from t5sum.generate.scratch import scratch_model
-from t5sum.generate.tokens import first_line, load_tokenizer, train_tokenizer
+from t5sum.generate.examples import Examples, examples
+from t5sum.generate.model import build_model, choose_device, quiet_libraries
+from t5sum.generate.tokens import load_tokenizer, train_tokenizer
 from t5sum.generate.trainer import (
     COMPLETE,
     NotFinite,
@@ -37,59 +36,12 @@ from t5sum.generate.trainer import (
     patience_is_over,
 )
 from t5sum.progress import Progress, say
-from t5sum.run.directory import Run, read_json, write_json
+from t5sum.run.directory import TaskRun, read_json, write_json
 from t5sum.run.energy import Meter, Spent
 from t5sum.run.ranks import first_then_all, rank, world_size
 from t5sum.run.tracking import Tracked, tracked
 from t5sum.served.text import normalise
-
-FAMILIES = ("t5", "mt5")
-
-
-def quiet_libraries() -> None:
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-
-
-def build_model(base: Path | None, scratch: ScratchConfig, tokenizer: Any, seed: int) -> Any:
-    """The base model in fp32, or one of our own shape with random weights. Raises StageError (2)."""
-    transformers.set_seed(seed)
-    if base is None:
-        return scratch_model(scratch, tokenizer)
-    try:
-        family = transformers.AutoConfig.from_pretrained(base).model_type
-        if family not in FAMILIES:
-            raise StageError(
-                f"model.base is a {family} model; only {' and '.join(FAMILIES)} can be served here", 2
-            )
-        model = AutoModelForSeq2SeqLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise StageError(f"model.base could not be loaded: {first_line(error)}", 2) from None
-    if len(tokenizer) > model.config.vocab_size:
-        raise StageError(
-            f"model.base has {model.config.vocab_size} tokens, its tokenizer {len(tokenizer)}: no fit",
-            2,
-        )
-    if model.config.decoder_start_token_id is None:
-        model.config.decoder_start_token_id = tokenizer.pad_token_id
-    return model
-
-
-def choose_device(settings: TrainConfig) -> tuple[bool, bool, str]:
-    """(on the CPU, bf16, a line that says why). Raises StageError (2) for what this machine cannot do."""
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise StageError("train.device=cuda: torch sees no NVIDIA GPU here; see README.md, GPU", 2)
-    if settings.device == "cpu" or not cuda:
-        bf16 = settings.precision == "bf16"
-        return True, bf16, f"CPU, {torch.get_num_threads()} threads, {'bf16' if bf16 else 'fp32'}"
-    able = torch.cuda.get_device_capability()[0] >= 8
-    if settings.precision == "bf16" and not able:
-        raise StageError(
-            f"train.precision=bf16: {torch.cuda.get_device_name()} has no bf16; set train.precision=fp32", 2
-        )
-    bf16 = able and settings.precision != "fp32"
-    return False, bf16, f"{torch.cuda.get_device_name()}, {'bf16' if bf16 else 'fp32'}"
+from t5sum.sources import prompt, text_of, values_of
 
 
 @dataclass(frozen=True)
@@ -112,9 +64,7 @@ class Outcome:
         return dict(vars(self))
 
 
-def train(
-    run: Run, rows: dict[str, list[dict[str, Any]]], base: Path | None, config: Config
-) -> dict[str, Any]:
+def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: GenerateTask) -> dict[str, Any]:
     """Train on the rows and leave the best checkpoint, with its tokenizer, in `run.trained`.
 
     base: the folder of the base model; None for a model of our own shape. Goes on from the last whole
@@ -132,14 +82,12 @@ def train(
 
     training = newest(rows["train"], config.data.train_rows)
     validation = newest(rows["validation"], config.data.validation_rows)
-    tokenizer = first_then_all(lambda: make_tokenizer(run, training, base, config))
-    cache = run.path.parent / "tokens"
+    tokenizer = first_then_all(lambda: make_tokenizer(run, training, base, config, task))
+    cache = run.run.path.parent / "tokens"
     parts = {}
     for name, part in (("train", training), ("validation", validation)):
         progress = Progress(f"tokens of the {name} split", len(part))
-        parts[name] = first_then_all(
-            partial(examples, part, tokenizer, config.summarize, cache, progress.update)
-        )
+        parts[name] = first_then_all(partial(examples, part, tokenizer, task, cache, progress.update))
         progress.end()
     lengths = parts["train"].lengths
     say(
@@ -150,13 +98,13 @@ def train(
     notes = run.path / "memory.json"  # what a shortage of memory taught an earlier attempt
     micro_batch = read_json(notes)["micro_batch"] if notes.exists() else settings.micro_batch
     spent = Spent(run.path / "spent.json", Meter([] if cpu else gpus()))
-    with tracked(run, config) as tracker:
+    prefix = f"{run.path.name}_" if len(config.of_kind("generate")) > 1 else ""
+    with tracked(run.run, config, run.log, prefix) as tracker:
         while True:
-            attempt = Attempt(
-                run, config, tokenizer, parts, [row["summary"] for row in validation], base, cpu, bf16
-            )
+            references = [normalise(text_of(row[task.target])) for row in validation]
+            attempt = Attempt(run, config, task, tokenizer, parts, references, base, cpu, bf16)
             attempt.notes = (spent, tracker)
-            outcome = attempt.fit(micro_batch, [row.get("url") or "" for row in training])
+            outcome = attempt.fit(micro_batch, [name_of(row) for row in training])
             if outcome is not None:
                 break
             del attempt
@@ -165,7 +113,7 @@ def train(
             write_json(notes, {"micro_batch": micro_batch})
             say(
                 f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
-                f"{settings.effective_batch} examples a step"
+                f"{settings.effective_batch} examples per step"
             )
     if rank():
         return {}
@@ -186,9 +134,11 @@ def gpus() -> list[str]:
     return [f"GPU-{torch.cuda.get_device_properties(each).uuid}" for each in used]
 
 
-def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, config: Config) -> Any:
+def make_tokenizer(
+    run: TaskRun, rows: list[Row], base: Path | None, config: Config, task: GenerateTask
+) -> Any:
     folder = run.path / "tokenizer"
-    texts = (source_text(row["text"], row["title"] or "", config.summarize) for row in rows)
+    texts = (prompt(row, task.template) for row in rows)
     if base is not None:
         sample = [text for text, _ in zip(texts, range(200), strict=False)]
         return load_tokenizer(base, sample)
@@ -196,21 +146,27 @@ def make_tokenizer(run: Run, rows: list[dict[str, Any]], base: Path | None, conf
         say(f"tokenizer: training {config.model.scratch.vocab_size} pieces on {len(rows)} articles")
         fresh = folder.with_suffix(".part")
         train_tokenizer(
-            (text for row in rows for text in (normalise(row["text"]), normalise(row["summary"]))),
+            (text for row in rows for text in texts_of(row, task)),
             config.model.scratch.vocab_size, fresh / "training", config.train.seed,
         ).save_pretrained(fresh)  # fmt: skip
         fresh.replace(folder)
     return load_tokenizer(folder, [])
 
 
+def texts_of(row: Row, task: GenerateTask) -> list[str]:
+    """The texts that a tokenizer of our own learns from: every column of the template, and the target."""
+    return [*filter(None, values_of(row, task.template).values()), normalise(text_of(row[task.target]))]
+
+
 class Attempt:
     """One try at training with one micro-batch."""
 
-    def __init__(self, run: Run, config: Config, tokenizer: Any, parts: dict[str, Examples],
-                 references: list[str], base: Path | None, cpu: bool, bf16: bool) -> None:  # fmt: skip
-        self.run, self.config, self.tokenizer, self.parts = run, config, tokenizer, parts
+    def __init__(self, run: TaskRun, config: Config, task: GenerateTask, tokenizer: Any,
+                 parts: dict[str, Examples], references: list[str], base: Path | None, cpu: bool,
+                 bf16: bool) -> None:  # fmt: skip
+        self.run, self.config, self.task, self.tokenizer, self.parts = run, config, task, tokenizer, parts
         self.references, self.base, self.cpu, self.bf16 = references, base, cpu, bf16
-        self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is kept beside the log
+        self.notes: tuple[Spent | None, Tracked | None] = (None, None)  # what is recorded besides the log
 
     def fit(self, micro_batch: int, urls: list[str]) -> int | None:
         """Train to the end and return the steps; None when memory ran out and less at once may help."""
@@ -240,8 +196,8 @@ class Attempt:
             if micro_batch == 1 or trainer.args.world_size > 1:
                 raise StageError(
                     f"out of memory at step {trainer.state.global_step} with micro-batches of {micro_batch}: "
-                    "set train.activation_checkpointing=always, or a smaller summarize.source_max_tokens or "
-                    "train.micro_batch",
+                    "set train.activation_checkpointing=always, or a smaller "
+                    f"tasks.{self.run.path.name}.source_max_tokens or train.micro_batch",
                     met_alone=True,
                 ) from None
             self.keep(trainer, last)
@@ -280,8 +236,9 @@ class Attempt:
             f"the checkpoint of step {last.name.split('-')[1]} is intact" if last else "no step was saved yet"
         )
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
+        fp16 = "Set train.precision=fp32, lower" if self.config.train.precision == "fp16" else "Lower"
         raise StageError(
-            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. Lower train.lr "
+            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. {fp16} train.lr "
             f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
         ) from None
 
@@ -302,6 +259,7 @@ class Attempt:
         schedule = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(self.run.checkpoints), seed=settings.seed, use_cpu=self.cpu, bf16=self.bf16,
+            fp16=settings.precision == "fp16",
             per_device_train_batch_size=micro_batch, per_device_eval_batch_size=settings.eval_batch,
             gradient_accumulation_steps=settings.effective_batch // (micro_batch * world),
             learning_rate=settings.lr, lr_scheduler_type=schedule, warmup_steps=settings.warmup_steps,
@@ -314,15 +272,16 @@ class Attempt:
             metric_for_best_model="eval_loss" if settings.select_by == "loss" else "eval_rougeL",
             greater_is_better=settings.select_by != "loss", prediction_loss_only=True,
             remove_unused_columns=False, report_to=[], disable_tqdm=True,
-            activation_checkpointing=preflight.choose_checkpointing(shape, settings, self.bf16, self.cpu),
+            activation_checkpointing=preflight.choose_checkpointing(
+                shape, settings, self.bf16 or settings.precision == "fp16", self.cpu),
             dataloader_num_workers=0, ddp_find_unused_parameters=False,
         )  # fmt: skip
         arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are torchrun's work, never DataParallel's
-        watch = Watch(self.run.path / "log.jsonl", settings, *self.notes)
+        watch = Watch(self.run.log, settings, *self.notes)
         watch.trainer = SummaryTrainer(
             settings=settings, tokenizer=self.tokenizer,
-            target_tokens=self.config.summarize.target_max_tokens,
-            references=[normalise(text) for text in self.references[: settings.rouge_rows]],
+            target_tokens=self.task.target_max_tokens,
+            references=self.references[: settings.rouge_rows],
             lengths=self.parts["train"].lengths, model=model, args=arguments,
             data_collator=Collate(
                 self.tokenizer.pad_token_id, model.config.decoder_start_token_id, 1 if self.cpu else 8),
@@ -335,7 +294,7 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def finish(run: Run, tokenizer: Any) -> Path:
+def finish(run: TaskRun, tokenizer: Any) -> Path:
     """Copy the best checkpoint's model and the tokenizer to `run.trained`, whole or not at all."""
     last = last_checkpoint(run.checkpoints)
     assert last is not None
@@ -352,7 +311,7 @@ def finish(run: Run, tokenizer: Any) -> Path:
     tokenizer.save_pretrained(fresh)
     shutil.rmtree(run.trained, ignore_errors=True)
     fresh.replace(run.trained)
-    draw_loss(run.path / "log.jsonl", run.path / "loss.png")
+    draw_loss(run.log, run.path / "loss.png")
     return chosen
 
 
@@ -370,7 +329,7 @@ def draw_loss(log: Path, picture: Path) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if name == "eval_loss" else None)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss, nats a token")
+    axes.set_ylabel("loss, nats per token")
     axes.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=110)

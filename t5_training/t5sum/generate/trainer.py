@@ -1,6 +1,6 @@
 """transformers' Seq2SeqTrainer with four changes.
 
-Micro-batches hold texts of like length, while each optimizer step still sees the same examples whatever the
+Micro-batches hold texts of similar length, while each optimizer step sees the same examples whatever the
 micro-batch is. The loss is the mean over the tokens of the whole step. A checkpoint counts only once all of
 it is on disk. A loss or gradient that is no number stops training before it can spoil the weights.
 """
@@ -24,10 +24,10 @@ from torch.nn.functional import cross_entropy
 from transformers import Seq2SeqTrainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import TrainConfig
 from t5sum.generate.batches import StepSampler
-from t5sum.generate.tokens import first_line
+from t5sum.judge.metrics import score
 from t5sum.progress import Progress, duration, say
 from t5sum.run.energy import Spent
 from t5sum.run.ranks import together
@@ -36,10 +36,11 @@ from t5sum.run.tracking import Tracked
 COMPLETE = "complete"  # the last file written into a checkpoint
 PROBE_STEPS = 20  # after which the hours ahead are announced
 LONG_SECONDS = 600
+OVERFLOWS = 24  # steps in a row that fp16's scaled loss may leave out while it looks for its scale
 
 
 class NotFinite(Exception):
-    """A loss or gradient that is no number; `rows` are the examples at fault, where they are known."""
+    """A loss or gradient that is no number; `rows` are the examples at fault, if they are known."""
 
     def __init__(self, what: str, rows: list[int]) -> None:
         super().__init__(what)
@@ -56,6 +57,7 @@ class SummaryTrainer(Seq2SeqTrainer):
         self.sampler = StepSampler(
             lengths, settings.effective_batch, settings.micro_batch, settings.seed, settings.group_by_length
         )
+        self.overflows = 0
         self.updating = False  # inside optimizer.step(): the weights are not to be trusted if it fails
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows and loss of this step's micro-batches
         super().__init__(**others)
@@ -76,7 +78,7 @@ class SummaryTrainer(Seq2SeqTrainer):
     ) -> torch.Tensor:
         rows = inputs.pop("row")
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.seen.append((rows, loss.detach()))  # looked at once a step: asking a GPU means waiting for it
+        self.seen.append((rows, loss.detach()))  # read once per step: reading from a GPU means waiting for it
         return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
@@ -103,11 +105,15 @@ class SummaryTrainer(Seq2SeqTrainer):
         norm = super()._clip_grad_norm(model)
         seen, self.seen = self.seen, []
         if math.isfinite(norm):
+            self.overflows = 0
             return norm
         # Every process comes here: the norm is that of all gradients. Which of them had the bad loss?
         broken = [(loss.item(), rows.tolist()) for rows, loss in seen if not torch.isfinite(loss)]
         for loss, rows in gather_object(broken):
             raise NotFinite(f"the loss became {loss}", rows)
+        self.overflows += 1
+        if self.args.fp16 and self.overflows <= OVERFLOWS:  # the scaler skips this step and halves its scale
+            return norm
         rows = gather_object([row for rows, _ in seen for row in rows.tolist()])
         raise NotFinite("the gradients became infinite or not a number", rows)
 
@@ -141,8 +147,6 @@ class SummaryTrainer(Seq2SeqTrainer):
 
     def rouge(self) -> float:
         """ROUGE-L of greedy summaries of the first validation rows."""
-        from t5sum.judge.metrics import score
-
         data, model = self.eval_dataset, self.accelerator.unwrap_model(self.model)
         model.eval()
         count = min(len(self.references), len(data))

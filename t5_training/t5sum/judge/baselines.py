@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from t5sum.judge.metrics import tokens, words
+from t5sum.judge.metrics import stem, tokens, words
 
 TEXTRANK_SENTENCES = 2
 # TextRank compares every sentence with every other one: a live report of a thousand would take minutes.
@@ -62,7 +62,7 @@ def oracle(text_sentences: Sequence[str], reference: str) -> str:
 
 
 def common_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one bit a word of `a` (Hyyrö 2004)."""
+    """Length of the longest common subsequence, one bit per word of `a` (Hyyrö 2004)."""
     where: dict[str, int] = {}
     for place, word in enumerate(a):
         where[word] = where.get(word, 0) | 1 << place
@@ -84,8 +84,6 @@ class _Tokenizer:
 @cache
 def _summarizer():
     from sumy.summarizers.text_rank import TextRankSummarizer
-
-    from t5sum.judge.metrics import stem
 
     summarizer = TextRankSummarizer(stem)
     summarizer.stop_words = frozenset(FUNCTION_WORDS.split())

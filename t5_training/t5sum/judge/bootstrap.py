@@ -7,8 +7,8 @@ translation evaluation"). Both systems are always drawn together: the same artic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Difference(Interval):
     """Mean of (a - b) over the same articles; verdict: "better", "worse" or "cannot tell"."""
 
     verdict: str
+
+    def reversed(self) -> Difference:
+        """The same numbers of a metric of which less is better."""
+        turned = {"better": "worse", "worse": "better"}
+        return replace(self, verdict=turned.get(self.verdict, self.verdict))
 
 
 def weights(articles: int, samples: int, seed: int) -> Iterator[np.ndarray]:
@@ -65,19 +70,24 @@ def bounds(means: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def compare(
-    a: np.ndarray, b: np.ndarray, samples: int = 1000, confidence: float = 0.95, seed: int = 42
-) -> Difference:
+    a: np.ndarray, b: np.ndarray, samples: int = 1000, confidence: float = 0.95, seed: int = 42,
+    of: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Difference:  # fmt: skip
     """Judge system a against b from their scores on the same articles, in the same order.
 
-    "better" or "worse" only when the whole interval lies on one side of zero and there are enough articles.
-    Raises ValueError when the two do not cover the same number of articles.
+    a, b: one score per article; or, with `of`, columns whose means it turns into a score, (..., columns) →
+    (...). "better" or "worse" only when the whole interval lies on one side of zero and there are enough
+    articles. Raises ValueError when the two do not cover the same number of articles.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.shape != b.shape or a.ndim != 1:
+    if a.shape != b.shape or a.ndim != (1 if of is None else 2):
         raise ValueError(f"scores of the same articles are needed: got {a.shape} and {b.shape}")
-    gaps = a - b
-    low, high = bounds(resampled_means(gaps[:, None], samples, seed)[:, 0], confidence)
-    return Difference(float(gaps.mean()), low, high, verdict(low, high, len(gaps)))
+    if of is None:
+        a, b, of = a[:, None], b[:, None], lambda means: means[..., 0]
+    means = resampled_means(np.concatenate([a, b], axis=1), samples, seed)
+    cut = a.shape[1]
+    low, high = bounds(of(means[:, :cut]) - of(means[:, cut:]), confidence)
+    return Difference(float(of(a.mean(0)) - of(b.mean(0))), low, high, verdict(low, high, len(a)))
 
 
 def verdict(low: float, high: float, articles: int) -> str:

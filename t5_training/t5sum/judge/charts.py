@@ -10,13 +10,13 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 14, 40
 MOST_DOTS = 25  # beyond that they hide the line
-COLOURS = ("#2563c9", "#c2570c", "#5f6b7a")  # blue, orange, grey: told apart without red and green
+COLOURS = ("#2563c9", "#c2570c", "#5f6b7a")  # blue, orange, grey: distinguishable without red and green
 
 
 def line_chart(
     series: dict[str, Sequence[tuple[float, float]]], x_label: str, y_label: str, describe: str
 ) -> Markup:
-    """Lines through (x, y) points, one a name; points that are no numbers are left out."""
+    """Lines through (x, y) points, one per name; points that are not numbers are left out."""
     kept = {name: [p for p in points if all(map(math.isfinite, p))] for name, points in series.items()}
     kept = {name: points for name, points in kept.items() if points}
     xs = [x for points in kept.values() for x, _ in points]
@@ -27,16 +27,16 @@ def line_chart(
         path = " ".join(f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for x, y in points if len(points) <= MOST_DOTS else ():
-            told = escape(f"{name}: {y:.4g} at {x:g}")
+            title = escape(f"{name}: {y:.4g} at {x:g}")
             parts.append(
                 f'<circle cx="{place.x(x):.1f}" cy="{place.y(y):.1f}" r="3" fill="{colour}">'
-                f"<title>{told}</title></circle>"
+                f"<title>{title}</title></circle>"
             )
     return _svg(parts, list(kept), describe)
 
 
 def histogram(values: dict[str, Sequence[float]], x_label: str, describe: str, bins: int = 24) -> Markup:
-    """Shares of articles by value, one outline a name, over common bins.
+    """Shares of articles by value, one outline per name, over common bins.
 
     The longest percent of the values goes into the last bin, so that one giant does not flatten the rest.
     """
@@ -115,7 +115,7 @@ def _svg(parts: Sequence[str], names: Sequence[str], describe: str) -> Markup:
         f'<span class="key"><i style="background:{colour}"></i>{escape(name)}</span>'
         for name, colour in zip(names, COLOURS, strict=False)
     )
-    return Markup(  # noqa: S704 - every text in the parts was escaped where it was put in
+    return Markup(  # noqa: S704 - every text in the parts was escaped before
         f'<div class="legend">{legend}</div>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(describe)}">'
         f"{''.join(parts)}</svg>"

@@ -11,7 +11,7 @@ Russian texts score 0 with it. Here every metric sees the same lower-cased razde
   word weights need Java.
 
 Corpus ROUGE and METEOR are means over articles; BLEU and chrF are computed from counts summed over articles.
-`published.py` holds the column that can be laid beside the published table.
+`published.py` holds the column that is comparable with the published table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-# Every score and its name in tables; what the star means is said below them.
+# Every score and its name in tables; the star is explained below the tables.
 METRICS = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
@@ -192,7 +192,7 @@ OF_COUNTS = {"bleu": bleu_of, "chrf": chrf_of}
 
 
 class _NoSynonyms:
-    """Stands where nltk wants WordNet, which is English and a download."""
+    """Takes the place of WordNet, which nltk asks for: it is English, and a download."""
 
     def synsets(self, word: str) -> list:
         return []

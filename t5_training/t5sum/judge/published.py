@@ -1,11 +1,11 @@
-"""The column that can be laid beside the published results on the Gazeta dataset.
+"""The column that is comparable with the published results on the Gazeta dataset.
 
 Those were computed by IlyaGusev/summarus: both sides through razdel, joined by single spaces, lower-cased,
 punctuation kept; ROUGE by the package `rouge` 0.3.2, BLEU by nltk.corpus_bleu (4-grams, no smoothing), chrF
 by nltk.corpus_chrf(beta=1.0), the length in characters of the joined tokens. `rouge` is no longer maintained
 and nltk's two are slow, so the same sums are done here, article by article; tests hold them to frozen outputs
-of the packages. METEOR was the Java program (-l ru -norm); beside it stands our own (exact + stem) over the
-same tokens, which lacks its paraphrases and word weights and is not the same number.
+of the packages. METEOR was the Java program (-l ru -norm); ours (exact + stem) takes its place over the same
+tokens. It lacks the paraphrases and word weights, and is not the same number.
 
 The oddities are theirs and stay: n-grams are counted once however often they occur, ROUGE-L splits sentences
 at every full stop, and its F measure weighs recall by (precision / recall) squared.

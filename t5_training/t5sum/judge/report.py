@@ -14,7 +14,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from t5sum.judge.charts import histogram, line_chart
 from t5sum.judge.metrics import METRICS
+from t5sum.judge.published import COLUMNS, PUBLISHED
+from t5sum.judge.values import ERRORS
 from t5sum.progress import duration
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -32,28 +35,12 @@ TRAITS = {
     "empty": "empty, %",
 }
 MOST_LISTED = 50
+Tasks = dict[str, tuple[str, dict[str, Any]]]  # name → (kind, figures)
 
 
-def write_report(
-    path: Path,
-    title: str,
-    evaluation: dict[str, Any] | None = None,
-    decision: dict[str, Any] | None = None,
-    topics: dict[str, Any] | None = None,
-    crawl: dict[str, Any] | None = None,
-    dataset: dict[str, Any] | None = None,
-    losses: Iterable[dict[str, Any]] | None = None,
-    lineage: dict[str, Any] | None = None,
-    durations: dict[str, float] | None = None,
-) -> None:
-    """Write the HTML report. A section whose input is None or empty is left out, and the page says which.
-
-    evaluation: Evaluation.as_json(). decision: Decision.as_json(). topics: the "report" of train_topics.
-    crawl: crawl_report.json of the dataset revision. dataset: see `dataset_figures`. losses: lines of
-    log.jsonl ("step" with "loss" or "eval_loss"). lineage: names and values, nested ones flattened.
-    durations: what took how many seconds.
-    """
-    html = render_report(title, evaluation, decision, topics, crawl, dataset, losses, lineage, durations)
+def write_report(path: Path, title: str, tasks: Tasks | None = None, **parts: Any) -> None:
+    """Write the page of `render_report` to a file, whole or not at all."""
+    html = render_report(title, tasks, **parts)
     fresh = path.with_name(path.name + ".part")
     fresh.write_text(html, encoding="utf-8", errors="replace")
     fresh.replace(path)
@@ -61,76 +48,103 @@ def write_report(
 
 def render_report(
     title: str,
-    evaluation: dict[str, Any] | None = None,
-    decision: dict[str, Any] | None = None,
-    topics: dict[str, Any] | None = None,
-    crawl: dict[str, Any] | None = None,
+    tasks: Tasks | None = None,
+    decisions: dict[str, dict[str, Any]] | None = None,
+    losses: dict[str, list[dict[str, Any]]] | None = None,
     dataset: dict[str, Any] | None = None,
-    losses: Iterable[dict[str, Any]] | None = None,
+    crawl: dict[str, Any] | None = None,
     lineage: dict[str, Any] | None = None,
     durations: dict[str, float] | None = None,
 ) -> str:
-    """The page of `write_report` as text."""
+    """The HTML report. A section whose input is None or empty is left out, and the page says which.
+
+    tasks: name → (kind, figures of metrics.json). decisions: name → Decision.as_json(). losses: name → lines
+    of log.jsonl ("step" with "loss" or "eval_loss"). dataset: see `dataset_figures`. crawl: crawl_report.json
+    of the dataset revision. lineage: names and values, nested ones flattened. durations: what took how many
+    seconds.
+    """
     from jinja2 import Environment, StrictUndefined
 
     page = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"number": _number, "duration": duration, "signed": _signed}
     page.tests["link"] = lambda url: str(url).startswith(("http://", "https://"))
-    curve = _loss_curve(losses)
     sections = {
-        "the gate's decision": decision,
-        "scores and examples": evaluation,
-        "topics": topics and topics.get("topics") and topics,
-        "loss curve": curve,
+        "the gate's decision": decisions,
+        "scores": tasks,
         "dataset": dataset,
         "crawl": crawl,
         "lineage": lineage,
         "durations": durations,
     }
+    shown = {
+        "generate": lambda name, figures: _generate(figures, (losses or {}).get(name)),
+        "classify": lambda name, figures: _classify(figures),
+        "regress": lambda name, figures: {"metrics": {each: label for each, (label, _) in ERRORS.items()}},
+    }
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         left_out=[name for name, given in sections.items() if not given],
-        evaluation=evaluation,
-        decision=decision,
-        topics=sections["topics"],
-        confusion=_confusion(topics) if sections["topics"] else None,
-        reliability=_reliability(topics) if sections["topics"] else None,
-        crawl=crawl and _crawl(crawl),
+        tasks=[
+            {"name": name, "kind": kind, "figures": figures, **shown[kind](name, figures)}
+            for name, (kind, figures) in (tasks or {}).items()
+        ],
+        decisions=decisions,
         dataset=dataset,
-        curve=curve,
-        lengths=evaluation and _length_chart(evaluation["lengths"]),
+        crawl=crawl and _crawl(crawl),
         lineage=lineage and list(_flat(lineage)),
         durations=durations,
         metrics=METRICS,
         traits=TRAITS,
-        published=evaluation and _published_rows(evaluation),
-        published_columns=list(_published_columns().values()),
-        examples=evaluation and _examples(evaluation["examples"]),
+        published_columns=list(COLUMNS.values()),
         most_listed=MOST_LISTED,
     )
 
 
-def dataset_figures(rows: dict[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """What a dataset revision holds. rows: split → rows with text, summary, date and rubric."""
+def _generate(figures: dict[str, Any], losses: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {
+        "curve": _loss_curve(losses),
+        "lengths": histogram(figures["lengths"], "words in the output", "how long the outputs are"),
+        "published": _published_rows(figures),
+        "examples": {
+            kind: [{**each, "parts": marked(each["prediction"], each["unsupported"])} for each in shown]
+            for kind, shown in figures["examples"].items()
+        },
+    }
+
+
+def _classify(figures: dict[str, Any]) -> dict[str, Any]:
+    return {"confusion": _confusion(figures), "reliability": _reliability(figures)}
+
+
+def dataset_figures(
+    rows: dict[str, Sequence[dict[str, Any]]], texts: Sequence[str], labels: Sequence[str]
+) -> dict[str, Any]:
+    """What a dataset revision holds. rows: split → rows. texts, labels: columns to measure and to count."""
     splits = []
     for split, part in rows.items():
-        dates = sorted(row["date"] for row in part if row.get("date"))
+        dates = sorted(str(row["date"]) for row in part if row.get("date"))
         splits.append(
             {
                 "split": split,
                 "rows": len(part),
                 "oldest": dates[0] if dates else "",
                 "newest": dates[-1] if dates else "",
-                "text_words": fmean(len(row["text"].split()) for row in part) if part else 0.0,
-                "summary_words": fmean(len(row["summary"].split()) for row in part) if part else 0.0,
+                "words": {
+                    column: fmean(len(str(row[column] or "").split()) for row in part) if part else 0.0
+                    for column in texts
+                },
             }
         )
-    rubrics = Counter(row.get("rubric") or "none" for part in rows.values() for row in part)
-    return {"splits": splits, "rubrics": dict(rubrics.most_common(30))}
+    counts = {
+        column: Counter(str(row.get(column) or "none") for part in rows.values() for row in part)
+        for column in labels
+    }
+    found = {column: dict(each.most_common(30)) for column, each in counts.items()}
+    return {"splits": splits, "texts": list(texts), "labels": found}
 
 
 def text_table(evaluation: dict[str, Any]) -> str:
-    """Scores of every system, the model's differences in words, and the row beside the published table.
+    """Scores of every system, the model's differences in words, and the rows of the published table.
 
     For the terminal and for logs. evaluation: Evaluation.as_json().
     """
@@ -143,11 +157,11 @@ def text_table(evaluation: dict[str, Any]) -> str:
     ]
     for name, system in systems.items():
         scores = "".join(f"{system['scores'][metric]['mean']:9.1f}" for metric in METRICS)
-        told = ""
+        gap_in_words = ""
         if name in evaluation["differences"]:
             gap = evaluation["differences"][name]["rougeL"]
-            told = f"   {gap['verdict']}: {gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
-        lines.append(f"{name:{width}}{scores}{told}")
+            gap_in_words = f"   {gap['verdict']}: {gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+        lines.append(f"{name:{width}}{scores}{gap_in_words}")
     lines.append("* exact + stem matches, not the published METEOR")
     if evaluation["precision"]:
         lost = evaluation["precision"]
@@ -163,10 +177,10 @@ def text_table(evaluation: dict[str, Any]) -> str:
         f"{human['unsupported']:.1f}% of the reference summaries'"
     )
     for check in evaluation["behaviour"]:
-        told = {None: "not tried", True: "passed", False: "FAILED"}[check["passed"]]
-        lines.append(f"{told}: {check['name']} ({check['says']})")
+        verdict = {None: "not tried", True: "passed", False: "FAILED"}[check["passed"]]
+        lines.append(f"{verdict}: {check['name']} ({check['says']})")
     lines.append("comparable with the published tables (tokens, algorithms and rounding of summarus):")
-    columns = _published_columns()
+    columns = COLUMNS
     label_width = max(len(name) for name, _ in _published_rows(evaluation))
     lines.append(f"  {'':{label_width}}" + "".join(f"{label:>11}" for label in columns.values()))
     for name, values in _published_rows(evaluation):
@@ -175,28 +189,13 @@ def text_table(evaluation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _published_columns() -> dict[str, str]:
-    from t5sum.judge.published import COLUMNS
-
-    return COLUMNS
-
-
 def _published_rows(evaluation: dict[str, Any]) -> list[tuple[str, list[float]]]:
     """Our systems in the published columns, then the published rows themselves."""
-    from t5sum.judge.published import COLUMNS, PUBLISHED
-
     ours = [
         (name, [system["published"][column] for column in COLUMNS])
         for name, system in evaluation["systems"].items()
     ]
     return ours + [(f"published: {name}", list(values)) for name, values in PUBLISHED.items()]
-
-
-def _examples(examples: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        kind: [{**each, "parts": marked(each["prediction"], each["unsupported"])} for each in shown]
-        for kind, shown in examples.items()
-    }
 
 
 def marked(text: str, spans: Sequence[Sequence[int]]) -> list[tuple[str, bool]]:
@@ -214,8 +213,6 @@ def marked(text: str, spans: Sequence[Sequence[int]]) -> list[tuple[str, bool]]:
 
 
 def _loss_curve(losses: Iterable[dict[str, Any]] | None) -> Any:
-    from t5sum.judge.charts import line_chart
-
     lines = list(losses or ())
     series = {
         label: [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
@@ -223,30 +220,22 @@ def _loss_curve(losses: Iterable[dict[str, Any]] | None) -> Any:
     }
     if not any(math.isfinite(y) for points in series.values() for _, y in points):
         return None
-    return line_chart(series, "optimizer step", "loss, nats a token", "loss over the steps of training")
+    return line_chart(series, "optimizer step", "loss, nats per token", "loss over the steps of training")
 
 
-def _length_chart(lengths: dict[str, list[float]]) -> Any:
-    from t5sum.judge.charts import histogram
-
-    return histogram(lengths, "words in the summary", "how long the summaries are")
-
-
-def _reliability(topics: dict[str, Any]) -> Any:
+def _reliability(figures: dict[str, Any]) -> Any:
     """Scores and how often they were right; None without test rows."""
-    from t5sum.judge.charts import line_chart
-
-    bins = topics["calibration"]["bins"]
+    bins = figures["calibration"]["bins"]
     if not bins:
         return None
-    series = {"topics": [(each["score"], each["right"]) for each in bins], "true scores": [(0, 0), (1, 1)]}
+    series = {"answers": [(each["score"], each["right"]) for each in bins], "true scores": [(0, 0), (1, 1)]}
     return line_chart(series, "score of the answer", "share that is right", "how true the scores are")
 
 
-def _confusion(topics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the matrix: the topic's name, and (count, share of the row) for each predicted topic."""
+def _confusion(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the matrix: the label's name, and (count, share of the row) for each predicted label."""
     rows = []
-    for named, counts in zip(topics["topics"], topics["confusion"], strict=True):
+    for named, counts in zip(figures["labels"], figures["confusion"], strict=True):
         whole = sum(counts)
         rows.append(
             {

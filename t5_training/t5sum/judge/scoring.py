@@ -38,7 +38,7 @@ class SystemScores:
 
     name: str
     predictions: list[str]
-    # A number an article: rouge1, rouge2, rougeL, meteor (0 to 100), TRAITS, counts unsupported and mentions.
+    # One number per article: rouge1, rouge2, rougeL, meteor (0 to 100), TRAITS, unsupported and mentions.
     per_article: dict[str, np.ndarray]
     # Counts to sum over articles: those of OF_COUNTS, and published: its means and its BLEU counts.
     counts: dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""What a summary is like beside its text: length, how much of it is new, copied or said twice."""
+"""What a summary is like compared with its text: length, how much is new, copied or repeated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TextWords:
 
 
 def traits(summary: str, summary_words: Sequence[str], text: TextWords) -> dict[str, float]:
-    """TRAITS of one summary; shares in percent, nan where the summary is too short to have such n-grams."""
+    """TRAITS of one summary; shares in percent, nan if the summary is too short to have such n-grams."""
     spans = copied_spans(summary_words, text)
     copied = sum(span for span in spans if span >= COPIED_SPAN)
     again = ngrams(summary_words, REPEATED_ORDER)

@@ -1,12 +1,16 @@
 """A run's directory: what was asked, which steps are done, and that only one process works in it.
 
-runs/<dataset commit, settings>/
+runs/<dataset commit>-<settings>/
     run.json        what was asked: dataset, base model, settings
-    steps/NAME.json what a finished step was given and gave; a step is done when this file is there
-    checkpoints/    while training
-    log.jsonl       one line a log of the trainer; loss.png is drawn from it
-    trained/        the best checkpoint's model, and the tokenizer
     model/          the model revision, as it is published
+    steps/          as below, of the steps that concern every task
+    TASK/           one folder per task:
+        steps/NAME.json what a finished step was given and gave; a step is done when this file is there
+        export/         its files in the model revision
+      and for a T5:
+        checkpoints/    while training
+        log.jsonl       one line per log of the trainer; loss.png is drawn from it
+        trained/        the best checkpoint's model, and the tokenizer
 """
 
 from __future__ import annotations
@@ -39,32 +43,10 @@ def read_json(path: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Run:
+class Folder:
+    """A folder with steps that are done once: the whole run's, or one task's."""
+
     path: Path
-
-    @property
-    def trained(self) -> Path:
-        return self.path / "trained"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    def lock(self) -> Any:
-        """Hold the directory until the process ends, however it ends. Raises StageError (6) if it is held."""
-        from filelock import FileLock, Timeout
-
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise StageError(f"another run works in {self.path}; wait for it to end, or stop it", 6) from None
-        return lock
 
     def finished(self, step: str, given: Any) -> dict[str, Any] | None:
         """What `step` gave, if it was done with the same input before."""
@@ -92,7 +74,7 @@ class Run:
         """Do `work` unless it was done with the same input; either way return what it gave (JSON)."""
         done = self.finished(step, given)
         if done is not None:
-            print(f"{step}: done before, kept", flush=True)
+            print(f"{self.title}{step}: done before, kept", flush=True)
             return done
         start = time.monotonic()
         gave = work()
@@ -105,3 +87,58 @@ class Run:
         return {
             path.stem: read_json(path)["seconds"] for path in sorted((self.path / "steps").glob("*.json"))
         }
+
+    @property
+    def title(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class TaskRun(Folder):
+    """One task's part of a run."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.path.name}: "
+
+    @property
+    def run(self) -> Run:
+        return Run(self.path.parent)
+
+    @property
+    def trained(self) -> Path:
+        return self.path / "trained"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "export"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Run(Folder):
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    def of(self, task: str) -> TaskRun:
+        return TaskRun(self.path / task)
+
+    def lock(self) -> Any:
+        """Hold the directory until the process ends, however it ends. Raises StageError (6) if it is held."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StageError(f"another run works in {self.path}; wait for it to end, or stop it", 6) from None
+        return lock

@@ -1,4 +1,4 @@
-"""What training cost: time, and energy where the GPU's driver or the processor's counters tell it."""
+"""What training cost: time, and energy if the GPU's driver or the processor's counters report it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from t5sum.run.directory import read_json, write_json
 
 NVML = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
-COUNTERS = Path("/sys/class/powercap")  # Linux, and mostly for root alone
+COUNTERS = Path("/sys/class/powercap")  # Linux, usually readable by root only
 
 
 class Meter:
-    """Joules since it was made. `of` says of what: "GPU", "processor", or None where nothing is told."""
+    """Joules since it was made. `of` says of what: "GPU", "processor", or None if nothing is reported."""
 
     def __init__(self, gpus: list[str], library: str = NVML, counters: Path = COUNTERS) -> None:
         """gpus: the UUIDs of the GPUs that train; none for training on the CPU."""
@@ -25,7 +25,7 @@ class Meter:
         self.last = [read() for read, _ in self.sources]
 
     def read(self) -> float | None:
-        """Joules so far; None where nothing is told. A counter runs over in minutes: ask more often."""
+        """Joules so far; None if nothing is reported. A counter overflows in minutes: read it often."""
         for index, (read, range_) in enumerate(self.sources):
             value = read()
             if value is None or self.last[index] is None:
@@ -38,7 +38,7 @@ class Meter:
 
 
 def open_gpus(uuids: list[str], library: str) -> list[Any]:
-    """(reader in joules, 0) of every GPU, through NVIDIA's own library; nothing when one does not tell."""
+    """(reader in joules, 0) of every GPU, through NVIDIA's own library; nothing if one has no counter."""
     try:
         nvml = ctypes.CDLL(library)
         if nvml.nvmlInit_v2():
@@ -65,7 +65,7 @@ def millijoules(nvml: Any, handle: Any) -> float | None:
 
 
 def open_packages(folder: Path) -> list[Any]:
-    """(reader in joules, where it runs over) of every processor package."""
+    """(reader in joules, value at which it overflows) of every processor package."""
     readers = []
     for path in sorted(folder.glob("intel-rapl:?")):
         try:
@@ -95,7 +95,7 @@ class Spent:
         self.before = read_json(path) if path.exists() else {"seconds": 0.0, "joules": 0.0}
 
     def note(self) -> dict[str, Any]:
-        """Write and return {"seconds", "joules", "joules_of"}; joules is null where a part is unknown."""
+        """Write and return {"seconds", "joules", "joules_of"}; joules is null if a part is unknown."""
         joules = self.meter.read()
         known = joules is not None and self.before["joules"] is not None
         spent = {

@@ -33,21 +33,21 @@ def join(device: str) -> None:
 
 
 def together(work: Callable[[], Value]) -> Value:
-    """Have the first process do `work`, and give what it gave (or its StageError) to all of them."""
+    """Have the first process do `work`, and give its result (or its StageError) to all of them."""
     if world_size() == 1:
         return work()
     from accelerate.utils import broadcast_object_list
 
-    told: list = [None, None]
+    outcome: list = [None, None]
     if rank() == 0:
         try:
-            told = ["gave", work()]
+            outcome = ["gave", work()]
         except StageError as error:
-            told = ["failed", (str(error), error.code)]
+            outcome = ["failed", (str(error), error.code)]
         except BaseException:
             broadcast_object_list(["failed", ("the first process failed", 1)])
             raise
-    kind, value = broadcast_object_list(told)
+    kind, value = broadcast_object_list(outcome)
     if kind == "failed":
         raise StageError(*value)
     return value

@@ -19,9 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from t5sum import StageError
+from t5sum import StageError, first_line
 from t5sum.config import Config
-from t5sum.generate.tokens import first_line
 from t5sum.progress import say
 from t5sum.run.directory import Run, read_json, write_json
 from t5sum.run.ranks import rank
@@ -55,7 +54,7 @@ def check(kind: str) -> None:
 
 
 def place(config: Config) -> Path:
-    """Where the tracker's files lie: beside the runs, one place for all of them."""
+    """The folder of the tracker's files, next to the runs."""
     assert config.runs_dir
     return Path(config.runs_dir).resolve().parent / "tracking"
 
@@ -63,20 +62,20 @@ def place(config: Config) -> Path:
 class Tracked:
     """One run, as its tracker sees it. Steps that a resumed training repeats are not sent twice."""
 
-    def __init__(self, run: Run, tracker: Tracker, kind: str) -> None:
-        self.path, self.tracker, self.kind = run.path / "tracking.json", tracker, kind
+    def __init__(self, run: Run, tracker: Tracker, kind: str, prefix: str = "") -> None:
+        self.path, self.tracker, self.kind, self.prefix = run.path / "tracking.json", tracker, kind, prefix
         self.sent: dict[str, int] = remembered(self.path, kind).get("sent", {})
         self.waiting: list[dict[str, Any]] = []
 
     def log(self, line: dict[str, Any]) -> None:
-        """Send a line of log.jsonl. What the tracker does not take is sent again with the next line."""
+        """Send a line of log.jsonl. What the tracker refuses is sent again with the next line."""
         self.waiting.append(line)
         while self.waiting:
             line = self.waiting[0]
             new = {
-                name: float(value) for name, value in line.items()
+                self.prefix + name: float(value) for name, value in line.items()
                 if isinstance(value, int | float) and name != "step"
-                and line["step"] > self.sent.get(name, -1)
+                and line["step"] > self.sent.get(self.prefix + name, -1)
             }  # fmt: skip
             if new and not self.tries(lambda line=line, new=new: self.tracker.log(line["step"], new)):
                 return
@@ -103,14 +102,17 @@ def database_errors() -> tuple[type[Exception], ...]:
 
 
 def remembered(path: Path, kind: str) -> dict[str, Any]:
-    """What this tracker was told before; nothing when another was chosen then."""
+    """What this tracker has recorded before; nothing if another one was chosen then."""
     known = read_json(path) if path.exists() else {}
     return known if known.get("kind") == kind else {}
 
 
 @contextlib.contextmanager
-def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
-    """The run's tracker, begun or found again, told of what log.jsonl holds; None for tracking=none."""
+def tracked(run: Run, config: Config, log: Path, prefix: str = "") -> Iterator[Tracked | None]:
+    """The run's tracker, begun or found again, with what `log` holds; None for tracking=none.
+
+    prefix: before the names of the log's figures, if several tasks train a T5.
+    """
     kind = config.tracking
     if kind == "none" or rank():
         yield None
@@ -119,10 +121,9 @@ def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
     known = remembered(run.path / "tracking.json", kind)
     title = config.hub.model_repo or config.model.base
     tracker = TRACKERS[kind](place(config), title, run.path.name, flat(asdict(config)), known.get("name"))
-    following = Tracked(run, tracker, kind)
+    following = Tracked(run, tracker, kind, prefix)
     status = "FAILED"
     try:
-        log = run.path / "log.jsonl"
         for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else ():
             if line.endswith("\n"):
                 following.log(json.loads(line))
@@ -137,7 +138,7 @@ def tracked(run: Run, config: Config) -> Iterator[Tracked | None]:
 
 def keep(run: Run, config: Config, figures: dict[str, float], files: list[Path]) -> None:
     """Give the tracker the finished model's figures and files."""
-    with tracked(run, config) as following:
+    with tracked(run, config, run.path / "no log") as following:
         if following is None:
             return
         step = max(following.sent.values(), default=0)
@@ -162,7 +163,7 @@ def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 class Mlflow:
-    """A run in a SQLite file, its files in a folder beside it. Arguments of all three are alike:
+    """A run in a SQLite file, its files in a folder next to it. Arguments of all three are alike:
 
     the folder, what the runs are grouped under, this run's title, its settings, its name of an earlier try.
     """
@@ -209,7 +210,7 @@ class Mlflow:
 
 
 class TensorBoard:
-    """Event files. TensorBoard keeps no files of others: the model stays where it is."""
+    """Event files. TensorBoard stores no other files, so the model stays in its run."""
 
     def __init__(self, folder: Path, group: str, title: str, settings: dict[str, Any], name: str | None):
         from torch.utils.tensorboard import SummaryWriter
@@ -232,7 +233,7 @@ class TensorBoard:
 
 
 class Trackio:
-    """Trackio's SQLite file. It keeps no files of others either."""
+    """Trackio's SQLite file. It stores no other files either."""
 
     def __init__(self, folder: Path, group: str, title: str, settings: dict[str, Any], name: str | None):
         os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported

@@ -1,7 +1,7 @@
-"""How a model behaves where a mean score does not look: changed names, boilerplate, odd texts.
+"""How a model behaves in ways that a mean score does not show: changed names, boilerplate, odd texts.
 
-Every check works on any model revision's folder and any Russian news rows, and says what it tried. What it
-needs and does not find (a topic classifier, summaries that name somebody) makes it "not tried".
+Every check works on any model revision's folder and any Russian news rows, and says what it tried. A check
+whose input is missing (a topic classifier, summaries that name somebody) is "not tried".
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from t5sum import StageError
-from t5sum.generate.predict import generate, load_tasks
+from t5sum.config import parsed
+from t5sum.generate.predict import Export, generate
 from t5sum.judge.traits import ngrams
+from t5sum.sources import masked
+from t5sum.tasks import load_arrays, read_tasks
 
 # A surname after a first name, with a stem that takes every ending: one can be put in another's place.
 # Иван Орлов, Ивану Орлову, Анны Орловой; Нина Березинская.
@@ -57,22 +58,31 @@ def check_all(
     rows: Sequence[dict[str, Any]],
     device: str = "auto",
     summaries: Sequence[str] | None = None,
+    task: str = "",
 ) -> list[Check]:
-    """Every check of this module. rows: news like the model's own, fifty or more to say something.
+    """Every check of this module for one generate task, the first one if none is named.
 
-    summaries: what the model made of these rows, where that is known already.
+    rows: news like the model's own, fifty or more to say something. summaries: what the model made of these
+    rows, if that is known already.
     """
+    export = Export.of(model_dir, task)
     return [
-        names_follow_the_text(model_dir, rows, device, summaries=summaries),
+        names_follow_the_text(export, rows, device, summaries=summaries),
         boilerplate_leaves_the_topic(model_dir, rows),
-        odd_texts_give_sane_summaries(model_dir, rows, device),
-        repeated_text_is_not_repeated(model_dir, rows, device),
-        long_text_is_read_from_the_beginning(model_dir, rows, device),
+        odd_texts_give_sane_summaries(export, rows, device),
+        repeated_text_is_not_repeated(export, rows, device),
+        long_text_is_read_from_the_beginning(export, rows, device),
     ]
 
 
+def main_column(section: dict[str, Any]) -> str:
+    """The column that holds the text: the first that a task cannot do without."""
+    template = parsed(section["source"])
+    return next((each for each in template.columns if each in template.required), template.columns[0])
+
+
 def names_follow_the_text(
-    model_dir: Path,
+    export: Export,
     rows: Sequence[dict[str, Any]],
     device: str = "auto",
     left: float = 0.9,
@@ -85,39 +95,42 @@ def names_follow_the_text(
     Of the rows whose summary names somebody from the text, `most` get another row's surname of the same
     declension in its place. The old name must leave the summary in the share `left` of them (a model that
     knows names by heart keeps it), and the new one must be there in the share `taken` (made-up names are
-    there by chance at best). `rate` is the share where the new name is there.
+    there by chance at best). `rate` is the share of summaries with the new name.
     """
     name = "names changed in the text change in the summary"
     rows = list(rows)[: 4 * most]
-    before = summaries or generate(model_dir, rows, device).predictions
-    known = sorted({match[1] for row in rows for match in SURNAME.finditer(row["text"])})
-    swapped = (_swap(row, summary, known) for row, summary in zip(rows, before, strict=False))
-    changed = [found for found in swapped if found][:most]
+    before = summaries or generate(export, rows, device).predictions
+    text = main_column(export.section)
+    known = sorted({match[1] for row in rows for match in SURNAME.finditer(row[text])})
+    swapped = (_swap(row, text, summary, known) for row, summary in zip(rows, before, strict=False))
+    changed = [each for each in swapped if each][:most]
     if not changed:
         return Check(name, None, "no summary names anybody from its text")
-    after = generate(model_dir, [row for row, _, _ in changed], device).predictions
+    after = generate(export, [row for row, _, _ in changed], device).predictions
     gone = sum(old not in summary for (_, old, _), summary in zip(changed, after, strict=True))
     there = sum(new in summary for (_, _, new), summary in zip(changed, after, strict=True))
     count = len(changed)
-    told = f"{gone} of {count} old names are gone ({left:.0%} wanted), "
-    told += f"{there} new ones came ({taken:.0%} wanted)"
+    found = f"{gone} of {count} old names are gone ({left:.0%} wanted), "
+    found += f"{there} new ones came ({taken:.0%} wanted)"
     passed = gone >= left * count and there >= taken * count
-    return Check(name, passed, told, count, there / count)
+    return Check(name, passed, found, count, there / count)
 
 
-def _swap(row: dict[str, Any], summary: str, known: Sequence[str]) -> tuple[dict[str, Any], str, str] | None:
+def _swap(
+    row: dict[str, Any], text: str, summary: str, known: Sequence[str]
+) -> tuple[dict[str, Any], str, str] | None:
     """(the row with one name exchanged, old stem, new stem) for a name that text and summary share."""
-    for match in SURNAME.finditer(row["text"]):
+    for match in SURNAME.finditer(row[text]):
         old = match[1]
         if old not in summary:
             continue
         # The same place in the list for the same name, whatever the order of the rows.
         like = DECLENSION[match["kind"]]
-        others = [s for s in known if DECLENSION[s[-2:]] == like and s not in row["text"] + summary]
+        others = [s for s in known if DECLENSION[s[-2:]] == like and s not in row[text] + summary]
         if not others:
             continue
         new = others[sum(map(ord, old)) % len(others)]
-        exchange = {key: re.sub(rf"\b{old}", new, row.get(key) or "") for key in ("text", "title")}
+        exchange = {key: re.sub(rf"\b{old}", new, row.get(key) or "") for key in (text, "title")}
         return {**row, **exchange}, old, new
     return None
 
@@ -125,18 +138,19 @@ def _swap(row: dict[str, Any], summary: str, known: Sequence[str]) -> tuple[dict
 def boilerplate_leaves_the_topic(
     model_dir: Path, rows: Sequence[dict[str, Any]], wanted: float = 0.95, most: int = 200
 ) -> Check:
-    """Subscribe and read-also paragraphs after a text do not change its topic."""
+    """Subscribe and read-also paragraphs after a text do not change its label."""
     name = "added boilerplate does not change the topic"
-    topic = load_tasks(model_dir).get("topic") or {}
-    if not topic.get("path") or not (model_dir / topic["path"]).exists():
+    tasks = [each for each in read_tasks(model_dir)["tasks"].values() if each["kind"] == "classify"]
+    if not tasks or not (model_dir / tasks[0]["path"]).exists():
         return Check(name, None, "the revision has no topic classifier")
     rows = list(rows)[:most]
     if not rows:
         return Check(name, None, "no rows were given")
-    classify = load_classifier(model_dir, topic)
-    plain = [classify(row["text"], row.get("title") or "") for row in rows]
+    section, text = tasks[0], main_column(tasks[0])
+    classify = load_classifier(model_dir, section)
+    plain = [classify(row) for row in rows]
     added = [
-        classify(f"{row['text']} {BOILERPLATE[place % len(BOILERPLATE)]}", row.get("title") or "")
+        classify({**row, text: f"{row[text]} {BOILERPLATE[place % len(BOILERPLATE)]}"})
         for place, row in enumerate(rows)
     ]
     same = sum(a == b for a, b in zip(plain, added, strict=True))
@@ -144,32 +158,26 @@ def boilerplate_leaves_the_topic(
     return Check(name, rate >= wanted, f"{same} of {len(rows)}, {wanted:.0%} wanted", len(rows), rate)
 
 
-def load_classifier(model_dir: Path, topic: dict[str, Any]) -> Any:
-    """(text, title) → number of the topic with the highest probability, read as tasks.json says."""
-    from t5sum.classify.topics import topic_source
-    from t5sum.served.classifier import TextModel
+def load_classifier(model_dir: Path, section: dict[str, Any]) -> Any:
+    """row → number of the label with the highest probability, read as tasks.json says."""
+    classifier, template = load_arrays(model_dir, section), parsed(section["source"])
 
-    path = model_dir / topic["path"]
-    try:
-        classifier = TextModel.load(path)
-    except ValueError as error:
-        raise StageError(f"{path} is damaged: {error}", 3) from None
-    settings = SimpleNamespace(title_repeat=topic["title_repeat"], max_chars=topic["max_chars"])
-
-    def classify(text: str, title: str) -> int:
-        return int(classifier.predict_proba([topic_source(text, title, settings, topic["mask"])])[0].argmax())
+    def classify(row: dict[str, Any]) -> int:
+        source = masked(row, template, section["max_chars"], section["mask"])
+        return int(classifier.predict_proba([source])[0].argmax())
 
     return classify
 
 
 def odd_texts_give_sane_summaries(
-    model_dir: Path, rows: Sequence[dict[str, Any]], device: str = "auto"
+    export: Export, rows: Sequence[dict[str, Any]], device: str = "auto"
 ) -> Check:
     """Nearly empty, Latin-only and very long texts give some text without leftovers of the machinery."""
-    long = " ".join(row["text"] for row in rows)[:5000] * 40
+    column = main_column(export.section)
+    long = " ".join(row[column] for row in rows)[:5000] * 40
     texts = [*EMPTYISH, LATIN, long]
-    made = generate(model_dir, _as_rows(texts), device).predictions
-    most = load_tasks(model_dir)["summarize"]["generation"]["max_decoding_length"]
+    made = generate(export, _as_rows(column, texts), device).predictions
+    most = export.section["generation"]["max_decoding_length"]
     faults = []
     for text, summary in zip(texts, made, strict=True):
         shown = repr(text[:20])
@@ -177,24 +185,25 @@ def odd_texts_give_sane_summaries(
             faults.append(f"{shown} gives {summary[:60]!r}")
         elif len(summary.split()) > most:
             faults.append(f"{shown} gives {len(summary.split())} words, {most} tokens are the most")
-    told = "; ".join(faults) or f"{len(texts)} texts: nearly empty, Latin only, {len(long):,} characters"
-    return Check("odd texts give sane summaries", not faults, told, len(texts), 1 - len(faults) / len(texts))
+    found = "; ".join(faults) or f"{len(texts)} texts: nearly empty, Latin only, {len(long):,} characters"
+    return Check("odd texts give sane summaries", not faults, found, len(texts), 1 - len(faults) / len(texts))
 
 
 def repeated_text_is_not_repeated(
-    model_dir: Path, rows: Sequence[dict[str, Any]], device: str = "auto", most: int = 10
+    export: Export, rows: Sequence[dict[str, Any]], device: str = "auto", most: int = 10
 ) -> Check:
     """One sentence said over and over is not said over and over by the summary."""
     name = "a repeated text is not repeated by the summary"
+    column = main_column(export.section)
     texts = [
-        " ".join([row["text"].split(". ")[0].rstrip(".") + "."] * LONG_TIMES) for row in list(rows)[:most]
+        " ".join([row[column].split(". ")[0].rstrip(".") + "."] * LONG_TIMES) for row in list(rows)[:most]
     ]
     if not texts:
         return Check(name, None, "no rows were given")
-    made = generate(model_dir, _as_rows(texts), device).predictions
+    made = generate(export, _as_rows(column, texts), device).predictions
     looping = [summary for summary in made if _loops(summary)]
-    told = f"{len(looping)} of {len(texts)} loop" + (f", for example {looping[0][:80]!r}" if looping else "")
-    return Check(name, not looping, told, len(texts), 1 - len(looping) / len(texts))
+    found = f"{len(looping)} of {len(texts)} loop" + (f", for example {looping[0][:80]!r}" if looping else "")
+    return Check(name, not looping, found, len(texts), 1 - len(looping) / len(texts))
 
 
 def _loops(summary: str) -> bool:
@@ -204,21 +213,20 @@ def _loops(summary: str) -> bool:
 
 
 def long_text_is_read_from_the_beginning(
-    model_dir: Path, rows: Sequence[dict[str, Any]], device: str = "auto", most: int = 5
+    export: Export, rows: Sequence[dict[str, Any]], device: str = "auto", most: int = 5
 ) -> Check:
-    """What lies beyond the source's limit of tokens does not matter: the summary is the beginning's."""
+    """Text beyond the source's limit of tokens does not change the summary."""
     name = "a very long text is read from its beginning"
-    limit = load_tasks(model_dir)["summarize"]["source_max_tokens"]
-    beginnings = [" ".join([row["text"]] * 200).split()[: 3 * limit] for row in list(rows)[:most]]
+    limit, column = export.section["source_max_tokens"], main_column(export.section)
+    beginnings = [" ".join([row[column]] * 200).split()[: 3 * limit] for row in list(rows)[:most]]
     if not beginnings:
         return Check(name, None, "no rows were given")
-    made = generate(model_dir, _as_rows(" ".join(words) for words in beginnings), device).predictions
-    longer = generate(
-        model_dir, _as_rows(" ".join([*words, *["Совсем другое."] * 5000]) for words in beginnings), device
-    ).predictions
+    made = generate(export, _as_rows(column, (" ".join(words) for words in beginnings)), device).predictions
+    longer_texts = (" ".join([*words, *["Совсем другое."] * 5000]) for words in beginnings)
+    longer = generate(export, _as_rows(column, longer_texts), device).predictions
     same = sum(a == b for a, b in zip(made, longer, strict=True))
     return Check(name, same == len(made), f"{same} of {len(made)} alike", len(made), same / len(made))
 
 
-def _as_rows(texts: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"text": text, "title": ""} for text in texts]
+def _as_rows(column: str, texts: Iterable[str]) -> list[dict[str, Any]]:
+    return [{column: text} for text in texts]

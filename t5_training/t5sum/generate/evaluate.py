@@ -1,4 +1,4 @@
-"""A model revision's folder and test rows in, an Evaluation out: summaries, scores, intervals, comparisons.
+"""A generate task's export and test rows in, an Evaluation out: outputs, scores, intervals, comparisons.
 
 What is measured is what is served: the int8 export, through the settings of tasks.json. Importing this module
 is cheap; torch and transformers load only for the comparison with full precision.
@@ -12,77 +12,47 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from t5sum import StageError
+from t5sum.config import EvaluateConfig
+from t5sum.data import name_of, newest_first
+from t5sum.generate.behaviour import Check, check_all, main_column
+from t5sum.generate.predict import Export, Generation, generate, generate_full_precision
+from t5sum.judge import scoring
+from t5sum.judge.bootstrap import Difference, compare
+from t5sum.judge.metrics import Reference, pair_statistics, score, tokens, words
+from t5sum.judge.scoring import SystemScores
 from t5sum.progress import Progress
-
-if TYPE_CHECKING:
-    from t5sum.generate.predict import Generation
-    from t5sum.judge.behaviour import Check
-    from t5sum.judge.bootstrap import Difference
-    from t5sum.judge.scoring import SystemScores
+from t5sum.served.support import known_names
+from t5sum.sources import text_of
 
 MODEL, PRODUCTION, LEAD = "model", "production", "lead-1"
 TEXTS_FOR_NAMES = 2000  # enough to tell names from openings of sentences
-LONGEST_EXAMPLE = 1500  # characters of a text shown beside its summaries
-
-
-@dataclass
-class EvaluateConfig:
-    """The `evaluate:` section of config.yaml."""
-
-    # Score only this many of the newest test rows; null: the whole test split.
-    limit: int | None = None
-    # lead-1, lead-3, TextRank and the oracle sentence on the same rows.
-    baselines: bool = True
-    # Where the export runs: auto takes a GPU when CTranslate2 can use one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    # Source tokens in one batch of the export.
-    batch_tokens: int = 4096
-    # Rows on which the int8 export is compared with full precision through transformers; 0: not at all.
-    full_precision_rows: int = 32
-    # Changed names, boilerplate, odd texts: see behaviour.py.
-    behaviour: bool = True
-    # Resamples and share of them inside an interval.
-    samples: int = 1000
-    confidence: float = 0.95
-    seed: int = 42
-    # Best and worst examples kept for the report, of each.
-    examples: int = 5
-    # Processes for the metrics and translators for the export; null: one for each core.
-    processes: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("limit", "processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"evaluate.{name}={value} must be at least 1, or null")
-        for name, least in (("batch_tokens", 1), ("full_precision_rows", 0), ("samples", 1), ("examples", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"evaluate.{name}={getattr(self, name)} must be at least {least}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"evaluate.confidence={self.confidence} must lie between 0 and 1")
+LONGEST_EXAMPLE = 1500  # characters of a text that are shown with its summaries
 
 
 @dataclass
 class Evaluation:
     """What an evaluation found.
 
-    rows: newest first. systems: model, production (when there is one), lead-1 and the other baselines, all on
-    these rows. differences: model minus each other system, by metric.
+    rows: newest first. text, target: the columns that hold the text and the reference. systems: model,
+    production (if there is one), lead-1 and the other baselines, all on these rows. differences: model
+    minus each other system, by metric.
     """
 
     rows: list[dict[str, Any]]
+    text: str
+    target: str
     systems: dict[str, SystemScores]
     reference: SystemScores
     differences: dict[str, dict[str, Difference]]
-    precision: dict[str, Any] | None
     generation: dict[str, Generation]
-    examples: dict[str, list[dict[str, Any]]]
-    behaviour: list[Check]
     settings: EvaluateConfig
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+    precision: dict[str, Any] | None = None
+    behaviour: list[Check] = field(default_factory=list)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -91,7 +61,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything the report and the card show; no per-article numbers."""
-        dates = [row.get("date") or "" for row in self.rows]
+        dates = [text_of(row.get("date")) for row in self.rows]
         return _json_safe(
             {
                 "format": 1,
@@ -145,7 +115,7 @@ class Evaluation:
         return listed
 
     def by_article(self) -> list[dict[str, Any]]:
-        """One JSON-safe dict a row: url, summaries and scores of every system."""
+        """One JSON-safe dict per row: url, outputs and scores of every system."""
         found = []
         for place, row in enumerate(self.rows):
             systems = {}
@@ -158,40 +128,37 @@ class Evaluation:
                     },
                     "unsupported_parts": [mention.surface for mention in system.unsupported[place]],
                 }
-            found.append({"url": row.get("url"), "date": row.get("date"), "systems": systems})
+            found.append({"url": row.get("url"), "date": text_of(row.get("date")), "systems": systems})
         return _json_safe(found)
 
 
 def evaluate(
-    model_dir: Path,
+    export: Export,
     rows: Sequence[dict[str, Any]],
     settings: EvaluateConfig | None = None,
-    production_dir: Path | None = None,
+    production: Export | None = None,
     memory_dir: Path | None = None,
 ) -> Evaluation:
-    """Summarize test rows with the export in `model_dir` and score it beside production and the baselines.
+    """Let the export write for test rows, and score it together with production and the baselines.
 
-    model_dir: a model revision's files (ct2/, tokenizer.json, tasks.json, and the full-precision model when
-    settings.full_precision_rows is not 0). production_dir: the same of the revision that is served now.
-    memory_dir: keeps summaries as they are made, so that an interrupted evaluation goes on.
+    export: a task of a model revision's folder, with the full-precision model if settings.full_precision_rows
+    is not 0. production: the same of the revision that is served now. memory_dir: keeps outputs as they are
+    made, so that an interrupted evaluation continues.
     Raises StageError: 3 rows or files that cannot be used, 5 a device that is not there.
     """
-    from t5sum.generate.predict import generate
-    from t5sum.judge import scoring
-    from t5sum.served.support import known_names
-
     settings = settings or EvaluateConfig()
-    rows = newest_rows(rows, settings.limit)
+    text, target = main_column(export.section), export.section["target"]
+    rows = newest_rows(rows, settings.limit, (text, target))
     seconds: dict[str, float] = {}
     made: dict[str, Generation] = {}
-    for name, folder in ((MODEL, model_dir), (PRODUCTION, production_dir)):
-        if folder is None:
+    for name, each in ((MODEL, export), (PRODUCTION, production)):
+        if each is None:
             continue
         started = time.monotonic()
         what = "summaries" if name == MODEL else "summaries by the model in production"
         with _shown(what, len(rows)) as progress:
             made[name] = generate(
-                folder,
+                each,
                 rows,
                 settings.device,
                 settings.batch_tokens,
@@ -203,10 +170,10 @@ def evaluate(
 
     started = time.monotonic()
     articles = [
-        scoring.Article(row["text"], row["summary"], {name: made[name].predictions[place] for name in made})
+        scoring.Article(row[text], row[target], {name: made[name].predictions[place] for name in made})
         for place, row in enumerate(rows)
     ]
-    names = known_names(row["text"] for row in rows[:TEXTS_FOR_NAMES])
+    names = known_names(row[text] for row in rows[:TEXTS_FOR_NAMES])
     with _shown("scores", len(rows)) as progress:
         systems = scoring.score_systems(
             articles, settings.baselines, names, settings.processes, progress.update
@@ -215,52 +182,44 @@ def evaluate(
     differences = scoring.compare_all(systems, MODEL, settings.samples, settings.confidence, settings.seed)
     seconds["scores"] = time.monotonic() - started
 
-    precision = None
+    found = Evaluation(rows, text, target, systems, reference, differences, made, settings, seconds)
     if settings.full_precision_rows:
         started = time.monotonic()
-        precision = lost_to_int8(model_dir, rows, made[MODEL].predictions, settings)
+        found.precision = lost_to_int8(export, found)
         seconds["full precision"] = time.monotonic() - started
-    checks: list[Check] = []
     if settings.behaviour:
-        from t5sum.judge.behaviour import check_all
-
         started = time.monotonic()
-        checks = check_all(model_dir, rows, settings.device, made[MODEL].predictions)
+        found.behaviour = check_all(
+            export.folder, rows, settings.device, made[MODEL].predictions, export.name
+        )
         seconds["behaviour"] = time.monotonic() - started
-    examples = pick_examples(rows, systems, settings.examples)
-    return Evaluation(
-        rows, systems, reference, differences, precision, made, examples, checks, settings, seconds
-    )
+    found.examples = pick_examples(found, settings.examples)
+    return found
 
 
-def newest_rows(rows: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
+def newest_rows(
+    rows: Sequence[dict[str, Any]], limit: int | None, columns: Sequence[str]
+) -> list[dict[str, Any]]:
     """The newest `limit` rows, newest first. Raises StageError (3) for rows that cannot be scored."""
-    ordered = sorted(rows, key=lambda row: (row.get("date") or "", row.get("url") or ""), reverse=True)[
-        :limit
-    ]
+    ordered = newest_first(rows)[:limit]
     if not ordered:
         raise StageError("the test split has no rows: collect more articles and publish the dataset again", 3)
     for row in ordered:
-        for name in ("text", "summary"):
+        for name in columns:
             if not isinstance(row.get(name), str) or not row[name].strip():
-                raise StageError(f"test row {row.get('url')} has an empty {name}", 3)
+                raise StageError(f"test row {name_of(row)} has an empty {name}", 3)
     return ordered
 
 
-def lost_to_int8(
-    model_dir: Path, rows: Sequence[dict[str, Any]], served: Sequence[str], settings: EvaluateConfig
-) -> dict[str, Any]:
+def lost_to_int8(export: Export, found: Evaluation) -> dict[str, Any]:
     """Scores of the int8 export and of the full-precision model on the same sample of rows."""
-    from t5sum.generate.predict import generate_full_precision
-    from t5sum.judge.bootstrap import compare
-    from t5sum.judge.metrics import Reference, pair_statistics, score, tokens, words
-
+    settings, rows, served = found.settings, found.rows, found.systems[MODEL].predictions
     count = min(settings.full_precision_rows, len(rows))
     sample = sorted(random.Random(settings.seed).sample(range(len(rows)), count))
     chosen = [rows[place] for place in sample]
     with _shown("full precision", count) as progress:
-        full = generate_full_precision(model_dir, chosen, progress=progress.update)
-    ours, references = [served[place] for place in sample], [row["summary"] for row in chosen]
+        full = generate_full_precision(export, chosen, progress=progress.update)
+    ours, references = [served[place] for place in sample], [row[found.target] for row in chosen]
 
     def rouge(predictions: Sequence[str]) -> list[float]:
         return [
@@ -280,23 +239,19 @@ def lost_to_int8(
     }
 
 
-def pick_examples(
-    rows: Sequence[dict[str, Any]], systems: dict[str, SystemScores], count: int
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows with the model's highest and lowest ROUGE-L, with what stands unsupported in its summary."""
-    model, lead = systems[MODEL], systems[LEAD]
+def pick_examples(found: Evaluation, count: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows with the model's highest and lowest ROUGE-L, and what is unsupported in its output."""
+    model, lead = found.systems[MODEL], found.systems[LEAD]
     scores = model.per_article["rougeL"]
-    order = sorted(range(len(rows)), key=lambda place: (-scores[place], place))
+    order = sorted(range(len(found.rows)), key=lambda place: (-scores[place], place))
 
     def example(place: int) -> dict[str, Any]:
-        row = rows[place]
+        row = found.rows[place]
         return {
-            "title": row.get("title") or "",
-            "url": row.get("url") or "",
-            "date": row.get("date") or "",
-            "text": row["text"][:LONGEST_EXAMPLE],
-            "cut": len(row["text"]) > LONGEST_EXAMPLE,
-            "reference": row["summary"],
+            **{name: text_of(row.get(name)) for name in ("title", "url", "date")},
+            "text": row[found.text][:LONGEST_EXAMPLE],
+            "cut": len(row[found.text]) > LONGEST_EXAMPLE,
+            "reference": row[found.target],
             "prediction": model.predictions[place],
             "lead": lead.predictions[place],
             "rougeL": round(float(scores[place]), 1),

@@ -1,0 +1,70 @@
+"""Row → what a model of a task reads. The API does the same from what tasks.json says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from t5sum import StageError
+from t5sum.config import AnyTask
+from t5sum.data import SPLITS, Row, Rows
+from t5sum.served.template import Template
+from t5sum.served.text import literal, normalise
+
+
+def text_of(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def values_of(row: Mapping[str, Any], template: Template, most: int | None = None) -> dict[str, str]:
+    """The template's columns, normalised and cut to `most` characters."""
+    return {column: normalise(text_of(row.get(column)))[:most] for column in template.columns}
+
+
+def prompt(row: Mapping[str, Any], template: Template) -> str:
+    """What the encoder of a generate task reads: nothing in it means anything but text."""
+    return literal(template.fill(values_of(row, template)))
+
+
+def answer(row: Mapping[str, Any], column: str) -> str:
+    """What the decoder of a generate task should write."""
+    return literal(normalise(text_of(row.get(column))))
+
+
+def masked(row: Mapping[str, Any], template: Template, max_chars: int, mask: Sequence[str]) -> str:
+    """What a classifier or a regression reads: every match of a mask is a space."""
+    source = template.fill(values_of(row, template, max_chars))
+    for pattern in mask:
+        source = re.sub(pattern, " ", source)
+    return source
+
+
+def number_of(value: Any) -> float | None:
+    """A regression's target; None for what is no number."""
+    try:
+        number = float(text_of(value).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def usable(rows: Rows, name: str, task: AnyTask) -> tuple[Rows, dict[str, int]]:
+    """The rows that a task can use, and how many of each split it cannot: their target or source is empty.
+
+    Raises StageError (3) if nothing of a split is left.
+    """
+    required = task.template.required or task.template.columns[:1]
+
+    def is_usable(row: Row) -> bool:
+        if task.kind == "regress" and number_of(row.get(task.target)) is None:
+            return False
+        return all(text_of(row.get(column)).strip() for column in (task.target, *required))
+
+    kept = {split: [row for row in rows[split] if is_usable(row)] for split in SPLITS}
+    if empty := [split for split in SPLITS if not kept[split]]:
+        raise StageError(
+            f"task {name}: no {' nor '.join(empty)} row has {', '.join(sorted(required))} and {task.target}: "
+            "collect more articles, or look at the dataset", 3)  # fmt: skip
+    return kept, {split: len(rows[split]) - len(kept[split]) for split in SPLITS}

@@ -270,3 +270,23 @@ def test_many_sums_of_counts_are_scored_at_once_as_each_alone():
 def test_scoring_writes_nothing_on_the_screen(caplog, capfd):
     score(PREDICTIONS, REFERENCES)  # sacrebleu advises against some settings, once an article
     assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_the_metric_of_the_package_evaluate_needs_no_network(repo_root, tmp_path, monkeypatch):
+    import socket
+
+    def refuse(*_):
+        raise OSError("the test has no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    import evaluate
+    from t5sum.judge.summary_metric import SummaryMetric
+
+    expected = score(PREDICTIONS, REFERENCES)
+    metric = SummaryMetric(cache_dir=str(tmp_path))
+    assert metric.compute(predictions=PREDICTIONS, references=REFERENCES) == pytest.approx(expected)
+    path = repo_root / "t5_training" / "t5sum" / "judge" / "summary_metric.py"
+    loaded = evaluate.load(str(path), cache_dir=str(tmp_path / "cache"))
+    loaded.add_batch(predictions=PREDICTIONS[:2], references=REFERENCES[:2])
+    loaded.add_batch(predictions=PREDICTIONS[2:], references=REFERENCES[2:])
+    assert loaded.compute() == pytest.approx(expected)

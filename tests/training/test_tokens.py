@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from t5sum import StageError
-from t5sum.generate.tokens import agrees, load_tokenizer, train_tokenizer
+from t5sum.generate.tokens import agrees, as_likely, load_tokenizer, train_tokenizer
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from transformers import AutoTokenizer, T5Tokenizer
 
@@ -213,3 +214,25 @@ def test_too_few_texts_for_a_tokenizer_are_no_traceback(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="a tokenizer could not be trained") as caught:
         train_tokenizer([], 200, tmp_path)
     assert caught.value.code == 3
+
+
+@pytest.mark.parametrize(
+    ("cuts", "score", "likely"),
+    [
+        (("ав", "с"), -3.00003, True),  # the sums differ by rounding only
+        (("ав", "с"), -3.1, False),  # another cut that is less likely
+        (("ав", "в"), -3.0, False),  # another text
+    ],
+)
+def test_two_cuts_of_a_word_that_are_as_likely_are_both_right(
+    cuts: tuple[str, str], score: float, likely: bool, tmp_path: Path
+) -> None:
+    folder = base_folder(tmp_path, "unigram", ["авс вс ав а в с"] * 20, vocab_size=12)
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((folder / "spiece.model").read_bytes())
+    del proto.pieces[3:]
+    for piece, value in (("▁", -1.0), ("а", -4.0), ("в", -5.0), ("с", -5.0), ("ав", score), ("вс", -4.0)):
+        proto.pieces.add(piece=piece, score=value)
+    reference = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    ours, theirs = ([reference.piece_to_id(piece) for piece in cut] for cut in (cuts, ("а", "вс")))
+    assert as_likely(reference, ours, theirs) is likely

@@ -45,6 +45,7 @@ descriptors = min(hard, 16384) if hard != resource.RLIM_INFINITY else 16384
 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
 worker_connections = max(threads + 1, min(4096, descriptors - 256))
 Worker.most_body = settings.MAX_BODY_BYTES
+Worker.most_unread = settings.MAX_UNREAD_BYTES
 Worker.receive_seconds = settings.RECEIVE_SECONDS
 keepalive = 15
 # Longer than the longest request, so that a stop finishes the requests that were accepted.

@@ -115,6 +115,9 @@ class OneShape:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
+        if response.status_code == 301 and request.method not in ("GET", "HEAD"):
+            # To https. After a 301 clients ask again with GET and without the body.
+            return answer(request, "https_required", {"Location": response["Location"]})
         kind = response.headers.get("Content-Type", "")
         if response.status_code < 400 or kind.startswith("application/json"):
             return response

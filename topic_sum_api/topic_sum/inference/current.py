@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topic_sum.processor import give_memory_back
+from topic_sum.safe_text import without_credentials
 
 from . import revision
 from .errors import HubUnavailable, ModelRefused, NotNow, NotReady
@@ -55,8 +56,8 @@ class CurrentModel:
 
     @property
     def trouble(self) -> str:
-        """For /model and /health/ready, which do not name paths of this machine."""
-        return self._trouble.replace(str(self.source.folder), "its folder")
+        """For /model and /health/ready, which name no paths of this machine and no passwords."""
+        return without_credentials(self._trouble.replace(str(self.source.folder), "its folder"))
 
     def report(self, trouble: str, logged: bool = False) -> None:
         """Log a trouble if it is new, so that a Hub that is down for a day does not fill the log."""

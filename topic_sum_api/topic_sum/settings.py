@@ -184,6 +184,11 @@ MAX_BATCH_SIZE = env_int("MAX_BATCH_SIZE", 4, least=1, most=64)
 REQUEST_SECONDS = env_int("REQUEST_SECONDS", 60, least=1, most=3600)
 # Seconds that a client may take to send a request.
 RECEIVE_SECONDS = env_int("RECEIVE_SECONDS", 20, least=1, most=600)
+# Seconds that a connection without a request stays open. Behind a balancer more than its own time, else it
+# sends requests to connections that close at that moment.
+KEEPALIVE_SECONDS = env_int("KEEPALIVE_SECONDS", 15, least=1, most=3600)
+# The status of "busy". Balancers take a server out that answers with 5xx; 429 only tells the client to wait.
+BUSY_STATUS = int(env_choice("BUSY_STATUS", "503", ("503", "429")))
 CACHE_SIZE = env_int("CACHE_SIZE", 1000)
 
 # What one request may contain

@@ -91,6 +91,8 @@ class Gate:
                 request.get_host()
             except DisallowedHost:
                 return answer(request, "bad_host")
+        if not request.META.get("HTTP_ACCEPT", "*/*").strip():
+            del request.META["HTTP_ACCEPT"]  # an empty one asks for nothing in particular
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             return answer(request, "length_required")
         try:

@@ -110,6 +110,14 @@ class Task(ABC):
     def compute(self, values: Mapping[str, str], options: Mapping[str, Any], context: Context) -> Any:
         """The result that is kept in the cache."""
 
+    def lacks(self, result: Any, values: Mapping[str, str]) -> bool:
+        """Whether a kept result must first be completed by `add` for these columns."""
+        return False
+
+    def add(self, result: Any, values: Mapping[str, str], context: Context) -> None:
+        """Complete a kept result."""
+        raise NotImplementedError
+
     @abstractmethod
     def answer(self, result: Any, values: Mapping[str, str], options: Mapping[str, Any]) -> Any:
         """The answer that a request with these options gets from `result`."""

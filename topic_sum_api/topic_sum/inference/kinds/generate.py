@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..engine import Engine, SourceRead, different
+from ..engine import Engine, Generation, SourceRead, different
 from ..errors import ModelRefused
 from ..served.support import Text
 from ..text import shorten
@@ -24,6 +24,8 @@ GENERATION: dict[str, Field] = {
 
 # Characters from which looking for names and numbers takes more than a few milliseconds.
 _LONG_SOURCE = 5_000
+# Drafts of one source that are kept: one for each headline that the model does not read.
+_MOST_HEADLINES = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ class Generated:
 
     drafts: list[Draft]
     source: SourceRead
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was generated from one source, and its drafts by the columns of the requests that asked for it."""
+
+    found: Generation
+    drafts: dict[int, list[Draft]]
+
+
+def _key(values: Mapping[str, str]) -> int:
+    return hash(tuple(values.items()))
 
 
 class Generate(Task):
@@ -105,29 +119,40 @@ class Generate(Task):
         return True
 
     def cache_key(self, values: Mapping[str, str], options: Mapping[str, Any]) -> tuple:
-        return (self.source(values), options.get("variants") or 1, *sorted(values.items()))
+        return (self.source(values), options.get("variants") or 1)
 
-    def compute(self, values: Mapping[str, str], options: Mapping[str, Any], context: Context) -> Generated:
+    def compute(self, values: Mapping[str, str], options: Mapping[str, Any], context: Context) -> Kept:
         count = options.get("variants") or 1
         found = self.engine.generate(values, count, context.run, context.max_windows, context.check)
+        kept = Kept(found, {})
+        self.add(kept, values, context)
+        return kept
+
+    def lacks(self, result: Kept, values: Mapping[str, str]) -> bool:
+        return _key(values) not in result.drafts
+
+    def add(self, result: Kept, values: Mapping[str, str], context: Context) -> None:
         # A headline supports a name even if the model does not read it.
-        source = "\n".join(values.values()) if found.texts else ""
+        source = "\n".join(values.values()) if result.found.texts else ""
 
         def drafts() -> list[Draft]:
             evidence = Text(source)
-            return [Draft(text, find_unsupported(text, evidence)) for text in found.texts]
+            return [Draft(text, find_unsupported(text, evidence)) for text in result.found.texts]
 
         # A long source takes a fifth of a second: as many at once as there are translators.
         [made] = context.run([drafts]) if len(source) > _LONG_SOURCE else [drafts()]
-        return Generated(made, found.source)
+        if len(result.drafts) >= _MOST_HEADLINES:
+            result.drafts.pop(next(iter(result.drafts)), None)
+        result.drafts[_key(values)] = made
 
-    def answer(self, result: Generated, values: Mapping[str, str], options: Mapping[str, Any]) -> Generated:
+    def answer(self, result: Kept, values: Mapping[str, str], options: Mapping[str, Any]) -> Generated:
+        drafts, read = result.drafts.get(_key(values), []), result.found.source
         most = options.get("max_chars")
         if most is None:
-            return result
+            return Generated(drafts, read)
         short: dict[str, Draft] = {}
-        for draft in result.drafts:
+        for draft in drafts:
             short.setdefault(shorten(draft.text, most), draft)
         # Two texts may be alike once they are shortened.
         texts = different(list(short), len(short))
-        return Generated([short[text].beginning(text) for text in texts], result.source)
+        return Generated([short[text].beginning(text) for text in texts], read)

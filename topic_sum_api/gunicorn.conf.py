@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -45,8 +46,9 @@ descriptors = min(hard, 16384) if hard != resource.RLIM_INFINITY else 16384
 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
 worker_connections = max(threads + 1, min(4096, descriptors - 256))
 Worker.most_body = settings.MAX_BODY_BYTES
+Worker.most_unread = settings.MAX_UNREAD_BYTES
 Worker.receive_seconds = settings.RECEIVE_SECONDS
-keepalive = 15
+keepalive = settings.KEEPALIVE_SECONDS
 # Longer than the longest request, so that a stop finishes the requests that were accepted.
 graceful_timeout = settings.REQUEST_SECONDS + 5
 timeout = 60
@@ -78,10 +80,11 @@ forwarded_allow_ips = ""
 # No control through a socket in the home folder.
 control_socket_disable = True
 
-if workers > 1:
+made_folder = None
+if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     # Prometheus' client adds up the processes' numbers through files in this folder. It reads the variable
     # when it is imported.
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="topic_sum-metrics-"))
+    made_folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="topic_sum-metrics-")
 
 
 def on_starting(server):
@@ -106,6 +109,11 @@ def worker_exit(server, worker):
     from topic_sum.serving import service
 
     service().stop()
+
+
+def on_exit(server):
+    if made_folder:
+        shutil.rmtree(made_folder, ignore_errors=True)
 
 
 def child_exit(server, worker):

@@ -87,9 +87,66 @@ def test_the_schema_speaks_to_users_not_of_classes(described):
         "One object of columns, or `items` for a list with a result or an error of its own for each.",
         "The tasks of the model that serves.",
         "What serves now.",
+        "Whether the process runs.",
+        "Whether a model serves.",
+        "Numbers for Prometheus.",
     }
 
 
 def test_every_address_of_the_schema_is_asked_above(described):
     labels = {operation.ok().label for operation in described.get_all_operations()}
-    assert labels == {*ADDRESSES, "POST /api/v1/tasks/{name}"}
+    operation = {"GET /health/live", "GET /health/ready", "GET /api/v1/metrics"}
+    assert labels == {*ADDRESSES, *operation, "POST /api/v1/tasks/{name}"}
+
+
+@pytest.fixture(scope="module")
+def schema(in_process):
+    return in_process.get("/api/schema", HTTP_ACCEPT="application/json").json()
+
+
+def operations(schema):
+    return {each["operationId"]: each for path in schema["paths"].values() for each in path.values()}
+
+
+def test_every_example_of_the_schema_works(in_process, schema):
+    shown = {
+        (path.replace("{name}", operation["parameters"][0]["example"]) if "{" in path else path, name):
+        example["value"]
+        for path, methods in schema["paths"].items()
+        for operation in methods.values() if "requestBody" in operation
+        for name, example in operation["requestBody"]["content"]["application/json"]["examples"].items()
+    }  # fmt: skip
+    assert len(shown) == 8
+    for (path, name), body in shown.items():
+        answer = in_process.post(path, body, content_type="application/json")
+        assert answer.status_code == 200, (path, name, answer.content)
+        assert not any("error" in each for each in answer.json().get("results", [])), (path, name)
+
+
+def test_what_client_generators_trip_over_is_not_in_the_schema(schema):
+    assert all(operation["requestBody"]["required"] is True
+               for operation in operations(schema).values() if "requestBody" in operation)  # fmt: skip
+    assert sum("requestBody" in operation for operation in operations(schema).values()) == 4
+    enums = {name: each["enum"] for name, each in schema["components"]["schemas"].items() if "enum" in each}
+    assert enums and all(None not in values for values in enums.values())
+    assert "NullEnum" not in enums
+
+
+def test_every_operation_is_described_and_tagged(schema):
+    tags = {tag["name"]: tag["description"] for tag in schema["tags"]}
+    for name, operation in operations(schema).items():
+        assert operation["summary"] and operation["description"] and operation["responses"], name
+        assert len(operation["tags"]) == 1 and tags[operation["tags"][0]], name
+    assert {"live", "ready", "metrics"} <= operations(schema).keys()
+    assert set(tags) == {each for operation in operations(schema).values() for each in operation["tags"]}
+
+
+@pytest.mark.parametrize(("keys", "security"), [([], [{}, {"key": []}]), (["k" * 30], [{"key": []}])])
+def test_the_key_is_optional_where_none_is_set(keys, security):
+    from django.test import override_settings
+    from drf_spectacular.generators import SchemaGenerator
+
+    with override_settings(API_KEYS=keys):
+        found = operations(SchemaGenerator().get_schema(request=None, public=True))
+    assert found["analyze"]["security"] == found["model"]["security"] == security
+    assert found["live"]["security"] == [{}]

@@ -58,11 +58,16 @@ def env_url(name: str, schemes: tuple[str, ...]) -> str | None:
     raw = env_str(name).rstrip("/")
     if not raw:
         return None
-    parts = urlsplit(raw)
-    if parts.scheme not in schemes or not (
-        parts.path and not parts.netloc if parts.scheme == "unix" else parts.netloc
-    ):
-        raise ImproperlyConfigured(f"{name}={raw!r} is not an address of the form {schemes[0]}://host")
+    try:
+        parts = urlsplit(raw)
+        known = parts.scheme in schemes and parts.port != 0
+        whole = parts.path and not parts.netloc if parts.scheme == "unix" else parts.hostname
+    except ValueError:  # a port that is no number: perhaps a password with a slash in it
+        known = whole = False
+    if not known or not whole:
+        # What is before an @ or after a ? may be a password.
+        shown = ("***@" if "@" in raw else "") + raw.rpartition("@")[2].partition("?")[0]
+        raise ImproperlyConfigured(f"{name}={shown!r} is not an address of the form {schemes[0]}://host")
     return raw
 
 
@@ -179,6 +184,11 @@ MAX_BATCH_SIZE = env_int("MAX_BATCH_SIZE", 4, least=1, most=64)
 REQUEST_SECONDS = env_int("REQUEST_SECONDS", 60, least=1, most=3600)
 # Seconds that a client may take to send a request.
 RECEIVE_SECONDS = env_int("RECEIVE_SECONDS", 20, least=1, most=600)
+# Seconds that a connection without a request stays open. Behind a balancer more than its own time, else it
+# sends requests to connections that close at that moment.
+KEEPALIVE_SECONDS = env_int("KEEPALIVE_SECONDS", 15, least=1, most=3600)
+# The status of "busy". Balancers take a server out that answers with 5xx; 429 only tells the client to wait.
+BUSY_STATUS = int(env_choice("BUSY_STATUS", "503", ("503", "429")))
 CACHE_SIZE = env_int("CACHE_SIZE", 1000)
 
 # What one request may contain
@@ -190,6 +200,9 @@ MAX_TITLE_CHARS = 500
 MAX_WINDOWS = env_int("MAX_WINDOWS", 16, least=1, most=1000)
 # A character has at most 12 bytes in JSON (a pair of \\u escapes); the rest is for the options.
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 12 * MAX_TOTAL_CHARS + 10_000, least=1000)
+# Bytes of all requests that are not answered yet: bodies that arrive slowly or wait for a thread. Beyond it
+# those that are not whole are given up, of the address that holds most.
+MAX_UNREAD_BYTES = env_int("MAX_UNREAD_BYTES", max(50_000_000, 4 * MAX_BODY_BYTES), least=MAX_BODY_BYTES)
 
 # Who may use the API
 
@@ -259,6 +272,7 @@ USE_TZ = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
 # Behind a proxy that ends TLS, set HTTPS=1: redirects, HSTS, and the proxy's X-Forwarded-Proto is trusted.
+# The two HSTS settings bind every host below this one for a year, or this domain in browsers' own lists.
 HTTPS = env_bool("HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [
@@ -266,14 +280,17 @@ SECURE_REDIRECT_EXEMPT = [
     r"^api/v1/metrics$",
 ]  # probes use plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("HSTS_INCLUDE_SUBDOMAINS")
+SECURE_HSTS_PRELOAD = env_bool("HSTS_PRELOAD")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = [
     # Without cookies and sessions another page cannot forge a request.
     "security.W003",
+    # HSTS for all subdomains and in browsers' lists is a decision about a domain, not about this server.
+    "security.W005",
+    "security.W021",
 ]
 
 REST_FRAMEWORK = {
@@ -298,7 +315,10 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "topic_sum.api.schema.strict_requests",
+        "topic_sum.api.schema.complete",
     ],
+    # Else a NullEnum appears, with which generated clients do not compile.
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
 }
 LOGGING = {
     "version": 1,

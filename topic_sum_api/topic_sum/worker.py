@@ -29,11 +29,10 @@ from functools import partial
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from topic_sum.api.messages import language, words
+from topic_sum.framing import MOST_HEAD_BYTES, BadChunks, Chunks, Head
 
 log = logging.getLogger("topic_sum.requests")
 
-# A longer head is handed over as it is: the parser refuses it.
-MOST_HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 # After the last answer on a connection the client has so many seconds to close it: a reset could cut the
 # answer.
@@ -45,14 +44,11 @@ SEND_SECONDS = 60
 MOST_UNSENT_BYTES = 64_000_000
 # If a thread ever reads from a client, it waits no longer than this.
 READ_SECONDS = 20
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _LANGUAGE = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
 # The error codes of gunicorn's own refusals.
 _REFUSALS = {
     408: "body_not_received", 414: "address_too_long", 417: "expectation_failed", 431: "headers_too_large",
-    500: "server_error", 501: "length_required",
+    500: "server_error", 501: "length_required", 503: "busy",
 }  # fmt: skip
 
 
@@ -69,11 +65,12 @@ def refusal(status: int, reason: str, head: bytes = b"") -> bytes:
     if status == 500:
         log.error("error: a request could not be answered", extra={"request_id": request_id})
     body = json.dumps(
-        {"error": {"code": code, "message": words(code, lang, request_id=request_id), "field": None}},
+        {"error": {"code": code, "message": words(code, lang, request_id=request_id, wait=1), "field": None}},
         ensure_ascii=False,
     ).encode()
     return (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"{'Retry-After: 1' + chr(13) + chr(10) if status == 503 else ''}"
         f"Content-Language: {lang}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 
@@ -112,38 +109,55 @@ class Connection(TConn):
     def __init__(self, cfg: object, sock: socket.socket, client: object, server: object):
         super().__init__(cfg, sock, client, server)
         self.received = bytearray()
+        self.held = 0  # bytes of requests that no view has answered yet
         self.wanted = 0  # bytes of the whole request, once its head has arrived
+        self.chunks: tuple[Head, Chunks] | None = None  # of a body in chunks
         self.rest_unread = False  # the body is refused unread: the connection ends with the answer
         self.receive_until = 0.0
         self.discarded = 0
         self.linger: Callable[[Connection], None] = lambda conn: None
 
-    def whole(self, most_body: int) -> int:
+    def whole(self, most_body: int, wanted: Callable[[bytes, str], bool] = lambda *_: True) -> int:
         """How many of the received bytes are one whole request; 0 while a part is missing.
 
-        A head that the parser will refuse, and a body that is too long or has no length, count as whole: they
-        are answered at once.
+        A head that the parser will refuse, a body that is too long and one that is not `wanted` count as
+        whole: they are answered at once. Raises BadChunks.
         """
+        if self.chunks:
+            return self._whole_chunks(most_body)
         if not self.wanted:
             end = self.received.find(b"\r\n\r\n")
             if end < 0:
                 return len(self.received) if len(self.received) > MOST_HEAD_BYTES else 0
-            head = bytes(self.received[: end + 2])
-            length = _LENGTH.search(head)
-            # Leading zeros are allowed and mean nothing; a number of more than 18 digits is too large anyway.
-            body = int(length.group(1).lstrip(b"0")[:18] or 0) if length else 0
-            self.rest_unread = body > most_body or bool(_CHUNKED.search(head))
-            if expect := _EXPECT.search(head):
-                # The client waits for permission to send its body. It is given here and not by the parser.
-                del self.received[expect.start() : expect.end()]
-                end -= expect.end() - expect.start()
-                if not self.rest_unread:
-                    with contextlib.suppress(OSError):
-                        self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            head = Head(bytes(self.received[: end + 2]))
+            self.rest_unread = head.length > most_body or head.strange
+            if (head.length or head.chunked) and not self.rest_unread:
+                self.rest_unread = not wanted(head.raw, self.client[0] if self.client else "")
+            if head.continues and not self.rest_unread:
+                with contextlib.suppress(OSError):
+                    self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if head.chunked and not self.rest_unread:
+                del self.received[: end + 4]
+                self.chunks = head, Chunks()
+                return self._whole_chunks(most_body)
+            self.received[: end + 2] = head.raw
             if self.rest_unread:
+                # A view that wants the body all the same must not wait for it.
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 1000))
                 return len(self.received)
-            self.wanted = end + 4 + body
+            self.wanted = len(head.raw) + 2 + head.length
         return self.wanted if len(self.received) >= self.wanted else 0
+
+    def _whole_chunks(self, most_body: int) -> int:
+        head, chunks = self.chunks
+        if not chunks.read(self.received, most_body):
+            return 0
+        self.chunks = None
+        whole = head.with_length(len(chunks.body)) + chunks.body
+        # The refusal of a body that is too long ends the connection: its rest would be the next request.
+        self.rest_unread = len(chunks.body) > most_body
+        self.received[:0] = whole
+        return len(whole)
 
     def init(self) -> None:
         super().init()
@@ -160,12 +174,17 @@ class Connection(TConn):
             super().close()
 
 
+def _address(conn: Connection) -> str:
+    return conn.client[0] if conn.client else ""
+
+
 class Worker(ThreadWorker):
     """A ThreadWorker whose threads get whole requests."""
 
     # gunicorn.conf.py sets both from the settings. A client has `receive_seconds` for a request, from its
     # first byte (or from connecting) to its last.
     most_body = 0
+    most_unread = 50_000_000  # bytes of all requests that no view has answered yet
     receive_seconds = 20
 
     def __init__(self, *args: object, **kwargs: object):
@@ -174,6 +193,13 @@ class Worker(ThreadWorker):
         self.receiving: dict[Connection, None] = {}
         self.lingering: dict[Connection, float] = {}
         self.sending: dict[Connection, tuple[float, object]] = {}  # deadline, the request's future
+        self.unread = 0
+
+    @staticmethod
+    def body_wanted(head: bytes, address: str) -> bool:
+        from topic_sum.api.early import body_wanted  # Django is set up in the process that answers only
+
+        return body_wanted(head, address)
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -202,6 +228,7 @@ class Worker(ThreadWorker):
             # The next request on this connection waits until this answer is sent.
             self._send_later(conn, fs)
             return
+        self._hold(conn, len(conn.received) - conn.held)
         super().finish_request(conn, fs)
         # A client may send its next request before it has this answer: then those bytes have arrived.
         if conn.received and self.keepalived_conns and self.keepalived_conns[-1] is conn:
@@ -230,14 +257,14 @@ class Worker(ThreadWorker):
         now = time.monotonic()
         for conn in list(self.receiving):
             # A worker that stops waits for requests that have begun, not for silent connections.
-            if conn.receive_until > now and (self.alive or conn.received):
+            if conn.receive_until > now and (self.alive or conn.received or conn.chunks):
                 if self.alive:
                     break
                 continue
-            if conn.received:
-                with contextlib.suppress(OSError):
-                    conn.sock.send(refusal(408, "Request Timeout", bytes(conn.received[:MOST_HEAD_BYTES])))
-            self._drop(conn)
+            if conn.received or conn.chunks:
+                self._refuse(conn, 408, "Request Timeout")
+            else:
+                self._drop(conn)
         for conn in [conn for conn, (until, _) in self.sending.items() if until <= now]:
             self._drop(conn)
         for conn in [conn for conn, until in self.lingering.items() if until <= now]:
@@ -262,12 +289,43 @@ class Worker(ThreadWorker):
             return
         if chunk:
             conn.received += chunk
-        if conn.received and (size := conn.whole(self.most_body)):
+            self._hold(conn, len(chunk))
+            if self.unread > self.most_unread:
+                self._make_room()
+            if conn not in self.receiving:
+                return
+        try:
+            size = conn.whole(self.most_body, self.body_wanted) if conn.received else 0
+        except BadChunks:
+            self._refuse(conn, 400, "Bad Request")
+            return
+        if size:
             conn.wanted = size
             del self.receiving[conn]
             self.poller.unregister(client)
             conn.data_ready = True
             self.enqueue_req(conn)
+
+    def _hold(self, conn: Connection, more: int) -> None:
+        conn.held += more
+        self.unread += more
+
+    def _make_room(self) -> None:
+        """Give up requests that are not whole, of the address that holds most, until a tenth is free."""
+        held: dict[str, int] = {}
+        for conn in self.receiving:
+            held[_address(conn)] = held.get(_address(conn), 0) + conn.held
+        for conn in sorted(self.receiving, key=lambda conn: (-held[_address(conn)], -conn.held)):
+            if self.unread <= 0.9 * self.most_unread:
+                return
+            self._refuse(conn, 503, "Service Unavailable")
+
+    def _refuse(self, conn: Connection, status: int, reason: str) -> None:
+        """Answer a request that is not whole, and close its connection."""
+        head = conn.chunks[0].raw if conn.chunks else bytes(conn.received[:MOST_HEAD_BYTES])
+        with contextlib.suppress(OSError):
+            conn.sock.send(refusal(status, reason, head))
+        self._drop(conn)
 
     def _send_later(self, conn: Connection, fs: object) -> None:
         try:
@@ -324,6 +382,7 @@ class Worker(ThreadWorker):
     def _drop(self, conn: Connection) -> None:
         self.receiving.pop(conn, None)
         self.sending.pop(conn, None)
+        self._hold(conn, -conn.held)
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1

@@ -72,6 +72,11 @@ def client_address(request: HttpRequest) -> str:
         hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
         if len(hops) >= settings.NUM_PROXIES:
             address = hops[-settings.NUM_PROXIES]
+    return network_of(address)
+
+
+def network_of(address: str) -> str:
+    """The address of an IPv4 client, the /64 network of an IPv6 client."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -63,7 +63,7 @@ ERRORS = {
         404: "The model has no such task; the message names those that it has",
         406: "Accept asks for something else than JSON",
         408: "The body did not arrive",
-        411: "Content-Length is missing",
+        411: "Transfer-Encoding is something else than chunked",
         413: "Too long or too many",
         415: "Not application/json",
         422: "A text without words",

@@ -35,7 +35,7 @@ class ApiError(Exception):
 
     @property
     def status(self) -> int:
-        return MESSAGES[self.code].status
+        return settings.BUSY_STATUS if self.code == "busy" else MESSAGES[self.code].status
 
     def body(self, lang: str) -> dict:
         return {"code": self.code, "message": words(self.code, lang, **self.values), "field": self.field}

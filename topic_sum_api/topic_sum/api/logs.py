@@ -6,6 +6,8 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from topic_sum.safe_text import printable, without_credentials
+
 _EXTRA = (
     "request_id", "method", "path", "status", "milliseconds", "code", "client", "chars", "text"
 )  # fmt: skip
@@ -24,9 +26,10 @@ class TextFormatter(logging.Formatter):
             record.exc_info or record.levelno >= logging.ERROR
         ):
             line += f" (request {request_id})"
+        line = printable(line)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+            line += "\n" + printable(self.formatException(record.exc_info), kept="\n")
+        return without_credentials(line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,4 +44,4 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: getattr(record, name) for name in _EXTRA if getattr(record, name, None) is not None}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return without_credentials(printable(json.dumps(entry, ensure_ascii=False)))

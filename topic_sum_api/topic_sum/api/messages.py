@@ -66,6 +66,10 @@ MESSAGES = {
         "Под этим именем сервер не отвечает (настройка ALLOWED_HOSTS).",
         "The server does not answer to this host name (setting ALLOWED_HOSTS).",
     ),
+    "https_required": Message(
+        308, "Сервер отвечает только по https: повторите запрос по адресу из Location.",
+        "This server answers over https only: repeat the request at the address in Location.",
+    ),
     "bad_request": Message(400, "Неверный запрос.", "Bad request."),
     "expectation_failed": Message(
         417, "Из Expect годится только 100-continue.", "Of Expect only 100-continue is known."

@@ -91,6 +91,8 @@ class Gate:
                 request.get_host()
             except DisallowedHost:
                 return answer(request, "bad_host")
+        if not request.META.get("HTTP_ACCEPT", "*/*").strip():
+            del request.META["HTTP_ACCEPT"]  # an empty one asks for nothing in particular
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             return answer(request, "length_required")
         try:
@@ -115,6 +117,9 @@ class OneShape:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
+        if response.status_code == 301 and request.method not in ("GET", "HEAD"):
+            # To https. After a 301 clients ask again with GET and without the body.
+            return answer(request, "https_required", {"Location": response["Location"]})
         kind = response.headers.get("Content-Type", "")
         if response.status_code < 400 or kind.startswith("application/json"):
             return response

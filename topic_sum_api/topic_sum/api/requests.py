@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework import serializers
@@ -65,6 +65,8 @@ class StrictRequest(serializers.Serializer):
 class TextRequest(StrictRequest):
     """One `text` with its `title`, or `texts` with their `titles`."""
 
+    NULLABLE: ClassVar = {"title", "texts", "titles"}  # null is the same as absent
+
     text = Text(required=False, max_length=settings.MAX_TEXT_CHARS, help_text="A news text: this or `texts`.")
     title = Text(
         required=False, allow_null=True, allow_blank=True, max_length=settings.MAX_TITLE_CHARS,
@@ -72,7 +74,8 @@ class TextRequest(StrictRequest):
         "was trained so.",
     )  # fmt: skip
     texts = serializers.ListField(
-        child=serializers.CharField(), required=False, min_length=1, max_length=settings.MAX_TEXTS,
+        child=serializers.CharField(), required=False, allow_null=True,
+        min_length=1, max_length=settings.MAX_TEXTS,
         help_text=f"Several texts, together at most {settings.MAX_TOTAL_CHARS} characters. "
         "Each gets a result or an error of its own.",
     )  # fmt: skip
@@ -82,6 +85,7 @@ class TextRequest(StrictRequest):
     )  # fmt: skip
 
     def read_items(self, body: dict[str, object]) -> tuple[bool, list[Item]]:
+        body = {name: value for name, value in body.items() if value is not None or name not in self.NULLABLE}
         single = "text" in body
         if single == ("texts" in body):
             raise ApiError("text_or_texts" if single else "required", field="text")

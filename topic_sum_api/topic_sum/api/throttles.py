@@ -9,9 +9,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -21,6 +22,7 @@ from topic_sum.api.access import Key, client_address
 log = logging.getLogger("topic_sum")
 
 MOST_COUNTED = 100_000  # callers counted in this process; beyond it the one unseen for longest is forgotten
+MOST_REFUSED = 10_000  # callers over the limit that are remembered
 REDIS_PAUSE_SECONDS = 10  # how long Redis is not asked after it failed
 
 
@@ -145,11 +147,17 @@ def counters(url: str | None) -> Counters:
     return Counters(url)
 
 
+def caller(request: HttpRequest, user: object) -> str:
+    return f"key-{user.id}" if isinstance(user, Key) else f"at-{client_address(request)}"
+
+
 class RateLimit(BaseThrottle):
     """RATE_LIMIT requests per key, or per address if there is no key, in a sliding window.
 
     The count is weighted between two fixed windows, so it takes two numbers per caller.
     """
+
+    _refused_until: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         self._wait = 1.0
@@ -158,13 +166,22 @@ class RateLimit(BaseThrottle):
         if settings.RATE_LIMIT is None:
             return True
         most, seconds = settings.RATE_LIMIT
-        caller = (
-            f"key-{request.user.id}" if isinstance(request.user, Key) else f"at-{client_address(request)}"
-        )
-        wait = counters(settings.REDIS_URL).admit(caller, most, seconds, time.time())
+        name = caller(request, request.user)
+        wait = counters(settings.REDIS_URL).admit(name, most, seconds, time.time())
         # Retry-After has whole seconds, and they must not be too few.
         self._wait = max(1, math.ceil(wait))
+        self._refused_until.pop(name, None)
+        if wait:
+            self._refused_until[name] = time.monotonic() + wait
+            while len(self._refused_until) > MOST_REFUSED:
+                self._refused_until.pop(next(iter(self._refused_until)), None)
         return not wait
+
+    @classmethod
+    def over(cls, name: str) -> bool:
+        """Whether this process refused this caller, and the time to wait is not over: for a guess without a
+        count."""
+        return cls._refused_until.get(name, 0.0) > time.monotonic()
 
     def wait(self) -> float:
         return self._wait

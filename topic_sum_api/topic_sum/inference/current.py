@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topic_sum.processor import give_memory_back
+from topic_sum.safe_text import without_credentials
 
 from . import revision
 from .errors import HubUnavailable, ModelRefused, NotNow, NotReady
 from .model import Model, load_model
+from .rehearsal import rehearse
 
 log = logging.getLogger("topic_sum")
 
@@ -54,8 +56,8 @@ class CurrentModel:
 
     @property
     def trouble(self) -> str:
-        """For /model and /health/ready, which do not name paths of this machine."""
-        return self._trouble.replace(str(self.source.folder), "its folder")
+        """For /model and /health/ready, which name no paths of this machine and no passwords."""
+        return without_credentials(self._trouble.replace(str(self.source.folder), "its folder"))
 
     def report(self, trouble: str, logged: bool = False) -> None:
         """Log a trouble if it is new, so that a Hub that is down for a day does not fill the log."""
@@ -74,8 +76,7 @@ class CurrentModel:
                 self._keep(commit)
                 return
             if commit in self._refused:
-                self.report(self._refused[commit])
-                return
+                raise ModelRefused
             model = self._load(commit)
         except HubUnavailable as error:
             self.report(str(error))
@@ -86,8 +87,9 @@ class CurrentModel:
             if revision.remembered(self.source) == commit:
                 return  # it is the local copy
         except ModelRefused as error:
-            self._refused[commit] = f"model {self.source.repo}@{commit[:8]} is refused: {error}"
-            self._on_event("model_refused")
+            if commit not in self._refused:
+                self._refused[commit] = f"model {self.source.repo}@{commit[:8]} is refused: {error}"
+                self._on_event("model_refused")
             self.report(self._refused[commit])
         else:
             self.from_local_copy = False
@@ -128,6 +130,7 @@ class CurrentModel:
 
     def _load_from(self, folder: Path, commit: str) -> Model:
         began = time.monotonic()
+        rehearse(folder)
         model = load_model(folder, self.source.repo, commit, self._translators)
         give_memory_back()
         log.info("loaded %s@%s in %.1f s", self.source.repo, commit[:8], time.monotonic() - began)

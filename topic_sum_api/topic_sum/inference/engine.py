@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import ctranslate2
 from tokenizers import Tokenizer
 
-from .errors import ModelRefused, NotNow
+from .errors import ModelRefused, NotNow, of_the_machine
 from .served.template import Template
 from .served.text import literal
 from .text import sentences
@@ -21,9 +20,6 @@ _TRIAL_TOKENS = 24
 
 # Openings that are less likely than this led to sentences about other news (seen on the demo's model).
 _LIKELY_OPENING = 0.02
-
-# What CTranslate2 and tokenizers say if memory or descriptors are short and the file is not to blame.
-_OF_THE_MACHINE = re.compile(r"failed to allocate|bad_alloc|open file|os error", re.IGNORECASE)
 
 # Computes calls, perhaps at the same time or in one batch, and returns their results in order.
 Run = Callable[[Sequence[Callable[[], list[str]]]], list[list[str]]]
@@ -99,7 +95,7 @@ class Engine:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / section["tokenizer"]))
         except Exception as error:  # tokenizers raises bare Exception for every bad file
-            if _OF_THE_MACHINE.search(str(error)):
+            if of_the_machine(error):
                 raise NotNow(f"{section['tokenizer']} cannot be read: {error}") from None
             raise ModelRefused(f"{section['tokenizer']} is not a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
@@ -121,7 +117,7 @@ class Engine:
                 intra_threads=1,
             )
         except (RuntimeError, ValueError) as error:
-            if _OF_THE_MACHINE.search(str(error)):
+            if of_the_machine(error):
                 raise NotNow(f"{section['model']}/ cannot be loaded: {error}") from None
             raise ModelRefused(f"{section['model']}/ cannot be loaded: {error}") from None
 
@@ -174,12 +170,26 @@ class Engine:
         most = min(_TRIAL_TOKENS, self._generation.get("max_decoding_length", _TRIAL_TOKENS))
         return self.translate([self._ended(pieces)], max_decoding_length=most, min_decoding_length=1)[0]
 
+    def split(self, values: Mapping[str, str]) -> None:
+        """Tokenize `values` as a request does; whatever fails raises."""
+        tokens = self._pieces(self.template.fill(values))
+        self._text(tokens[:1000])
+        if len(tokens) >= self.source_max:
+            self._windows(values, max(self.template.columns, key=lambda name: len(values.get(name, ""))), 2)
+
     def source_tokens(self, values: Mapping[str, str]) -> list[str]:
         """The pieces of the whole source as the model gets them, the end piece included."""
         return self._ended(self._pieces(self.template.fill(values)))
 
     def _pieces(self, text: str) -> list[str]:
-        return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens
+        try:
+            return self._tokenizer.encode(literal(text), add_special_tokens=False).tokens
+        except Exception as error:
+            raise RuntimeError(f"the tokenizer failed: {error}") from None
+        except BaseException as error:  # a panic of Rust; it must not end the thread of a request
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise RuntimeError(f"the tokenizer failed: {error}") from None
 
     def _left(self, values: Mapping[str, str]) -> int:
         """Tokens that a source of these values leaves free."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# What libraries say if memory or descriptors are short and no file is to blame.
+_OF_THE_MACHINE = re.compile(r"failed to allocate|bad_alloc|open file|os error|MemoryError", re.IGNORECASE)
+
+
+def of_the_machine(complaint: object) -> bool:
+    """Whether the words of a library blame this machine."""
+    return bool(_OF_THE_MACHINE.search(str(complaint)))
 
 
 class ModelRefused(Exception):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import ModelRefused, NotNow, TaskNotServed
 from .kinds import KINDS, Task
+from .kinds.base import shown
 from .tasks import TasksFile, read_tasks
 
 
@@ -42,8 +44,14 @@ class Model:
         }
 
 
-def load_model(folder: Path, repo: str, revision: str, translators: int) -> Model:
-    """Load the revision in `folder` and try it.
+def load_model(
+    folder: Path,
+    repo: str,
+    revision: str,
+    translators: int,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Model:
+    """Load the revision in `folder` and try it. `on_step` is called with the name of each task.
 
     Raises ModelRefused with the reason in one line, or NotNow if this machine is at fault, not the revision.
     """
@@ -51,12 +59,13 @@ def load_model(folder: Path, repo: str, revision: str, translators: int) -> Mode
         tasks = read_tasks(folder)
         if missing := missing_files(folder, tasks):
             raise ModelRefused(f"{missing[0]} is missing")
-        loaded = {
-            name: KINDS[section["kind"]].load(name, section, folder, translators)
-            for name, section in tasks.tasks.items()
-        }
+        loaded = {}
+        for name, section in tasks.tasks.items():
+            on_step(name)
+            loaded[name] = KINDS[section["kind"]].load(name, section, folder, translators)
         longest = 0.0
-        for task in loaded.values():
+        for name, task in loaded.items():
+            on_step(name)
             began = time.monotonic()
             task.trial()
             longest = max(longest, time.monotonic() - began)
@@ -64,6 +73,10 @@ def load_model(folder: Path, repo: str, revision: str, translators: int) -> Mode
         raise NotNow("there is too little memory to load it: free some, or give the API more") from None
     except OSError as error:
         raise NotNow(f"a file cannot be read: {error.strerror or error}") from None
+    except (ModelRefused, NotNow, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # whatever a library makes of a bad file; a panic of Rust is no Exception
+        raise ModelRefused(f"it cannot be loaded ({type(error).__name__}: {shown(str(error))})") from None
     return Model(
         repo=repo,
         revision=revision,

@@ -86,7 +86,8 @@ class Service:
         """Whether the answer must be computed and takes long enough for a slot of the scheduler."""
         if not task.takes_slot(options):
             return False
-        return self._caches[task.name].get(_key(model, task, values, options)) is None
+        result = self._caches[task.name].get(_key(model, task, values, options))
+        return result is None or task.lacks(result, values)
 
     def answer(
         self, model: Model, task: Task, values: Mapping[str, str], options: Mapping[str, Any], job: Job
@@ -98,10 +99,10 @@ class Service:
         cache, key = self._caches[task.name], _key(model, task, values, options)
         result = cache.get(key)
         cached = result is not None
+        context = Context(lambda calls: self.scheduler.run(calls, job), job.check, self.limits.max_windows)
+        if cached and task.lacks(result, values):
+            task.add(result, values, context)
         if not cached:
-            context = Context(
-                lambda calls: self.scheduler.run(calls, job), job.check, self.limits.max_windows
-            )
             result = task.compute(values, options, context)
             cache.put(key, result)
         return task.answer(result, values, options), cached

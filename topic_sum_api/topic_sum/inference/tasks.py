@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -11,12 +12,20 @@ from typing import Any
 
 from .errors import ModelRefused, NotNow
 from .kinds import KINDS
-from .kinds.base import check_fields
+from .kinds.base import check_fields, shown
 from .served.template import Template
 
 # What a task may be called: its name is a part of an address.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 # A request has these fields beside the columns of its task.
+# Bounds of everything in a revision's tasks.json, whatever it means.
+_MOST_BYTES = 4_000_000
+_MOST_DEPTH = 12
+_MOST_VALUES = 50_000
+_MOST_CHARS = 10_000
+_MOST = 1e15
+# Half a surrogate pair cannot be sent, and control characters forge lines of a log.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 RESERVED = {"items", "max_chars", "variants", "top_k", "explain"}
 
 
@@ -39,6 +48,8 @@ def read_tasks(folder: Path) -> TasksFile:
     """Raises ModelRefused if tasks.json has no known format or asks for what this API cannot do, NotNow if it
     cannot be read."""
     try:
+        if (folder / "tasks.json").stat().st_size > _MOST_BYTES:
+            raise ModelRefused(f"tasks.json has more than {_MOST_BYTES} bytes")
         tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelRefused("tasks.json is missing: not a model of this project") from None
@@ -46,12 +57,13 @@ def read_tasks(folder: Path) -> TasksFile:
         raise NotNow(f"tasks.json cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise ModelRefused(f"tasks.json is damaged: {error}") from None
+    check_bounds(tasks)
     got = tasks.get("format") if isinstance(tasks, dict) else type(tasks).__name__
     if got == 1:
         tasks = from_format_1(tasks)
     elif got != 2:
         raise ModelRefused(
-            f"tasks.json has format {got!r}, this API reads formats 1 and 2: use matching versions"
+            f"tasks.json has format {shown(got)}, this API reads formats 1 and 2: use matching versions"
         )
     for name in ("dataset", "tasks"):
         _section(tasks, name)
@@ -68,14 +80,38 @@ def read_tasks(folder: Path) -> TasksFile:
     )
 
 
+def check_bounds(tasks: object) -> None:
+    """Raises ModelRefused for a number, a text, a depth or a size that no tasks.json needs."""
+    left = [("", tasks, 0)]
+    for count in itertools.count():
+        if not left:
+            return
+        where, value, depth = left.pop()
+        name = f"tasks.json {where.removeprefix('.')}".strip()
+        if count > _MOST_VALUES:
+            raise ModelRefused(f"tasks.json holds more than {_MOST_VALUES} values")
+        if depth > _MOST_DEPTH:
+            raise ModelRefused(f"{name[:100]} is nested more than {_MOST_DEPTH} deep")
+        match value:
+            case dict():
+                left += [(".a name", key, depth + 1) for key in value]
+                left += [(f"{where}.{key[:100]}", each, depth + 1) for key, each in value.items()]
+            case list():
+                left += [(f"{where}[{at}]", each, depth + 1) for at, each in enumerate(value)]
+            case str() if len(value) > _MOST_CHARS or _UNFIT.search(value):
+                raise ModelRefused(f"{name} is {shown(value)}: too long, or with characters of no text")
+            case int() | float() if not -_MOST <= value <= _MOST:  # NaN is not, either
+                raise ModelRefused(f"{name} is {shown(value)}, not between {-_MOST:g} and {_MOST:g}")
+
+
 def _check_task(name: str, section: Mapping[str, Any]) -> None:
     if not _NAME.fullmatch(name):
-        raise ModelRefused(f"tasks.json has a task named {name!r}")
+        raise ModelRefused(f"tasks.json has a task named {shown(name)}")
     kind = section.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ModelRefused(f"tasks.json {name}.kind is {kind!r}, this API knows {', '.join(KINDS)}")
+        raise ModelRefused(f"tasks.json {name}.kind is {shown(kind)}, this API knows {', '.join(KINDS)}")
     if not isinstance(section.get("metrics") or {}, dict):
-        raise ModelRefused(f"tasks.json {name}.metrics is {section['metrics']!r}")
+        raise ModelRefused(f"tasks.json {name}.metrics is {shown(section['metrics'])}")
     KINDS[kind].check(name, section)
     if taken := sorted(RESERVED & set(Template(section["source"]).columns)):
         raise ModelRefused(f"tasks.json {name}.source has the column {taken[0]!r}, an option of this API")
@@ -88,7 +124,7 @@ def from_format_1(tasks: Mapping[str, Any]) -> dict[str, Any]:
     check_fields("topic", topic, {"title_repeat": (int, 0, 10), "labels": list})
     for label in topic["labels"]:
         if not isinstance(label, dict) or not {"topic", "name"} <= label.keys():
-            raise ModelRefused(f"tasks.json topic.labels holds {label!r}")
+            raise ModelRefused(f"tasks.json topic.labels holds {shown(label)}")
     # Braces and brackets mean something in a template; doubled they are text.
     prefix = re.sub(r"[\[\]{}]", lambda match: 2 * match[0], summarize.pop("prefix"))
     title = "[{title}. ]" if summarize.pop("with_title", False) is True else ""

@@ -41,7 +41,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 self._current.refresh()
-            except Exception:  # a bug must not end the thread: the old model serves on
+            except BaseException:  # neither a bug nor a panic of Rust may end this thread
                 log.exception("error: the model watcher failed; it goes on")
                 self._current.report("the model watcher failed, see the log", logged=True)
             pause = self._check_seconds

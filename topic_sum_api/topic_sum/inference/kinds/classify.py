@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ModelRefused
 from ..served.classifier import _WORD, TextModel
-from .base import REAL, ArrayTask, Context, Field
+from .base import REAL, ArrayTask, Context, Field, shown
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Classify(ArrayTask):
         for label in section["labels"]:
             names = (label.get("label"), label.get("name")) if isinstance(label, dict) else ()
             if not names or not all(isinstance(each, str) for each in names):
-                raise ModelRefused(f"tasks.json {name}.labels holds {label!r}")
+                raise ModelRefused(f"tasks.json {name}.labels holds {shown(label)}")
 
     def trial(self) -> None:
         try:
@@ -85,7 +85,8 @@ class Classify(ArrayTask):
             raise ModelRefused(f"the scores of {self.name} for the trial text sum to {total:.3f}, not 1")
 
     def takes_slot(self, options: Mapping[str, Any]) -> bool:
-        return bool(options.get("explain"))  # hundreds of classifications; without it a few milliseconds
+        # `explain` takes hundreds of classifications. One of a usual beginning takes a few milliseconds.
+        return bool(options.get("explain")) or super().takes_slot(options)
 
     def cache_key(self, values: Mapping[str, str], options: Mapping[str, Any]) -> tuple:
         return (*super().cache_key(values, options), bool(options.get("explain")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -41,9 +42,11 @@ class Regress(ArrayTask):
 
     def trial(self) -> None:
         try:
-            self.predict(self.trial_values)
+            value = self.predict(self.trial_values)
         except (ValueError, TypeError, IndexError) as error:
             raise ModelRefused(f"{self.name} failed on the trial text: {error}") from None
+        if not math.isfinite(value):
+            raise ModelRefused(f"{self.name} answered the trial text with {value}")
 
     def predict(self, values: Mapping[str, str]) -> float:
         [value] = self.model.predict([self.source(values)])

@@ -95,7 +95,10 @@ def show(made: dict[str, Any], spider: NewsSpider) -> None:
     name, error = spider.name, made["error"]
     if error:
         say(f"error: {error}")
-    if any(made[key] for key in ("fetched", "failed", "failed_sources")):
+    ended = sum(made[key] for key in ("kept", "updated", "unchanged", "skipped", "dropped", "failed"))
+    asked = made["fetched"] or made["failed"]
+    # Pages that ended once more as they did before are no news.
+    if made["failed_sources"] or made["given_up"] or (asked and ended > made["again"]):
         print(f"{name}: crawl {made['crawl']} {made['outcome']}")
         print(report.table(made))
     elif made["outcome"] == "done":
@@ -125,7 +128,9 @@ def _show_alarm(made: dict[str, Any], name: str) -> None:
         say(f"  {group['pages']} pages {what}, as {group['example']}")
     if made["saved_pages"]:
         say(f"  pages to look at: {', '.join(made['saved_pages'][:5])}")
-    if stopped:
+    if stopped and not made["held"]:
+        say("  what was read stays; run again when the site is well, or set CRAWL_ALARM=0 if it is")
+    elif stopped:
         say(
             "  nothing of this crawl is published; fix the parser and run again, or set CRAWL_ALARM=0 if the"
             " pages are right"

@@ -110,6 +110,7 @@ def build(
         "requests": tally.statuses.total(),
         "fetched": counts["fetched"],
         **{name: counts[name] for name in names},
+        **{name: spider.store.doubts[name] for name in ("again", "given_up")},
         "reasons": {str(why): count for why, count in tally.reasons.most_common()},
         "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
         "bytes": counts["bytes"],
@@ -149,6 +150,8 @@ def table(report: dict[str, Any]) -> str:
     ]
     if report["skipped"]:
         rows.append(("outside", f"{report['skipped']:,} (since, until or rubrics)"))
+    if report["given_up"]:
+        rows.append(("given up", f"{report['given_up']:,} that ended so for several nights"))
     if report["reasons"]:
         rows.append(("why", _each(report["reasons"])))
     if report["newest"]:

@@ -44,6 +44,7 @@ class Site:
     sitemaps: ClassVar[tuple[str, ...]] = ("/sitemap.xml",)  # besides those that robots.txt names
     feeds: ClassVar[tuple[str, ...]] = ()  # RSS or Atom
     cookies: ClassVar[str] = ""  # sent with every request
+    closes_pages: ClassVar[bool] = True  # False if whole pages of the site leave elements open at their end
     # The path of an article. Its groups "rubric", "year", "month" and "day" are used if it has them.
     article_path: ClassVar[re.Pattern[str]]
     anchors: ClassVar[type[Layout]] = Anchors  # selectors that all layouts share, tried before theirs

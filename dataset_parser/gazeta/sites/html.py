@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -28,6 +29,13 @@ _CHARSET = re.compile(
     rb"""<(?:meta\b[^>]{0,300}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{2,30})""", re.I
 )
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half a character, as careless encoders write it
+_REMARKS = (
+    ("<!--", "-->", re.compile(r"<!--.*?-->", re.S)),
+    ("<script", "</script", re.compile(r"<script\b.*?</script", re.S | re.I)),
+    ("<style", "</style", re.compile(r"<style\b.*?</style", re.S | re.I)),
+)
+_OPENED = re.compile(r"<(article|div|section|main|span|table|ul|ol|h[1-6])\b(?:[^<>]*[^<>/])?>", re.I)
+_CLOSED = re.compile(r"</(article|div|section|main|span|table|ul|ol|h[1-6])\s*>", re.I)
 _MARKUP = re.compile(r"<(?:!doctype|html|head|title|body|meta|article|div|p|span|a|h[1-6]|table|ul)\b", re.I)
 _HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]{2,30})""", re.I)
 # Controls, zero-width and direction marks, soft hyphens, lone surrogates, replacements, non-characters.
@@ -97,6 +105,27 @@ def decode(body: bytes, content_type: str = "") -> str:
     if guess.count("\ufffd") * 20 < sum(byte > 127 for byte in body):
         return guess
     return body.decode("cp1251", "replace")
+
+
+def ends_inside(text: str) -> bool:
+    """Whether a page ends inside a script, a comment or an element that has to be closed: it was cut.
+
+    A page that closes its body is whole, however its elements are nested; the end tags of html, body and p
+    may be left out. An empty page, or one without elements, ends nowhere.
+    """
+    tail = text[-2000:].lower()
+    if "</html" in tail or "</body" in tail:
+        return False
+    for begins, ends, whole in _REMARKS:
+        lower = text.lower()
+        if lower.rfind(begins) > lower.rfind(ends):
+            return True  # so that each one that begins has an end, and is searched for once
+        text = whole.sub(" ", text)
+    if re.search(r"<[a-z/][^<>]*\Z", text, re.I):
+        return True
+    opened = Counter(name.lower() for name in _OPENED.findall(text))
+    closed = Counter(name.lower() for name in _CLOSED.findall(text))
+    return any(opened[name] > closed[name] for name in opened)
 
 
 def tree(text: str) -> etree._Element:

@@ -312,3 +312,42 @@ def test_looking_for_the_end_takes_linear_time(hostile: str) -> None:
     started = time.monotonic()
     ends_inside(hostile * (2_000_000 // len(hostile)))
     assert time.monotonic() - started < 3
+
+
+# Clocks and pauses
+
+
+def test_a_clock_that_is_days_behind_is_reported_and_drops_nothing(serve: Callable, crawl: Callable) -> None:
+    from datetime import UTC, datetime, timedelta
+    from email.utils import format_datetime
+
+    site = with_host(serve(site_of(news(3))))
+    later = datetime.now(UTC) + timedelta(days=6)
+    for path in PATHS[:3]:
+        body = site.pages[path][2].replace(b"2024-02-03T10:00:00+03:00", later.isoformat().encode())
+        site.pages[path] = (200, {"Date": format_datetime(later, usegmt=True)}, body)
+    done = crawl(site.url)
+    assert done.code == 0 and set(done.rows()) == set(PATHS[:3])
+    assert f"clock is 6 days behind that of {site.url}" in done.err
+    assert done.report["clock_behind_hours"] == 144
+
+
+def test_articles_from_the_future_by_both_clocks_get_another_night(serve: Callable, crawl: Callable) -> None:
+    site = with_host(serve(site_of(news(2))))
+    good = site.pages[PATHS[0]]
+    site.pages[PATHS[0]] = (200, {}, good[2].replace(b"2024-02-03T10", b"2094-02-03T10"))
+    first = crawl(site.url)
+    assert first.ends()[PATHS[0]] == ("dropped", "date in the future") and "clock" not in first.err
+    site.pages[PATHS[0]] = good
+    assert set(crawl(site.url).rows()) == set(PATHS[:2])
+
+
+@pytest.mark.parametrize("asked", ["0", "Sat, 03 Feb 2024 10:00:00 GMT", "-5", "soon", ""])
+def test_a_retry_after_without_a_wait_is_no_storm_of_requests(
+    asked: str, serve: Callable, crawl: Callable
+) -> None:
+    site = with_host(serve(site_of(news(3))))
+    for path in PATHS[:3]:
+        site.pages[path] = (429, {"Retry-After": asked}, b"")
+    done = crawl(site.url, CRAWL_GIVE_UP="6")
+    assert done.code in (0, 5) and sum(path in PATHS for path in site.asked) < 45

@@ -32,7 +32,10 @@ class Command(ScrapyCrawl):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if len(args) != 1:
             raise UsageError
-        self.exitcode = self._crawl(args[0], opts.spargs)
+        try:
+            self.exitcode = self._crawl(args[0], opts.spargs)
+        except KeyboardInterrupt:  # before or after the crawl itself, which Scrapy stops
+            self.exitcode = fail(130, "stopped; nothing is lost, run again to go on")
 
     def _crawl(self, name: str, arguments: dict[str, str]) -> int:
         assert self.crawler_process is not None
@@ -104,6 +107,8 @@ def show(made: dict[str, Any], spider: NewsSpider) -> None:
     elif made["outcome"] == "done":
         count = sum(made["known"].get(state, 0) for state in ("kept", "known"))
         print(f"{name}: nothing new; {count:,} articles known, asked for {made['requests']} pages")
+    if clock := spider.clock.warning(spider.site.base):
+        say(f"warning: {clock}")
     opt_outs = spider.opt_outs
     if opt_outs.pages and not error:
         say(f"warning: {opt_outs.pages} pages opt out of AI training ({opt_outs.reason}) and were left out")

@@ -124,6 +124,7 @@ def build(
         "alarm": [],
         "error": "",
         "error_code": "",
+        "clock_behind_hours": round(spider.clock.behind.total_seconds() / 3600),
     }
 
 

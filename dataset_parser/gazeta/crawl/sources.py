@@ -65,7 +65,8 @@ class Sources:
 
     def article_link(self, url: str, day: str = "", lastmod: str = "") -> Link:
         """A link to an article, whose day and rubric its address may name."""
-        return Link(url, Kind.ARTICLE, self.site.url_day(url) or day, self.site.url_rubric(url), lastmod)
+        named = self.site.url_day(url) if self.site.names_day(url) else ""
+        return Link(url, Kind.ARTICLE, named or day, self.site.url_rubric(url), lastmod)
 
     def read_sitemap(self, link: Link, page: Fetched) -> Ending | None:
         """Queue what a sitemap or feed names; how it ends if it is none."""
@@ -105,7 +106,7 @@ class Sources:
     def read_listing(self, link: Link, page: Fetched) -> None:
         """Queue what a listing page names, and the page with older articles while following it pays."""
         listing = self.site.parse_listing(page.body, page.url, page.content_type)
-        links = [Link(url, Kind.ARTICLE, day, self.site.url_rubric(url)) for url, day in listing.articles]
+        links = [self.article_link(url, day) for url, day in listing.articles]
         new = self._read(link, links, page)
         name = link.url.partition("?")[0]
         chain = self.chains.setdefault(name, Chain())

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import scrapy
@@ -18,6 +18,7 @@ from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
+from gazeta.crawl.clock import Clock
 from gazeta.crawl.judge import is_cut, judge, wrong_type
 from gazeta.crawl.optout import OptOuts, robots_opt_out, tdmrep_opt_out
 from gazeta.crawl.page import Ending, Fetched, Kind, Link, Reason, State
@@ -61,6 +62,7 @@ class NewsSpider(scrapy.Spider):
         self.plan, self.store, self.crawl = plan, store, crawl
         self.tally = Tally()
         self.opt_outs = OptOuts()
+        self.clock = Clock()
         self.sources = Sources(self.site, store, plan, self.tally, crawl)
         self.queue = self.sources.queue
         self.robots = ""
@@ -87,6 +89,7 @@ class NewsSpider(scrapy.Spider):
             why = f"{response.url} answers {response.status}; without it nothing is fetched. Run again later"
             self.give_up(5, "site_unreachable", why)
             return None
+        self.clock.see(_header(response, "Date"))
         self.robots = response.text[:500_000] if response.status == 200 and hasattr(response, "text") else ""
         if self._opts_out(robots_opt_out(self.robots)):
             return None
@@ -140,8 +143,9 @@ class NewsSpider(scrapy.Spider):
 
     def on_page(self, response: Response) -> None:
         link: Link = response.meta["page"]
+        self.clock.see(_header(response, "Date"))
         whole = CUT not in response.flags
-        page = Fetched(response.url, response.status, response.body, _content_type(response), whole)
+        page = Fetched(response.url, response.status, response.body, _header(response, "Content-Type"), whole)
         try:
             done = self._settle(link, page, response)
         except sqlite3.Error as error:
@@ -293,10 +297,9 @@ class NewsSpider(scrapy.Spider):
         what = f"cannot write {self.store.path}: {error}; free some space or check the folder, then run again"
         self.give_up(1, "store_failed", what)
 
-    @staticmethod
-    def _now() -> datetime:
-        return to_moscow(datetime.now(UTC))
+    def _now(self) -> datetime:
+        return to_moscow(self.clock.now())
 
 
-def _content_type(response: Response) -> str:
-    return (response.headers.get("Content-Type") or b"").decode("latin-1")
+def _header(response: Response, name: str) -> str:
+    return (response.headers.get(name) or b"").decode("latin-1")

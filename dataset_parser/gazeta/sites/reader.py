@@ -19,6 +19,7 @@ from lxml import etree
 from gazeta.sites import russian
 from gazeta.sites.article import DESCRIPTION, FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
 from gazeta.sites.html import (
+    LINE_ENDS,
     Finder,
     clean,
     cut,
@@ -94,6 +95,8 @@ class Reader:
         lead = self._cut_lead()
         self.refuse_other_kinds()
         title, text, date = self.title(), self.text(), self.date()
+        if russian.is_live(text):
+            raise NotAnArticle("live report", self.url)
         missing = [name for name, value in (("title", title), ("text", text), ("date", date)) if not value]
         if missing:
             self.complain(missing, bool(title))
@@ -134,10 +137,22 @@ class Reader:
         head = clean(self.tree.findtext(".//title") or "")
         if russian.NOT_FOUND_TITLE.search(head) and not self._has_body():
             raise NotAnArticle("error page", self.url)
+        if self._is_marked_advertising():
+            raise NotAnArticle("advertising", self.url)
         live = self.metadata.is_live_blog()
         titles = (self.subtitle, self._title()[0])
         if live or self.find(self.tree, self.live) or any(map(russian.LIVE_TITLE.search, titles)):
             raise NotAnArticle("live report", self.url)
+
+    def _is_marked_advertising(self) -> bool:
+        """Whether the article's own head, not a block in or after its text, carries an advertiser's mark."""
+        bodies = set(self._bodies())
+        for node in self.root.iter("div", "span", "p", "a"):
+            if node in bodies:
+                return False
+            if len(node) == 0 and node.text and russian.ADVERTISING_MARK.match(clean(node.text)):
+                return not self._is_silent(node) and not self._inside_silent(node)
+        return False
 
     def is_gallery(self) -> bool:
         return bool(self.gallery and self.find(self.tree, self.gallery))
@@ -206,15 +221,16 @@ class Reader:
             if _MARKED_UP.search(raw):
                 body = tree(f"<div>{raw}</div>")
                 raw = "\n".join(line for _, line in paragraphs(body, self._is_silent))
-            lines = [words for line in raw.split("\n") if (words := clean(line))]
+            lines = [words for line in LINE_ENDS.split(raw) if (words := clean(line))]
             self.era = self.era or ("json-ld" if lines else "")
         return "\n".join(lines)
 
     def date(self) -> str:
         for era, css in by_layout(self.layouts, "date"):
             for node in self.find(self.root, css):
-                written = node.get("datetime") or node.get("content") or inline_text(node)
-                if date := moscow_date(written):
+                # An attribute has the seconds that the text leaves out.
+                values = (*map(node.get, ("datetime", "content", "pubdate")), inline_text(node))
+                if date := next(filter(None, map(moscow_date, filter(None, values))), ""):
                     self.era = self.era or era
                     return date
         date = moscow_date(
@@ -251,7 +267,7 @@ class Reader:
             if not words:
                 continue
             cut(node)  # what follows the lead in its paragraph stays
-            if squeezed(words) != squeezed(self.subtitle):
+            if squeezed(words) != squeezed(self.subtitle) and not self.silent_line.match(words):
                 return words
         return ""
 
@@ -271,6 +287,7 @@ class Reader:
         repeated = opening.startswith(same) or same.startswith(opening[:40])
         repeated = repeated or same in {squeezed(self.subtitle), squeezed(self._title()[0]), ""}
         signed = bool(self.outlet) and self.outlet in description[-40:]
+        signed = signed or bool(self.silent_line.match(description))
         if len(description) < 60 or repeated or signed or description != written.strip():
             return first, FIRST_PARAGRAPH
         return description, DESCRIPTION

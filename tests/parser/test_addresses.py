@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from gazeta.pages import parse_article
+from gazeta.sites.body import decode
 from gazeta.sites.gazeta import Gazeta
-from gazeta.sites.html import decode, moscow_date
+from gazeta.sites.html import moscow_date
 
 SITE = Gazeta()
 WWW = "https://www.gazeta.ru"

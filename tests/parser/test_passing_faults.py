@@ -14,8 +14,8 @@ from gazeta.crawl.page import NIGHTS, Ending, Fetched, Kind, Link, Reason, State
 from gazeta.crawl.politeness import unpacks_whole
 from gazeta.crawl.store import Store
 from gazeta.crawl.verdict import bursts
+from gazeta.sites.body import ends_inside
 from gazeta.sites.gazeta import Gazeta
-from gazeta.sites.html import ends_inside
 from gazeta.sites.sitemaps import is_whole
 
 PATHS = [f"/social/2024/02/03/{number}.shtml" for number in range(18000001, 18000031)]

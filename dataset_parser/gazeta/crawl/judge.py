@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from gazeta.crawl.page import Ending, Fetched, Reason, State
 from gazeta.crawl.plan import Scope
 from gazeta.sites.base import Article, NotAnArticle, PageChanged, Site
-from gazeta.sites.html import decode, ends_inside
+from gazeta.sites.body import decode, ends_inside
 
 EARLIEST = "1999"  # no site here is older
 MAX_TEXT = 300_000  # characters: longer than any story, and than any model reads
@@ -23,7 +23,10 @@ def wrong_type(page: Fetched) -> Ending | None:
 
 def is_cut(site: Site, page: Fetched) -> bool:
     """Whether a page was cut on its way: by its transport, or because it ends inside its own elements."""
-    return not page.whole or (site.closes_pages and ends_inside(decode(page.body, page.content_type)))
+    if not page.whole:
+        return True
+    closed = b"</html" in page.body[-2000:].lower()  # nearly every page is, and needs no decoding for it
+    return site.closes_pages and not closed and ends_inside(decode(page.body, page.content_type))
 
 
 def judge(site: Site, page: Fetched, scope: Scope, now: datetime) -> Article | Ending:

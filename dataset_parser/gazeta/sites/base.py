@@ -21,7 +21,8 @@ from gazeta.sites.article import (
     NotAnArticle,
     PageChanged,
 )
-from gazeta.sites.html import clean, decode, tree
+from gazeta.sites.body import decode
+from gazeta.sites.html import clean, tree
 from gazeta.sites.layout import Anchors, Layout, rows
 from gazeta.sites.reader import Reader
 

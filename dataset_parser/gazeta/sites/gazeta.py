@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote, urlsplit
 
 from gazeta.sites.base import Anchors, Layout, Listing, NotAnArticle, Reader, Site, page_path
-from gazeta.sites.html import decode, to_moscow, tree
+from gazeta.sites.body import decode
+from gazeta.sites.html import to_moscow, tree
 
 # Sections that hold articles. "news" is a format: in /social/news/ the rubric is social.
 RUBRICS = (

@@ -108,3 +108,10 @@ def test_the_seconds_are_in_the_attribute_of_an_old_page() -> None:
     assert parse_article(page.replace('"2013-10-16T09:47:51+04:00"', '""').encode(), url).date == (
         "2013-10-16 09:47:00"
     )
+
+
+def test_a_block_in_another_charset_does_not_change_that_of_the_page() -> None:
+    whole = TEXT.format("").encode()
+    mixed = whole + b"<div>" + ("Реклама банка " * 10).encode("cp1251") + b"</div>"
+    for header in ("text/html", "text/html; charset=utf-8"):
+        assert whole.decode() in decode(mixed, header)

@@ -99,6 +99,7 @@ def test_entities_of_json_ld_are_read() -> None:
         "Реклама. ООО «Лёд». ИНН 7700000000. erid: 2SDnjdWxyz12",
         "Иван Коньков/РИА Новости",
         "© Иван Коньков / ТАСС",
+        "«Газета.Ru» ведёт онлайн-трансляцию.",
     ],
 )
 def test_calls_credits_and_marks_of_blocks_are_left_out(call: str) -> None:
@@ -141,6 +142,12 @@ def test_a_text_of_clock_lines_is_a_live_report(clock: str) -> None:
     text = "".join(f"<p>{clock.format(number)} Игрок пробил мимо ворот.</p>" for number in range(9))
     with pytest.raises(NotAnArticle, match="live report"):
         parse_article(page(text), URL)
+
+
+def test_entries_with_a_time_of_their_own_are_a_live_report() -> None:
+    entries = "".join(f'<p class="online_time">12:3{n}</p><p>{LINES[0]}</p>' for n in range(4))
+    with pytest.raises(NotAnArticle, match="live report"):
+        parse_article(page(entries), URL)
 
 
 @pytest.mark.parametrize("title", ["Живём live", "Завтра день 8-й недели", "Второй день на льду"])

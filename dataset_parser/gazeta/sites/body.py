@@ -55,9 +55,11 @@ def decode(body: bytes, content_type: str = "") -> str:
             return body.decode("cp1251" if codec == "iso8859-1" else codec, "replace")
         break
     guess = body.decode("utf-8", "replace")
-    # A few broken bytes do not make a UTF-8 page another charset: hardly any letter of windows-1251 survives.
+    # Broken bytes, or a block in another charset, do not make a UTF-8 page another one: of a page that is not
+    # UTF-8 hardly any letter survives.
     high = body.translate(None, bytes(range(128)))
-    if guess.count("\ufffd") * 20 < len(high):
+    survived = len(guess) - guess.count("\ufffd") - (len(body) - len(high))
+    if survived * 4 > len(high):
         return guess
     # Most letters of a text are small ones; in the wrong charset they come out as capitals or lines.
     return body.decode(max(_OLD_CHARSETS, key=lambda name: _small_letters(high, name)), "replace")

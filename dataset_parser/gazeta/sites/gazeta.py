@@ -55,6 +55,8 @@ class GazetaReader(Reader):
     def refuse_other_kinds(self) -> None:
         if urlsplit(self.url).path.startswith("/auth/"):
             raise NotAnArticle("login page", self.url)
+        if len(self.find(self.root, ".online_time")) >= 3:  # the entries of an online report of 2013
+            raise NotAnArticle("live report", self.url)
         super().refuse_other_kinds()
 
     def is_gallery(self) -> bool:

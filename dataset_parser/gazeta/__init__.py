@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from types import TracebackType
+
 
 class StageError(Exception):
     """A reason why the stage ends without doing its work.
@@ -19,3 +23,15 @@ class StageError(Exception):
             self.exit_code = exit_code
         if code:
             self.code = code
+
+
+def _stopped(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End with 130 and a word after Ctrl+C while the program starts: what runs later ends by itself."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print("error: stopped; nothing is lost, run again to go on", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
+sys.excepthook = _stopped

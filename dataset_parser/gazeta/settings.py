@@ -156,6 +156,7 @@ DOWNLOADER_MIDDLEWARES = {
     "gazeta.crawl.politeness.PoliteRobots": 100,
     "gazeta.crawl.politeness.PoliteRedirects": 600,
     "gazeta.crawl.politeness.Patience": 610,
+    "gazeta.crawl.politeness.WholeBodies": 620,  # before Scrapy unpacks them at 590
 }
 EXTENSIONS = {
     "scrapy.extensions.logstats.LogStats": None,

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from gazeta.crawl.page import NIGHTS
 from gazeta.crawl.store import Store
 
 FIELDS = ("title", "subtitle", "summary", "summary_origin", "text", "date", "rubric")
@@ -98,9 +99,11 @@ def test_every_article_is_collected_exactly_and_the_second_run_asks_for_none(
     site.facts("reset")
     second = crawl(site.url)
     assert second.code == 0
-    assert not [path for path in site.asked() if path.endswith(".shtml")]
+    # Only what may have been a passing fault; see NIGHTS in crawl/page.py.
+    asked = {path for path in site.asked() if path.endswith(".shtml")}
+    assert not asked & set(rows) and {ends[path][1] for path in asked if path in ends} <= set(NIGHTS)
     assert len(second.out.splitlines()) == 1 and "nothing new" in second.out
-    assert sum(site.asked().values()) < 40
+    assert sum(site.asked().values()) < 40 + 2 * len(asked)
 
 
 def test_a_later_run_fetches_what_is_new_and_what_was_edited(start: Callable, crawl: Callable) -> None:

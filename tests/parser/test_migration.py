@@ -39,7 +39,7 @@ def rows(path: Path, query: str) -> list[tuple]:
 def test_texts_that_were_read_back_become_columns(path: Path) -> None:
     assert rows(path, "SELECT DISTINCT rubric FROM page WHERE kind = 'sitemap'") == [("",), ("#2",), ("#3",)]
     with Store(path) as store:
-        assert store.db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert store.db.execute("PRAGMA user_version").fetchone() == (3,)
         sitemaps = "SELECT rubric, depth, count(*) FROM page WHERE kind = 'sitemap' GROUP BY 1, 2"
         assert store.db.execute(sitemaps).fetchall() == [("", 1, 2), ("", 2, 15), ("", 3, 30)]
         reasons = "SELECT reason, status, missing, layout FROM page WHERE state = 'failed' OR missing != '[]'"
@@ -106,7 +106,7 @@ def test_a_crawl_goes_on_with_it_and_asks_for_nothing_that_is_kept(
 
 def test_a_store_of_a_later_version_is_left_alone(path: Path, crawl: Callable) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     done = crawl("http://127.0.0.1:9")
-    assert done.code == 1 and "a newer version of this program made it (format 3)" in done.err
+    assert done.code == 1 and "a newer version of this program made it (format 4)" in done.err
     assert len(done.err.splitlines()) == 1

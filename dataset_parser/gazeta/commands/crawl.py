@@ -32,7 +32,10 @@ class Command(ScrapyCrawl):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if len(args) != 1:
             raise UsageError
-        self.exitcode = self._crawl(args[0], opts.spargs)
+        try:
+            self.exitcode = self._crawl(args[0], opts.spargs)
+        except KeyboardInterrupt:  # before or after the crawl itself, which Scrapy stops
+            self.exitcode = fail(130, "stopped; nothing is lost, run again to go on")
 
     def _crawl(self, name: str, arguments: dict[str, str]) -> int:
         assert self.crawler_process is not None
@@ -95,12 +98,17 @@ def show(made: dict[str, Any], spider: NewsSpider) -> None:
     name, error = spider.name, made["error"]
     if error:
         say(f"error: {error}")
-    if any(made[key] for key in ("fetched", "failed", "failed_sources")):
+    ended = sum(made[key] for key in ("kept", "updated", "unchanged", "skipped", "dropped", "failed"))
+    asked = made["fetched"] or made["failed"]
+    # Pages that ended once more as they did before are no news.
+    if made["failed_sources"] or made["given_up"] or (asked and ended > made["again"]):
         print(f"{name}: crawl {made['crawl']} {made['outcome']}")
         print(report.table(made))
     elif made["outcome"] == "done":
         count = sum(made["known"].get(state, 0) for state in ("kept", "known"))
         print(f"{name}: nothing new; {count:,} articles known, asked for {made['requests']} pages")
+    if clock := spider.clock.warning(spider.site.base):
+        say(f"warning: {clock}")
     opt_outs = spider.opt_outs
     if opt_outs.pages and not error:
         say(f"warning: {opt_outs.pages} pages opt out of AI training ({opt_outs.reason}) and were left out")
@@ -125,7 +133,9 @@ def _show_alarm(made: dict[str, Any], name: str) -> None:
         say(f"  {group['pages']} pages {what}, as {group['example']}")
     if made["saved_pages"]:
         say(f"  pages to look at: {', '.join(made['saved_pages'][:5])}")
-    if stopped:
+    if stopped and not made["held"]:
+        say("  what was read stays; run again when the site is well, or set CRAWL_ALARM=0 if it is")
+    elif stopped:
         say(
             "  nothing of this crawl is published; fix the parser and run again, or set CRAWL_ALARM=0 if the"
             " pages are right"

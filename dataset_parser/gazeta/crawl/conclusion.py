@@ -10,9 +10,9 @@ from typing import Any
 
 from gazeta import settings
 from gazeta.crawl import report
-from gazeta.crawl.page import Reason, State
+from gazeta.crawl.page import Reason, State, Why
 from gazeta.crawl.spider import GivenUp, NewsSpider
-from gazeta.crawl.verdict import Alarm, alarms
+from gazeta.crawl.verdict import Alarm, alarms, bursts
 
 FEW_ANSWERS = 10  # so many pages without an answer, and fewer with one, mean that the site is down
 
@@ -25,6 +25,7 @@ class Outcome:
     exit_code: int
     alarms: tuple[Alarm, ...] = ()
     given_up: GivenUp | None = None
+    holds: bool = False  # what the crawl kept is not to be trusted
 
 
 def conclude(spider: NewsSpider, finish_reason: str, seconds: float) -> dict[str, Any]:
@@ -41,9 +42,11 @@ def conclude(spider: NewsSpider, finish_reason: str, seconds: float) -> dict[str
         made["saved_pages"] = [str(path) for path in _save_examples(spider, crawls)]
         made["unread"] = [asdict(group) for group in store.history.unread(crawls)]
         made["looked_for"] = report.looked_for(store.history, spider.site, crawls, outcome.alarms)
+    made["held"] = outcome.holds
     if outcome.name == "alarm":
         made["error_code"] = "site_changed"
-        store.hold(crawls)
+        if outcome.holds:
+            store.hold(crawls)
     elif outcome.name == "done":
         store.saved.forget_samples()
     store.history.finish(crawl, outcome.name, made)
@@ -74,9 +77,19 @@ def _outcome(spider: NewsSpider, finish_reason: str, crawls: list[int]) -> Outco
             given_up = GivenUp(5, "site_refuses", line)
             return Outcome("given up", 5, tuple(found), given_up)
         found.append(Alarm("articles", "not one link in the sitemaps, feeds and listings"))
+    # Pages that may be had another night say nothing against those that were read.
+    holds = bool(found) and settings.CRAWL_ALARM
+    found += bursts(_sudden(spider, crawls), spider.tally.longest)
     if found and settings.CRAWL_ALARM:
-        return Outcome("alarm", 3, tuple(found))
+        return Outcome("alarm", 3, tuple(found), holds=holds)
     return Outcome("done", 0, tuple(found))
+
+
+def _sudden(spider: NewsSpider, crawls: list[int]) -> list[tuple[str, int, int]]:
+    """The bursts of these crawls, without the dead links of a listing that was found to have no end."""
+    endless = spider.tally.reasons[Why(Reason.ENDLESS)]
+    found = spider.store.history.bursts(crawls)
+    return [burst for burst in found if not (endless and burst[0] == Reason.GONE)]
 
 
 def _unreachable(spider: NewsSpider) -> GivenUp | None:

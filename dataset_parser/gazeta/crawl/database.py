@@ -5,8 +5,11 @@ own, so it goes away with a killed process. WAL with exclusive locking needs no 
 makes WAL unsafe on a Docker volume.
 """
 
+# ruff: noqa: S608  (only names of tables and columns and question marks are put into SQL; values are bound)
+
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -15,8 +18,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gazeta.crawl.page import NIGHTS
+
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-VERSION = 2  # PRAGMA user_version; files of version 1 have 0 there
+VERSION = 3  # PRAGMA user_version; files of version 1 have 0 there
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -39,7 +44,9 @@ CREATE TABLE IF NOT EXISTS page (
   crawl      INTEGER NOT NULL DEFAULT 0,
   depth      INTEGER NOT NULL DEFAULT 0,    -- of a sitemap in the index, from 1
   missing    TEXT NOT NULL DEFAULT '[]',    -- JSON list of the fields that were not found
-  layout     TEXT NOT NULL DEFAULT ''       -- on which layout, '' if unknown
+  layout     TEXT NOT NULL DEFAULT '',      -- on which layout, '' if unknown
+  nights     INTEGER NOT NULL DEFAULT 0,    -- on which it ended for a reason that may pass; 0: it did not
+  doubted_at TEXT NOT NULL DEFAULT ''       -- when the last of these nights was
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS page_queue ON page (site, kind, day) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS page_crawl ON page (crawl, state);
@@ -97,22 +104,45 @@ def _prepare(db: sqlite3.Connection) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise sqlite3.DatabaseError(f"a newer version of this program made it (format {version})")
-    if version == 0 and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'page'").fetchone():
-        _from_version_1(db)
+    is_new = not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'page'").fetchone()
+    _add_columns(db)
     for statement in SCHEMA.split(";\n"):
         db.execute(statement)
-    db.execute(f"PRAGMA user_version = {VERSION}")
+    if not is_new and version < 2:
+        _from_version_1(db)
+    if not is_new and version < 3:
+        _from_version_2(db)
+    if version != VERSION:
+        db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Add the columns that an earlier format lacks. Raises DatabaseError if they have no default."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(SCHEMA)
+        for (table,) in model.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            for _, name, kind, _, default, _ in model.execute(f"PRAGMA table_info({table})").fetchall():
+                if not there or name in there:
+                    continue
+                if default is None:
+                    raise sqlite3.DatabaseError(f"its table {table} has no column {name}")
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} NOT NULL DEFAULT {default}")
+
+
+def _from_version_2(db: sqlite3.Connection) -> None:
+    """Give another night to pages that were dropped for what may have been a passing fault."""
+    db.execute(
+        f"UPDATE page SET nights = 1, doubted_at = fetched_at WHERE kind = 'article'"
+        f" AND state IN ('dropped', 'failed') AND reason IN ({marks(tuple(NIGHTS))})",
+        tuple(map(str, NIGHTS)),
+    )
+    # Only a sitemap that was read is left alone while its lastmod stays.
+    db.execute("UPDATE page SET lastmod = '' WHERE kind = 'sitemap' AND state NOT IN ('read', 'queued')")
 
 
 def _from_version_1(db: sqlite3.Connection) -> None:
     """Give what version 1 wrote into texts columns of their own."""
-    for column in (
-        "page ADD COLUMN depth INTEGER NOT NULL DEFAULT 0",
-        "page ADD COLUMN missing TEXT NOT NULL DEFAULT '[]'",
-        "page ADD COLUMN layout TEXT NOT NULL DEFAULT ''",
-        "article ADD COLUMN expects_lead INTEGER NOT NULL DEFAULT 1",
-    ):
-        db.execute(f"ALTER TABLE {column}")
     db.execute("UPDATE article SET expects_lead = 0 WHERE instr(url, '/news/') > 0")
     # A sitemap's depth was "#2" in its rubric, and nothing at the top.
     db.execute(

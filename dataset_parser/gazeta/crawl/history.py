@@ -88,10 +88,24 @@ class History:
         So the next crawl meets the alarm again until its cause is gone.
         """
         self.db.execute(
-            "UPDATE page SET state = 'queued' WHERE kind = 'article' AND (state = 'kept' OR"
+            "UPDATE page SET state = 'queued', nights = 0 WHERE kind = 'article' AND (state = 'kept' OR"
             f" {_UNREAD} OR {_NO_ARTICLE}) AND crawl IN ({marks(crawls)})",
             crawls,
         )
+
+    def bursts(self, crawls: list[int]) -> list[tuple[str, int, int]]:
+        """(reason, pages, pages of any ending) for each reason that may pass: the pages that first
+        ended so in these crawls, if they are more than were ever given up for it. Missing fields count
+        elsewhere."""
+        ours = f"kind = 'article' AND crawl IN ({marks(crawls)})"
+        rows = self.db.execute(
+            f"SELECT reason, count(*), (SELECT count(*) FROM page WHERE {ours}) FROM page AS one"
+            f" WHERE nights > 0 AND NOT {_UNREAD} AND {ours} GROUP BY site, reason"
+            " HAVING count(*) > (SELECT count(*) FROM page WHERE reason = one.reason AND site = one.site"
+            " AND kind = 'article' AND state IN ('dropped', 'failed') AND nights = 0)",
+            crawls * 2,
+        )
+        return rows.fetchall()
 
     def figures(self, crawls: list[int]) -> Figures:
         """What the articles of these crawls look like: pages, coverage and mean characters, by field.

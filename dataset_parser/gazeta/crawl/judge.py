@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from gazeta.crawl.page import Ending, Fetched, Reason, State
 from gazeta.crawl.plan import Scope
 from gazeta.sites.base import Article, NotAnArticle, PageChanged, Site
+from gazeta.sites.body import decode, ends_inside
 
 EARLIEST = "1999"  # no site here is older
 MAX_TEXT = 300_000  # characters: longer than any story, and than any model reads
@@ -18,6 +19,14 @@ def wrong_type(page: Fetched) -> Ending | None:
     if page.content_type.partition(";")[0].strip().lower() in HTML_TYPES:
         return None
     return Ending(State.DROPPED, Reason.WRONG_TYPE, page.content_type, page.status)
+
+
+def is_cut(site: Site, page: Fetched) -> bool:
+    """Whether a page was cut on its way: by its transport, or because it ends inside its own elements."""
+    if not page.whole:
+        return True
+    closed = b"</html" in page.body[-2000:].lower()  # nearly every page is, and needs no decoding for it
+    return site.closes_pages and not closed and ends_inside(decode(page.body, page.content_type))
 
 
 def judge(site: Site, page: Fetched, scope: Scope, now: datetime) -> Article | Ending:

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     OUT_OF_SCOPE = "outside since, until or rubrics"
     CHANGED = "changed"
     PARSER_ERROR = "parser error"
+    CUT_SHORT = "cut short"  # the body ends before its end
     STATUS = "http"  # an answer whose status is an error; the status says which
     NO_ANSWER = "no answer"
     BAD_SOURCE = "bad"  # not the sitemap or feed that it should be
@@ -62,6 +63,22 @@ NOT_JUDGED = (
 UNREAD = (Reason.CHANGED, Reason.PARSER_ERROR)
 # The site failed, not the page.
 UNANSWERED = (Reason.STATUS, Reason.NO_ANSWER)
+# Reasons that may pass: on how many nights a page must end so before it is given up. An answer that says
+# that there is nothing must be seen twice; the others say nothing about the article. Each crawl asks again,
+# but only answers that are NIGHT_HOURS apart count as two nights, so that no fault of an afternoon, however
+# often the crawl is started in it, is taken for a verdict. The names in quotes are those of NotAnArticle.
+NIGHTS = {
+    **dict.fromkeys((Reason.GONE, Reason.NO_TEXT, "not an article"), 2),
+    **dict.fromkeys(
+        (
+            Reason.FORBIDDEN, Reason.OTHER_SITE, Reason.REDIRECT_LOOP, Reason.BROKEN_REDIRECT,
+            Reason.WRONG_TYPE, Reason.FUTURE_DATE, Reason.CHANGED, Reason.PARSER_ERROR, Reason.CUT_SHORT,
+            Reason.STATUS, Reason.NO_ANSWER, "no HTML", "login page", "error page",
+        ),
+        5,
+    ),
+}  # fmt: skip
+NIGHT_HOURS = 12
 
 
 class Why(NamedTuple):
@@ -97,12 +114,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A page as the site answered, after redirects."""
+    """A page as the site answered, after redirects. whole: False if the body was cut on its way."""
 
     url: str
     status: int
     body: bytes
     content_type: str = ""
+    whole: bool = True
 
 
 @dataclass(frozen=True)

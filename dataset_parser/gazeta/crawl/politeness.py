@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -41,6 +42,8 @@ NO_ANSWER = (
 TRIES = 3  # times that one page is asked for while the rest of the site answers
 IN_A_ROW = 5  # failures one after another that mean the site, not the page
 LONGEST_PAUSE = 300.0
+CUT = "cut"  # the flag of an answer whose body ends before its end
+MOST_UNPACKED = 52_428_800
 
 
 class Refused(IgnoreRequest):
@@ -101,6 +104,45 @@ class PoliteRedirects(RedirectMiddleware):
         if isinstance(followed, Request) and not site.same_site(followed.url, request.url):
             raise Refused(Reason.OTHER_SITE, urlsplit(followed.url).netloc)
         return followed
+
+
+class WholeBodies:
+    """Marks answers whose packed body ends before its end: unpacking one gives the part that came."""
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        encodings = (response.headers.get("Content-Encoding") or b"").decode("latin-1").lower()
+        if response.status == 200 and not unpacks_whole(response.body, encodings.rpartition(",")[2].strip()):
+            return response.replace(flags=[*response.flags, CUT])
+        return response
+
+
+def unpacks_whole(body: bytes, encoding: str) -> bool:
+    """Whether a body in a Content-Encoding has its end; True for an encoding that we do not know."""
+    if encoding == "br":
+        import brotli  # Scrapy asks for this encoding only if it is there
+
+        try:
+            unpacker = brotli.Decompressor()
+            unpacker.process(body)
+            return unpacker.is_finished()
+        except brotli.error:
+            return False
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        return True
+    kinds = (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS) if encoding == "deflate" else (zlib.MAX_WBITS | 16,)
+    return any(_inflates(body, kind) for kind in kinds)
+
+
+def _inflates(body: bytes, kind: int) -> bool:
+    unpacker, size = zlib.decompressobj(kind), 0
+    try:
+        # In pieces: a small body that unpacks to very much takes no memory. Scrapy refuses it later.
+        while not unpacker.eof and body and size < MOST_UNPACKED:
+            size += len(unpacker.decompress(body, 2**18))
+            body = unpacker.unconsumed_tail
+    except zlib.error:
+        return False
+    return unpacker.eof or size >= MOST_UNPACKED
 
 
 class Patience:
@@ -207,14 +249,15 @@ class Patience:
 
 
 def _retry_after(response: Response) -> float | None:
-    """The seconds that a Retry-After header asks for, None if it cannot be read."""
+    """The seconds that a Retry-After header asks for; None if it asks for none or cannot be read."""
     raw = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
     if raw.isdecimal():
-        return float(raw[:9])
+        return float(raw[:9]) or None
     try:
         when = parsedate_to_datetime(raw)
     except (ValueError, TypeError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    return seconds if seconds > 0 else None

@@ -7,10 +7,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from gazeta.crawl.database import transaction, utc_now
-from gazeta.crawl.page import Ending, Kind, Link, State
+from gazeta.crawl.page import NIGHT_HOURS, NIGHTS, Ending, Kind, Link, Reason, State
 from gazeta.crawl.plan import Scope
+
+MOST_NIGHTS = max(NIGHTS.values())
+
+
+class Doubt(NamedTuple):
+    """How far a page with an ending that may pass is from being given up: crawl, nights and last go into its
+    row; again: it ended so before."""
+
+    crawl: int
+    nights: int = 0
+    last: str = ""
+    again: bool = False
+    given_up: bool = False
 
 
 class Queue:
@@ -22,10 +36,11 @@ class Queue:
 
     # Into the queue
 
-    def add(self, links: Iterable[Link]) -> int:
+    def add(self, links: Iterable[Link], crawl: int = 0) -> int:
         """Queue what was never seen before; return the number of new articles. One transaction.
 
-        A sitemap that was read is queued again if its lastmod has changed, or if it has none.
+        A sitemap that was read is queued again if its lastmod has changed, or if it has none, but never twice
+        in the same crawl: sitemaps may name each other.
         """
         now, new = utc_now(), 0
         with transaction(self.db):
@@ -35,8 +50,8 @@ class Queue:
                 if not added and link.kind == Kind.SITEMAP:
                     self.db.execute(
                         "UPDATE page SET state = 'queued', lastmod = ?2, day = ?3 WHERE url = ?1"
-                        " AND (lastmod != ?2 OR ?2 = '')",
-                        (link.url, link.lastmod, link.day),
+                        " AND (lastmod != ?2 OR ?2 = '') AND (?4 = 0 OR crawl != ?4)",
+                        (link.url, link.lastmod, link.day, crawl),
                     )
         return new
 
@@ -79,8 +94,8 @@ class Queue:
         return count
 
     def take_up(self, reasons: Iterable[str] = ()) -> None:
-        """Queue again what an earlier crawl left: pages outside its scope, pages that did not answer (at most
-        three times and not within the hour), and pages dropped for one of `reasons`."""
+        """Queue again what an earlier crawl left: pages outside its scope, pages that ended for a reason that
+        may pass (a server error not within the hour), and pages dropped for one of `reasons`."""
         with transaction(self.db):
             for reason in reasons:
                 self.db.execute(
@@ -91,10 +106,10 @@ class Queue:
                 "UPDATE page SET state = 'queued' WHERE site = ? AND state = 'skipped'", (self.site,)
             )
             self.db.execute(
-                "UPDATE page SET state = 'queued' WHERE site = ? AND kind = 'article' AND state = 'failed'"
-                " AND reason IN ('http', 'no answer') AND tries < 3"
-                " AND fetched_at < datetime('now', '-1 hour')",
-                (self.site,),
+                "UPDATE page SET state = 'queued' WHERE site = ? AND kind = 'article' AND nights > 0"
+                " AND state IN ('failed', 'dropped') AND (reason != ? OR status < 500"
+                " OR fetched_at < datetime('now', '-1 hour'))",
+                (self.site, Reason.STATUS),
             )
 
     # Out of the queue
@@ -110,21 +125,51 @@ class Queue:
         found = [row for row in rows if row[0] not in busy][:count]
         return [Link(url, Kind(kind), *rest) for url, kind, *rest in found]
 
-    def end(self, url: str, ending: Ending, crawl: int) -> None:
+    def end(self, url: str, ending: Ending, crawl: int) -> Doubt:
         """Record how a page ended. A page that was never queued is recorded as well."""
+        doubt = self._doubt(url, ending, crawl)
         self.db.execute(
             "INSERT INTO page (url, site, kind, state, reason, detail, found_at, fetched_at, crawl, status,"
-            " bytes, missing, layout) VALUES (?1, ?2, 'article', ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)"
+            " bytes, missing, layout, nights, doubted_at)"
+            " VALUES (?1, ?2, 'article', ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
             " ON CONFLICT (url) DO UPDATE SET state = ?3, reason = ?4, detail = ?5, fetched_at = ?6,"
-            " crawl = ?7, status = ?8, bytes = ?9, missing = ?10, layout = ?11",
-            (url, self.site, ending.state, ending.reason, ending.detail[:500], utc_now(), crawl,
-             ending.status, ending.size, json.dumps(ending.missing), ending.layout),
+            " crawl = ?7, status = ?8, bytes = ?9, missing = ?10, layout = ?11, nights = ?12,"
+            # Only a sitemap that was read whole is left alone until its lastmod changes.
+            " doubted_at = ?13, lastmod = CASE WHEN kind = 'sitemap' AND ?3 != 'read' THEN ''"
+            " ELSE lastmod END",
+            (url, self.site, ending.state, ending.reason, ending.detail[:500], utc_now(), doubt.crawl,
+             ending.status, ending.size, json.dumps(ending.missing), ending.layout, doubt.nights, doubt.last),
         )  # fmt: skip
         if ending.day:
             self.db.execute(
                 "UPDATE page SET day = ?, rubric = CASE rubric WHEN '' THEN ? ELSE rubric END WHERE url = ?",
                 (ending.day, ending.rubric, url),
             )
+        return doubt
+
+    def _doubt(self, url: str, ending: Ending, crawl: int) -> Doubt:
+        """Whether an ending may pass, on how many nights the page ended so, and which crawl met it."""
+        wanted = NIGHTS.get(ending.reason)
+        if ending.state not in (State.DROPPED, State.FAILED) or wanted is None:
+            return Doubt(crawl)
+        now = utc_now()
+        kind, nights, last, reason, first, another = self.db.execute(
+            "SELECT kind, nights, doubted_at, reason, crawl, doubted_at <= datetime(?2, ?3) FROM page"
+            " WHERE url = ?1",
+            (url, now, f"-{NIGHT_HOURS} hours"),
+        ).fetchone() or (Kind.ARTICLE, 0, "", "", crawl, 1)
+        if kind != Kind.ARTICLE:
+            return Doubt(crawl)  # sources are asked for again anyway
+        if not nights:
+            return Doubt(crawl, 1, now)
+        # The crawl that met the fault first has raised the alarm about it, if there was need.
+        same = reason == ending.reason
+        first = first if same else crawl
+        if not another:
+            return Doubt(first, nights, last, again=same)
+        if nights + 1 >= MOST_NIGHTS or (same and wanted == 2):
+            return Doubt(first, again=same, given_up=True)
+        return Doubt(first, nights + 1, now, again=same)
 
     # Questions
 

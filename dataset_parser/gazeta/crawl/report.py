@@ -110,6 +110,7 @@ def build(
         "requests": tally.statuses.total(),
         "fetched": counts["fetched"],
         **{name: counts[name] for name in names},
+        **{name: spider.store.doubts[name] for name in ("again", "given_up")},
         "reasons": {str(why): count for why, count in tally.reasons.most_common()},
         "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
         "bytes": counts["bytes"],
@@ -123,6 +124,7 @@ def build(
         "alarm": [],
         "error": "",
         "error_code": "",
+        "clock_behind_hours": round(spider.clock.behind.total_seconds() / 3600),
     }
 
 
@@ -149,6 +151,8 @@ def table(report: dict[str, Any]) -> str:
     ]
     if report["skipped"]:
         rows.append(("outside", f"{report['skipped']:,} (since, until or rubrics)"))
+    if report["given_up"]:
+        rows.append(("given up", f"{report['given_up']:,} that ended so for several nights"))
     if report["reasons"]:
         rows.append(("why", _each(report["reasons"])))
     if report["newest"]:

@@ -11,7 +11,7 @@ from gazeta.crawl.plan import Plan
 from gazeta.crawl.store import Store
 from gazeta.crawl.tally import Tally
 from gazeta.sites.base import Site
-from gazeta.sites.sitemaps import BadSource, parse_source
+from gazeta.sites.sitemaps import BadSource, is_whole, parse_source
 
 MAX_SITEMAP_DEPTH = 3
 MAX_LISTING_PAGES = 20_000  # of one listing in one crawl: a bound for listings without end
@@ -65,7 +65,8 @@ class Sources:
 
     def article_link(self, url: str, day: str = "", lastmod: str = "") -> Link:
         """A link to an article, whose day and rubric its address may name."""
-        return Link(url, Kind.ARTICLE, self.site.url_day(url) or day, self.site.url_rubric(url), lastmod)
+        named = self.site.url_day(url) if self.site.names_day(url) else ""
+        return Link(url, Kind.ARTICLE, named or day, self.site.url_rubric(url), lastmod)
 
     def read_sitemap(self, link: Link, page: Fetched) -> Ending | None:
         """Queue what a sitemap or feed names; how it ends if it is none."""
@@ -73,6 +74,7 @@ class Sources:
             entries, left_out = parse_source(page.body)
         except BadSource as error:
             return Ending(State.FAILED, Reason.BAD_SOURCE, str(error))
+        whole = page.whole and is_whole(page.body)
         if left_out:
             self.tally.reasons[Why(Reason.LINK_LIMIT)] += left_out
         links, changed = [], []
@@ -93,7 +95,10 @@ class Sources:
                         changed.append(links[-1])
             except ValueError:
                 self.tally.reasons[Why(Reason.BROKEN_LINK)] += 1
-        self._read(link, links, page)
+        cut = (
+            None if whole else Ending(State.FAILED, Reason.CUT_SHORT, status=page.status, size=len(page.body))
+        )
+        self._read(link, links, page, cut)
         if changed:
             self.queue.reread_changed(self.reread_since, changed)
         return None
@@ -101,7 +106,7 @@ class Sources:
     def read_listing(self, link: Link, page: Fetched) -> None:
         """Queue what a listing page names, and the page with older articles while following it pays."""
         listing = self.site.parse_listing(page.body, page.url, page.content_type)
-        links = [Link(url, Kind.ARTICLE, day, self.site.url_rubric(url)) for url, day in listing.articles]
+        links = [self.article_link(url, day) for url, day in listing.articles]
         new = self._read(link, links, page)
         name = link.url.partition("?")[0]
         chain = self.chains.setdefault(name, Chain())
@@ -110,6 +115,8 @@ class Sources:
         chain.poor = 0 if new * 10 >= len(links) > 0 else chain.poor + 1
         if chain.poor > MAX_POOR_PAGES or self.dead_links[link.rubric] > MAX_DEAD_LINKS:
             self.tally.reasons[Why(Reason.ENDLESS)] += 1
+        elif not listing.older and not links and chain.pages == 1:
+            pass  # a first page without an article is not the end of a listing but a broken page
         elif not listing.older:
             self.store.notes.set(f"walked {self.site.name} {name}", "1")
         elif (new or not self._seen_behind(name)) and chain.pages < MAX_LISTING_PAGES:
@@ -127,11 +134,14 @@ class Sources:
             or self.queue.waits_below(Kind.LISTING, f"{name}?")
         )
 
-    def _read(self, link: Link, links: list[Link], page: Fetched) -> int:
+    def _read(self, link: Link, links: list[Link], page: Fetched, cut: Ending | None = None) -> int:
+        """Queue the links of a source and return how many are new. cut: how it ends if it is not whole."""
         if not self.tally.read:
             # Only now: a site that was never reached must not decide how far back the next crawls go.
             self.plan.remember(self.store.notes, self.site.name)
-        ending = Ending(State.READ, status=page.status, size=len(page.body))
+        ending = cut or Ending(State.READ, status=page.status, size=len(page.body))
         new = self.store.end(link.url, self.site.name, ending, self.crawl, links)
         self.tally.source(link.kind, len(links), new)
+        if cut:
+            self.tally.ended(link, cut)
         return new

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import scrapy
@@ -18,11 +18,12 @@ from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from gazeta.crawl.judge import judge, wrong_type
+from gazeta.crawl.clock import Clock
+from gazeta.crawl.judge import is_cut, judge, wrong_type
 from gazeta.crawl.optout import OptOuts, robots_opt_out, tdmrep_opt_out
 from gazeta.crawl.page import Ending, Fetched, Kind, Link, Reason, State
 from gazeta.crawl.plan import Plan
-from gazeta.crawl.politeness import Refused, keep_crawl_delay
+from gazeta.crawl.politeness import CUT, Refused, keep_crawl_delay
 from gazeta.crawl.sources import Sources
 from gazeta.crawl.store import Store
 from gazeta.crawl.tally import Tally
@@ -61,6 +62,7 @@ class NewsSpider(scrapy.Spider):
         self.plan, self.store, self.crawl = plan, store, crawl
         self.tally = Tally()
         self.opt_outs = OptOuts()
+        self.clock = Clock()
         self.sources = Sources(self.site, store, plan, self.tally, crawl)
         self.queue = self.sources.queue
         self.robots = ""
@@ -87,6 +89,7 @@ class NewsSpider(scrapy.Spider):
             why = f"{response.url} answers {response.status}; without it nothing is fetched. Run again later"
             self.give_up(5, "site_unreachable", why)
             return None
+        self.clock.see(_header(response, "Date"))
         self.robots = response.text[:500_000] if response.status == 200 and hasattr(response, "text") else ""
         if self._opts_out(robots_opt_out(self.robots)):
             return None
@@ -140,7 +143,9 @@ class NewsSpider(scrapy.Spider):
 
     def on_page(self, response: Response) -> None:
         link: Link = response.meta["page"]
-        page = Fetched(response.url, response.status, response.body, _content_type(response))
+        self.clock.see(_header(response, "Date"))
+        whole = CUT not in response.flags
+        page = Fetched(response.url, response.status, response.body, _header(response, "Content-Type"), whole)
         try:
             done = self._settle(link, page, response)
         except sqlite3.Error as error:
@@ -199,12 +204,14 @@ class NewsSpider(scrapy.Spider):
         elif link.kind == Kind.LISTING:
             self.sources.read_listing(link, page)
         else:
-            self._article(link, page, response)
+            return self._article(link, page, response)
         return True
 
-    def _article(self, link: Link, page: Fetched, response: Response) -> None:
-        self.tally.counts["fetched"] += 1
+    def _article(self, link: Link, page: Fetched, response: Response) -> bool:
         verdict: Article | Ending | None = wrong_type(page)
+        if verdict is None and is_cut(self.site, page):
+            return self._failed(link, Ending(State.FAILED, Reason.CUT_SHORT, status=page.status))
+        self.tally.counts["fetched"] += 1
         if verdict is None and not self._accepts_opt_out():
             headers = (
                 (name.decode("latin-1"), b",".join(values).decode("latin-1"))
@@ -217,7 +224,7 @@ class NewsSpider(scrapy.Spider):
             verdict = Ending(State.DROPPED, Reason.SAME_ARTICLE, verdict.url, page.status)
         if isinstance(verdict, Article):
             self._keep(link, verdict, page)
-            return
+            return True
         if verdict.copy is not None and verdict.state == State.DROPPED:
             # Some are saved until the crawl ends well: if all pages are of this kind, somebody must see one.
             self.tally.counts["no_article"] += 1
@@ -226,12 +233,14 @@ class NewsSpider(scrapy.Spider):
         self._end(link, verdict)
         if self.opt_outs.too_many() and not self.tally.counts["kept"]:
             self._opts_out(self.opt_outs.summary())
+        return True
 
     def _keep(self, link: Link, article: Article, page: Fetched) -> None:
         url = article.url
         known = self.queue.state(url) in (State.KEPT, State.KNOWN) or self.store.archive.has(url)
         changed = self.store.keep(link.url, article, self.crawl, status=page.status, size=len(page.body))
         self.sources.dead_links[link.rubric] -= 1
+        self.tally.in_a_row("")
         self.tally.counts["updated" if known and changed else "unchanged" if known else "kept"] += 1
         if self.tally.counts["kept"] <= SAMPLES and not known:
             self.store.saved.save(article.url, page, self.crawl)
@@ -288,10 +297,9 @@ class NewsSpider(scrapy.Spider):
         what = f"cannot write {self.store.path}: {error}; free some space or check the folder, then run again"
         self.give_up(1, "store_failed", what)
 
-    @staticmethod
-    def _now() -> datetime:
-        return to_moscow(datetime.now(UTC))
+    def _now(self) -> datetime:
+        return to_moscow(self.clock.now())
 
 
-def _content_type(response: Response) -> str:
-    return (response.headers.get("Content-Type") or b"").decode("latin-1")
+def _header(response: Response, name: str) -> str:
+    return (response.headers.get(name) or b"").decode("latin-1")

@@ -6,6 +6,7 @@ nothing and fetches nothing twice. The queue is in the same file, not in memory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,6 +34,9 @@ class Store:
         self.saved = SavedPages(self.db)
         self.history = History(self.db)
         self.notes = Notes(self.db)
+        # Since the store was opened: pages that ended once more as they had ended before ("again"), and those
+        # among them that were given up ("given_up").
+        self.doubts: Counter[str] = Counter()
         # Short names for what publishing needs.
         self.articles, self.count = self.archive.articles, self.archive.count
         self.start_crawl, self.finish_crawl = self.history.start, self.history.finish
@@ -80,10 +84,12 @@ class Store:
         """Close a page that gave no article; return how many of the articles that it links are new."""
         queue = self.queue(site)
         with self.transaction():
-            new = queue.add(links) if links else 0
-            queue.end(url, ending, crawl)
+            new = queue.add(links, crawl) if links else 0
+            doubt = queue.end(url, ending, crawl)
             if ending.copy is not None and not self.saved.is_full():
                 self.saved.save(url, ending.copy, crawl)
+        self.doubts["again"] += doubt.again
+        self.doubts["given_up"] += doubt.given_up
         return new
 
     def hold(self, crawls: list[int]) -> None:

@@ -20,6 +20,8 @@ class Tally:
         self.links: Counter[Kind] = Counter()  # in the sources that were read
         self.unread: Counter[str] = Counter()  # sources that were not read, by reason
         self.refusals = 0  # in a row
+        self.longest: Counter[str] = Counter()  # by reason: article pages in a row that ended so
+        self._row = ("", 0)
         self.pause = ""  # why the crawl waits, in words
         self.pause_until = 0.0  # by the monotonic clock
 
@@ -37,9 +39,16 @@ class Tally:
         self.reasons[Why(ending.reason, link.kind, status)] += 1
         if link.kind == Kind.ARTICLE:
             self.counts[ending.state] += 1
+            self.in_a_row(ending.reason)
             return
         self.unread[ending.reason] += 1
         self.counts["failed_sources"] += ending.state == State.FAILED
+
+    def in_a_row(self, reason: str) -> None:
+        """Count an article page that ended for `reason`, "" for one that was kept."""
+        last, count = self._row
+        self._row = (reason, count + 1 if reason == last else 1)
+        self.longest[reason] = max(self.longest[reason], self._row[1])
 
     def paused(self, seconds: float, why: str) -> None:
         self.counts["pauses"] += 1

@@ -31,6 +31,9 @@ DROP = {
     "lead": 0.40,
 }
 SHRINK, GROW = 0.4, 2.5
+# A burst of pages that ended for one reason that may pass: so many, and such a share of all or so many in a
+# row. Ten minutes of a fault at one page per second are 600 in a row, in a crawl of any length.
+MANY, BURST, IN_A_ROW = 10, 0.25, 30
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,18 @@ class Alarm:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.says}"
+
+
+def bursts(found: list[tuple[str, int, int]], longest: dict[str, int]) -> list[Alarm]:
+    """One alarm for each reason that may pass and for which many pages ended at once.
+
+    found: (reason, pages, pages of any ending); longest: by reason, how many pages ended so in a row.
+    """
+    return [
+        Alarm("pages", f"{pages} of {asked} ended with “{reason}”, which may pass; they are asked for again")
+        for reason, pages, asked in found
+        if pages >= MANY and (pages >= asked * BURST or min(pages, longest.get(reason, 0)) >= IN_A_ROW)
+    ]
 
 
 def alarms(now: Figures, before: Figures) -> list[Alarm]:

@@ -21,15 +21,23 @@ from gazeta.sites.article import (
     NotAnArticle,
     PageChanged,
 )
-from gazeta.sites.html import clean, decode, tree
+from gazeta.sites.body import decode
+from gazeta.sites.html import clean, tree
 from gazeta.sites.layout import Anchors, Layout, rows
 from gazeta.sites.reader import Reader
 
 __all__ = [
     "DESCRIPTION", "FIRST_PARAGRAPH", "LEAD", "Anchors", "Article", "Layout", "Listing", "NotAnArticle",
-    "PageChanged", "Reader", "Site",
+    "PageChanged", "Reader", "Site", "page_path",
 ]  # fmt: skip
+# What careless links put after a page's name: a slash, or a query without its question mark.
+_AFTER_PAGE = re.compile(r"(?:(?<=\.html)|(?<=\.shtml)|(?<=\.htm))(?:/|[&;=].*)\Z", re.S)
 MAX_LISTED = 2000  # links taken from one listing page; a real page has 20 to 60
+
+
+def page_path(path: str) -> str:
+    """The path of a page with single slashes and nothing after the page's name."""
+    return _AFTER_PAGE.sub("", re.sub(r"/{2,}", "/", path)) or "/"
 
 
 class Site:
@@ -44,6 +52,7 @@ class Site:
     sitemaps: ClassVar[tuple[str, ...]] = ("/sitemap.xml",)  # besides those that robots.txt names
     feeds: ClassVar[tuple[str, ...]] = ()  # RSS or Atom
     cookies: ClassVar[str] = ""  # sent with every request
+    closes_pages: ClassVar[bool] = True  # False if whole pages of the site leave elements open at their end
     # The path of an article. Its groups "rubric", "year", "month" and "day" are used if it has them.
     article_path: ClassVar[re.Pattern[str]]
     anchors: ClassVar[type[Layout]] = Anchors  # selectors that all layouts share, tried before theirs
@@ -63,12 +72,16 @@ class Site:
     # Addresses
 
     def canonical_url(self, url: str) -> str:
-        """The one address of a page: no query, fragment or default port. Raises ValueError for a bad port."""
+        """The one address of a page: no query, fragment or default port, nothing after .html or .shtml.
+
+        Raises ValueError for a bad port.
+        """
         parts = urlsplit(url.strip())
         default = {"http": 80, "https": 443}.get(parts.scheme)
         port = f":{parts.port}" if parts.port and parts.port != default else ""
-        path = re.sub(r"/{2,}", "/", parts.path) or "/"
-        return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{path}"
+        path = page_path(parts.path)
+        host = (parts.hostname or "").lower()
+        return f"{parts.scheme.lower()}://{f'[{host}]' if ':' in host else host}{port}{path}"
 
     def same_site(self, one: str, other: str) -> bool:
         """Whether two addresses belong to one site: the same scheme, host and port."""
@@ -91,6 +104,11 @@ class Site:
             return date(int(found["year"]), int(found["month"]), int(found.get("day") or 1)).isoformat()
         except ValueError:
             return ""
+
+    def names_day(self, url: str) -> bool:
+        """Whether an address names the whole day, not only the month."""
+        match = self.article_path.search(urlsplit(url).path)
+        return bool(match and match.groupdict().get("day"))
 
     def url_rubric(self, url: str) -> str:
         """The rubric in the address of an article or of a section's own page, "" if there is none."""
@@ -140,7 +158,8 @@ class Site:
             try:
                 address = urljoin(url, clean(node.get("href", ""))[:1000])
                 if self.is_article_url(address) and self.same_site(address, url):
-                    found.setdefault(self.canonical_url(address), self.url_day(address))
+                    day = self.url_day(address) if self.names_day(address) else ""
+                    found.setdefault(self.canonical_url(address), day)
             except ValueError:
                 continue
         return list(found.items())

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote, urlsplit
 
-from gazeta.sites.base import Anchors, Layout, Listing, NotAnArticle, Reader, Site
-from gazeta.sites.html import decode, to_moscow, tree
+from gazeta.sites.base import Anchors, Layout, Listing, NotAnArticle, Reader, Site, page_path
+from gazeta.sites.body import decode
+from gazeta.sites.html import to_moscow, tree
 
 # Sections that hold articles. "news" is a format: in /social/news/ the rubric is social.
 RUBRICS = (
     "politics", "social", "business", "army", "culture", "science", "sport", "tech", "auto", "style",
     "family", "comments",
 )  # fmt: skip
+SAME_RUBRIC = {"lifestyle": "style"}  # the section's name until 2023
 FORMATS = frozenset({"news", "lenta", "photo", "video", "amp", "export", "online"})
 # Sections whose pages are no articles, whatever their address looks like.
 NO_ARTICLES = frozenset(
@@ -25,6 +27,7 @@ NO_ARTICLES = frozenset(
     )
 )  # fmt: skip
 _DATED = re.compile(r"/(?:19|20)\d\d/\d\d?/\d\d?(?:/|_)[^/]+\.shtml\Z")
+_MONTHLY = re.compile(r"/(?:19|20)\d\d/\d\d?/(?:[a-z]_)?\d{5,}\.shtml\Z")
 _NUMBERED = re.compile(r"/\d{5,}\.shtml\Z")
 _SLUG = re.compile(r"[a-z][a-z_-]{1,30}")
 _FIRST_MOMENT = 915148800  # 1 January 1999: the site is not older
@@ -52,6 +55,8 @@ class GazetaReader(Reader):
     def refuse_other_kinds(self) -> None:
         if urlsplit(self.url).path.startswith("/auth/"):
             raise NotAnArticle("login page", self.url)
+        if len(self.find(self.root, ".online_time")) >= 3:  # the entries of an online report of 2013
+            raise NotAnArticle("live report", self.url)
         super().refuse_other_kinds()
 
     def is_gallery(self) -> bool:
@@ -69,7 +74,9 @@ class Gazeta(Site):
     )
     # Since 2026 the site sends visitors without this cookie to a sign-in page first.
     cookies = "unity_pause_sso=1"
-    article_path = re.compile(r"/(?P<year>(?:19|20)\d\d)/(?P<month>\d\d?)/(?P<day>\d\d?)(?:/|_)")
+    article_path = re.compile(
+        r"/(?P<year>(?:19|20)\d\d)/(?P<month>\d\d?)/(?:(?P<day>\d\d?)(?:/|_)|(?:[a-z]_)?\d{5,}\.)"
+    )
     anchors = GazetaAnchors
     reader = GazetaReader
 
@@ -133,17 +140,18 @@ class Gazeta(Site):
 
     def is_article_url(self, url: str) -> bool:
         """Such as /rubric/2024/02/29/1834.shtml and /comments/column/x/12345.shtml."""
-        path = unquote(urlsplit(url).path)
+        path = page_path(unquote(urlsplit(url).path))
         parts = [part for part in path.split("/") if part]
         if not parts or parts[0] in NO_ARTICLES or "results" in parts or "matches" in parts:
             return False
-        return bool(_DATED.search(path)) or (len(parts) > 1 and bool(_NUMBERED.search(path)))
+        dated = _DATED.search(path) or _MONTHLY.search(path)
+        return bool(dated or (len(parts) > 1 and _NUMBERED.search(path)))
 
     def url_rubric(self, url: str) -> str:
         """The first part of an address that is neither a format ("news") nor a date."""
         for part in urlsplit(url).path.split("/")[:-1]:
             if part and not part.isdigit() and part not in FORMATS:
-                return part if _SLUG.fullmatch(part) else ""
+                return SAME_RUBRIC.get(part, part) if _SLUG.fullmatch(part) else ""
         return ""
 
     def expects_lead(self, url: str) -> bool:

@@ -1,16 +1,17 @@
-"""What parsing news pages of any site needs: bytes to text, text to tree, tree to clean paragraphs, dates.
+"""What parsing news pages of any site needs: text to tree, tree to clean paragraphs, dates.
 
 Everything here is pure, and its work is linear in the size of the page.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
+from html import unescape
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,18 +25,16 @@ BREAK, LINK_BEGINS, LINK_ENDS = "\ue000", "\ue001", "\ue002"
 MAX_DEPTH = 200
 MAX_JSON_LD = 20  # blocks looked at; real pages have one to three
 
-_CHARSET = re.compile(
-    rb"""<(?:meta\b[^>]{0,300}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{2,30})""", re.I
-)
-_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half a character, as careless encoders write it
 _MARKUP = re.compile(r"<(?:!doctype|html|head|title|body|meta|article|div|p|span|a|h[1-6]|table|ul)\b", re.I)
-_HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]{2,30})""", re.I)
 # Controls, zero-width and direction marks, soft hyphens, lone surrogates, replacements, non-characters.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd\ufffe\uffff\ud800-\udfff\ue000-\ue002]"
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd\ufffe\uffff\ud800-\udfff\ue000-\ue002]"
 )
 _LINK_BEGINS = re.compile(rf"(\w{{0,40}}){LINK_BEGINS}(\w?)")
 _LINK_ENDS = re.compile(rf"(\w?){LINK_ENDS}(\w{{0,40}})")
+LINE_ENDS = re.compile("\r\n?|[\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}\d{0,2});", re.I)
+_BARE_SENTENCE = re.compile(r"[.!?…]$|\S\s+\S+\s+\S.*[:;»\")]$")
 _WHITE = re.compile(r"\s+")
 _ALNUM = re.compile(r"[^\w]+|_")
 _MONTHS = {
@@ -46,8 +45,12 @@ _RUSSIAN_DATE = re.compile(
     rf"(\d{{1,2}})\s+({'|'.join(_MONTHS)})\s+(\d{{4}})(?:\D{{1,5}}(\d{{1,2}}):(\d\d)(?::(\d\d))?)?"
 )
 _DOTTED_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:\D{1,5}(\d{1,2}):(\d\d)(?::(\d\d))?)?")
+_RFC822_DATE = re.compile(
+    r"\b\d{1,2} (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* \d{4} \d\d:\d\d", re.I
+)
 _ISO_DATE = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T\s]+(\d\d):(\d\d)(?::(\d\d))?(?:[.,]\d+)?\s*(Z|[+-]\d\d:?\d\d)?)?", re.I
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T\s]+(\d\d):(\d\d)(?::(\d\d))?(?:[.,]\d+)?\s*(Z\b|UTC|GMT|[+-]\d\d(?::?\d\d)?(?!\d))?)?",
+    re.I,
 )
 
 # Never part of what an article says.
@@ -67,43 +70,11 @@ BLOCK_TAGS = frozenset(
 )  # fmt: skip
 
 
-def decode(body: bytes, content_type: str = "") -> str:
-    """The page as text by the charset of the HTTP header, then of the page, then UTF-8, then windows-1251.
-
-    Valid UTF-8 with letters outside ASCII wins over a single-byte charset that is declared: Russian text
-    in windows-1251 is never valid UTF-8, and a wrong header is common.
-    """
-    body = _SURROGATE.sub(b"", body)
-    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return body.decode("utf-16", "replace")
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    header = _HEADER_CHARSET.search(content_type)
-    inside = _CHARSET.search(body[:8192])
-    for name in (header and header[1], inside and inside[1].decode("ascii")):
-        if not name:
-            continue
-        try:
-            codec = codecs.lookup(name).name
-        except LookupError:
-            continue
-        if codec == "utf-8" or not codec.startswith(("cp", "iso8859", "koi8", "mac")):
-            return body.decode("utf-8", "replace")
-        return body.decode("cp1251" if codec == "iso8859-1" else codec, "replace")
-    guess = body.decode("utf-8", "replace")
-    # A few broken bytes do not make a UTF-8 page another charset: hardly any letter of windows-1251 survives.
-    if guess.count("\ufffd") * 20 < sum(byte > 127 for byte in body):
-        return guess
-    return body.decode("cp1251", "replace")
-
-
 def tree(text: str) -> etree._Element:
     """The page's element tree; raises ValueError if there is none. libxml2 itself limits the depth."""
     if not _MARKUP.search(text[:200_000]):
         raise ValueError("no HTML")
-    data = _UNPRINTABLE.sub("", text).encode("utf-8", "replace")[:MAX_TREE_BYTES]
+    data = _UNPRINTABLE.sub("", LINE_ENDS.sub("\n", text)).encode("utf-8", "replace")[:MAX_TREE_BYTES]
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=False)
     try:
         root = etree.fromstring(data, parser)
@@ -176,7 +147,13 @@ def too_deep(root: etree._Element) -> bool:
 
 
 def clean(text: str) -> str:
-    """One line: no control or zero-width characters, every run of white space (nbsp too) one space."""
+    """One line: no control or zero-width characters, every run of white space (nbsp too) one space.
+
+    Entities that are left in the text were written twice, or in a place without entities, such as JSON.
+    """
+    for _ in range(2):
+        if "&" in text:
+            text = _ENTITY.sub(lambda match: unescape(match[0]), text)
     return _WHITE.sub(" ", _UNPRINTABLE.sub("", text)).strip()
 
 
@@ -244,42 +221,85 @@ def _glued(outside: str, left: str, right: str) -> bool:
 
 
 def paragraphs(
-    body: etree._Element, silent: Callable[[etree._Element], bool], kinds: tuple[str, ...] = ("p", "li")
+    body: etree._Element,
+    silent: Callable[[etree._Element], bool],
+    kinds: tuple[str, ...] = ("p", "li", "pre"),
 ) -> Iterator[tuple[etree._Element, str]]:
     """(element, clean text) of each paragraph of a body, in order. Two line breaks end a paragraph as well.
 
-    A quotation without paragraphs of its own counts as one. If the body has almost no `kinds` (old pages
-    have bare text with <br>), its bare text is used.
+    A heading that asks a question, as in an interview, counts as one. So does a sentence outside of `kinds`,
+    such as in a div or beside a p; other bare words are labels. If the body has almost no paragraphs (old
+    pages have bare text with <br>), all its bare text is used.
     """
     found: list[tuple[etree._Element, str]] = []
+    bare: list[str] = []
+    own = False  # whether there are words outside of links
     skip = None
+    tables = 0
+
+    def flush(node: etree._Element) -> None:
+        nonlocal own
+        if own and not tables:
+            found.extend((node, part) for part in _split("".join(bare)) if _BARE_SENTENCE.search(part))
+        bare.clear()
+        own = False
+
+    def add(text: str | None) -> None:
+        nonlocal own
+        if text:
+            bare.append(text)
+            own = own or bool(text.strip())
+
     for event, node in etree.iterwalk(body, events=("start", "end")):
         if event == "end":
-            if skip is node:
+            ended = skip is node
+            if ended:
                 skip = None
+            if skip is None and node is not body:
+                if not ended and node.tag in BLOCK_TAGS:
+                    flush(node)
+                tables -= node.tag == "table" and not ended
+                add(node.tail)
             continue
         if skip is not None:
             continue
         if node is not body and (not isinstance(node.tag, str) or node.tag in SILENT_TAGS or silent(node)):
             skip = node
-        elif node is not body and (
-            node.tag in kinds or (node.tag == "blockquote" and node.find(".//p") is None)
-        ):
+        elif node is not body and (node.tag in kinds or _is_question(node)):
+            flush(node)
             found += [(node, part) for part in _split(inline_text(node, silent, BREAK))]
             skip = node  # a paragraph inside a list item counts once
-        elif node.tag == "a":
+        elif node is not body and (node.tag == "a" or node.tag in _HEADINGS):
             skip = node  # a link around whole paragraphs is the card of another article
+            if node.tag == "a" and not any(True for _ in node.iter(*BLOCK_TAGS)):
+                bare.append(inline_text(node, silent, BREAK))
+        elif node.tag == "br":
+            bare.append(BREAK)
+        else:
+            if node.tag in BLOCK_TAGS:
+                flush(node)
+            tables += node.tag == "table"
+            add(node.text)
+    flush(body)
     length = sum(len(part) for _, part in found)
     if length < 200:
-        bare = list(_split(_bare(body, silent)))
-        if sum(map(len, bare)) > 3 * length:
-            return iter([(body, part) for part in bare])
+        bare_text = list(_split(_bare(body, silent)))
+        if sum(map(len, bare_text)) > 3 * length:
+            return iter([(body, part) for part in bare_text])
     return iter(found)
+
+
+_HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+
+
+def _is_question(node: etree._Element) -> bool:
+    """Whether a heading is a question that somebody asks, and no link to another page."""
+    return node.tag in _HEADINGS and node.find(".//a") is None and clean(inline_text(node)).endswith("?")
 
 
 def _bare(body: etree._Element, silent: Callable[[etree._Element], bool]) -> str:
     def heading(node: etree._Element) -> bool:
-        return node.tag in {"h1", "h2", "h3", "h4", "h5", "h6"} or silent(node)
+        return node.tag in _HEADINGS or silent(node)
 
     parts = []
     for child in body.iter("p", "div", "li"):
@@ -320,13 +340,15 @@ def json_ld(root: etree._Element) -> list[dict[str, Any]]:
 def moscow_date(text: str) -> str:
     """ "YYYY-MM-DD HH:MM:SS" in Moscow time, or "" if the text holds no date.
 
-    Reads ISO 8601 (with an offset it is converted, without one it is Moscow time already), "15.10.2013,
-    12:30" and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
+    Reads ISO 8601 and RFC 822 (with an offset they are converted, without one it is Moscow time already),
+    "15.10.2013, 12:30" and "29 декабря 2021, 23:42". A day without a time gets 00:00:00.
     """
     text = clean(text)
     offset = None
     if match := _ISO_DATE.search(text):
         year, month, day, hour, minute, second, offset = match.groups()
+    elif _RFC822_DATE.search(text):
+        return _rfc822(text)
     elif match := _DOTTED_DATE.search(text):
         day, month, year, hour, minute, second = match.groups()
     elif match := _RUSSIAN_DATE.search(text.lower()):
@@ -341,12 +363,20 @@ def moscow_date(text: str) -> str:
     if offset and when.year > 1:
         sign = -1 if offset[0] == "-" else 1
         digits = offset.strip("+-").replace(":", "")
+        known = digits.isdecimal()  # else it is UTC by one of its names
         shift = (
-            timedelta()
-            if offset in "Zz"
-            else sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+            sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0)) if known else timedelta()
         )
         when = to_moscow(when.replace(tzinfo=UTC) - shift)
+    return when.strftime("%Y-%m-%d %H:%M:%S") if when.year >= 1000 else ""
+
+
+def _rfc822(text: str) -> str:
+    try:
+        when = parsedate_to_datetime(text)
+        when = to_moscow(when) if when.tzinfo else when
+    except (ValueError, TypeError, OverflowError):
+        return ""
     return when.strftime("%Y-%m-%d %H:%M:%S") if when.year >= 1000 else ""
 
 

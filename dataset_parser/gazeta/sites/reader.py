@@ -18,11 +18,12 @@ from lxml import etree
 
 from gazeta.sites import russian
 from gazeta.sites.article import DESCRIPTION, FIRST_PARAGRAPH, LEAD, Article, NotAnArticle, PageChanged
+from gazeta.sites.body import decode
 from gazeta.sites.html import (
+    LINE_ENDS,
     Finder,
     clean,
     cut,
-    decode,
     inline_text,
     moscow_date,
     paragraphs,
@@ -94,6 +95,8 @@ class Reader:
         lead = self._cut_lead()
         self.refuse_other_kinds()
         title, text, date = self.title(), self.text(), self.date()
+        if russian.is_live(text):
+            raise NotAnArticle("live report", self.url)
         missing = [name for name, value in (("title", title), ("text", text), ("date", date)) if not value]
         if missing:
             self.complain(missing, bool(title))
@@ -134,9 +137,12 @@ class Reader:
         head = clean(self.tree.findtext(".//title") or "")
         if russian.NOT_FOUND_TITLE.search(head) and not self._has_body():
             raise NotAnArticle("error page", self.url)
-        live = self.metadata.is_live_blog()
+        mark = _advertising_mark(self.root, set(self._bodies()))
+        if mark is not None and not self._is_silent(mark) and not self._inside_silent(mark):
+            raise NotAnArticle("advertising", self.url)
         titles = (self.subtitle, self._title()[0])
-        if live or self.find(self.tree, self.live) or any(map(russian.LIVE_TITLE.search, titles)):
+        live = self.metadata.is_live_blog() or self.find(self.tree, self.live)
+        if live or any(map(russian.LIVE_TITLE.search, titles)):
             raise NotAnArticle("live report", self.url)
 
     def is_gallery(self) -> bool:
@@ -202,19 +208,16 @@ class Reader:
                     if not self.silent_line.match(line) and line not in only_links:
                         lines.append(line)
         if not bodies:
-            raw = self.metadata.linked("articleBody")
-            if _MARKED_UP.search(raw):
-                body = tree(f"<div>{raw}</div>")
-                raw = "\n".join(line for _, line in paragraphs(body, self._is_silent))
-            lines = [words for line in raw.split("\n") if (words := clean(line))]
+            lines = _linked_lines(self.metadata.linked("articleBody"), self._is_silent)
             self.era = self.era or ("json-ld" if lines else "")
         return "\n".join(lines)
 
     def date(self) -> str:
         for era, css in by_layout(self.layouts, "date"):
             for node in self.find(self.root, css):
-                written = node.get("datetime") or node.get("content") or inline_text(node)
-                if date := moscow_date(written):
+                # An attribute has the seconds that the text leaves out.
+                values = (*map(node.get, ("datetime", "content", "pubdate")), inline_text(node))
+                if date := next(filter(None, map(moscow_date, filter(None, values))), ""):
                     self.era = self.era or era
                     return date
         date = moscow_date(
@@ -251,7 +254,7 @@ class Reader:
             if not words:
                 continue
             cut(node)  # what follows the lead in its paragraph stays
-            if squeezed(words) != squeezed(self.subtitle):
+            if squeezed(words) != squeezed(self.subtitle) and not self.silent_line.match(words):
                 return words
         return ""
 
@@ -270,7 +273,7 @@ class Reader:
         same = squeezed(description)
         repeated = opening.startswith(same) or same.startswith(opening[:40])
         repeated = repeated or same in {squeezed(self.subtitle), squeezed(self._title()[0]), ""}
-        signed = bool(self.outlet) and self.outlet in description[-40:]
+        signed = self.silent_line.match(description) or (self.outlet and self.outlet in description[-40:])
         if len(description) < 60 or repeated or signed or description != written.strip():
             return first, FIRST_PARAGRAPH
         return description, DESCRIPTION
@@ -284,8 +287,7 @@ class Reader:
         return clean(inline_text(node, self._is_silent))
 
     def _is_silent(self, node: etree._Element) -> bool:
-        names = node.get("class")
-        return bool(names) and bool(self.silent_class.search(names))
+        return bool(self.silent_class.search(node.get("class", "")))
 
     def _above(self, node: etree._Element) -> takewhile:
         return takewhile(lambda one: one is not self.root, node.iterancestors())
@@ -305,6 +307,23 @@ class Reader:
             if parent.tag == "a" or (parent.get("itemscope") is not None and parent not in around):
                 return True
         return node.tag == "a"
+
+
+def _linked_lines(raw: str, silent: Callable[[etree._Element], bool]) -> list[str]:
+    """The paragraphs of a text in JSON-LD, with markup or without."""
+    if _MARKED_UP.search(raw):
+        raw = "\n".join(line for _, line in paragraphs(tree(f"<div>{raw}</div>"), silent))
+    return [words for line in LINE_ENDS.split(raw) if (words := clean(line))]
+
+
+def _advertising_mark(root: etree._Element, bodies: set[etree._Element]) -> etree._Element | None:
+    """The element in the article's own head, not in or after its text, that says that it is advertising."""
+    for node in root.iter("div", "span", "p", "a"):
+        if node in bodies:
+            return None
+        if len(node) == 0 and node.text and russian.ADVERTISING_MARK.match(clean(node.text)):
+            return node
+    return None
 
 
 def _is_subtitle(node: etree._Element) -> bool:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from lxml import etree
 
-from gazeta.sites.html import moscow_date, to_moscow
+from gazeta.sites.html import moscow_date
 
 MAX_LINKS = 50_000  # what the sitemap protocol allows in one file
 MAX_XML_BYTES = 52_428_800  # and its limit for the size, uncompressed
+
+
+# The root's end tag, or a root without content; servers write a comment after it at most.
+_END = re.compile(
+    rb"(?:</\s*(?:\w+:)?(?:urlset|sitemapindex|rss|rdf|feed)\s*|<(?:urlset|sitemapindex)[^<>]*/)>(?:\s|<!--.*?-->)*+\Z",
+    re.I | re.S,
+)
 
 
 class BadSource(Exception):
@@ -42,6 +49,11 @@ def unpack(body: bytes) -> bytes:
     if len(unpacked) > MAX_XML_BYTES:
         raise BadSource(f"unpacks to more than {MAX_XML_BYTES // 2**20} MB")
     return unpacked
+
+
+def is_whole(body: bytes) -> bool:
+    """Whether a sitemap or feed that could be parsed has its end: half of one parses as well."""
+    return bool(_END.search(unpack(body)[-2000:]))
 
 
 def parse_source(body: bytes) -> tuple[list[Entry], int]:
@@ -107,13 +119,5 @@ def _entry(node: etree._Element, name: str) -> Entry | None:
     when = (
         written or found.get("publication_date", "") or found.get("published", "") or found.get("updated", "")
     )
-    day = moscow_date(when)[:10] or _rfc822_day(found.get("pubdate", ""))
+    day = moscow_date(when or found.get("pubdate", ""))[:10]
     return Entry(url, written, day, name == "sitemap")
-
-
-def _rfc822_day(text: str) -> str:
-    try:
-        when = parsedate_to_datetime(text)
-        return to_moscow(when).strftime("%Y-%m-%d") if when.tzinfo else when.strftime("%Y-%m-%d")
-    except (ValueError, TypeError, OverflowError):
-        return ""

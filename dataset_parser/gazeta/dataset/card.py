@@ -63,7 +63,10 @@ def size_category(rows: int) -> str:
 def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
     """The YAML head: what the Hub's search and `load_dataset` read."""
     recipe, sizes = dataset.recipe, dataset.split_sizes()
-    files = list((dataset.folder / "data").glob("*.parquet"))
+    files = (dataset.folder / "data").glob("*.parquet")
+    num_bytes: Counter[str] = Counter()
+    for size, split in zip(dataset.facts.sizes, dataset.plan.split, strict=True):
+        num_bytes[split] += size
     numbers = recipe.schema.of_type("number")
     news = bool(recipe.sites)
     tasks = (
@@ -94,11 +97,11 @@ def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
                 for name in recipe.schema.names
             ],
             "splits": [
-                {"name": split, "num_bytes": dataset.num_bytes[split], "num_examples": sizes[split]}
+                {"name": split, "num_bytes": num_bytes[split], "num_examples": sizes[split]}
                 for split in SPLITS
             ],
             "download_size": sum(path.stat().st_size for path in files),
-            "dataset_size": sum(dataset.num_bytes.values()),
+            "dataset_size": num_bytes.total(),
         },
     }
 
@@ -182,16 +185,18 @@ def _contents(dataset: Dataset, tokenizer: Path | None) -> str:
         shown = ("rows", *SPLITS)
         rows = [[year, *(count[year, one] for one in shown)] for year in sorted({year for year, _ in dated})]
         parts += [f"![Rows by year]({plots['rows by year']})", table(["year", *shown], rows)]
-    for name, values in dataset.labels.items():
+    for name, values in dataset.facts.labels.items():
         parts += _shares(name, values)
-    lengths = [_quantiles(name, dataset.lengths[name]) for name in dataset.recipe.rules.compared_lengths]
+    lengths = [
+        _quantiles(name, dataset.facts.lengths[name]) for name in dataset.recipe.rules.compared_lengths
+    ]
     parts += [
         f"![Lengths]({plots['lengths']})",
         table(["characters", *LENGTH_HEAD], lengths),
         _tokens(dataset, tokenizer),
     ]
     if dataset.recipe.sites and "summary" in dataset.recipe.schema.names:
-        origins = _shares("summary", dataset.origins, card_words.ORIGINS)
+        origins = _shares("summary", dataset.facts.origins, card_words.ORIGINS)
         parts += ["Where the summaries came from:", *origins]
     return "\n\n".join(parts)
 

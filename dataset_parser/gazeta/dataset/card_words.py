@@ -77,7 +77,7 @@ DUPLICATES_SAY = {
     "none": "Duplicates: none are looked for",
     "exact": "Duplicates: rows with the same words in {columns}. The earliest is kept.",
     "story": f"Near-duplicates: MinHash over runs of {RUN} words of {{columns}} finds candidates; a pair is"
-    f" one story if at least {MIN_SIMILARITY:.0%} of the runs are shared (or {MIN_CONTAINED:.0%} of the shorter"
-    f" text's), and at least {MIN_AGREEING_NAMES:.0%} of the names and {MIN_AGREEING_NUMBERS:.0%} of the"
-    " numbers agree. The earliest row is kept.",
+    f" one story if at least {MIN_SIMILARITY:.0%} of the runs are shared (or {MIN_CONTAINED:.0%} of the"
+    f" shorter text's), and at least {MIN_AGREEING_NAMES:.0%} of the names and {MIN_AGREEING_NUMBERS:.0%} of"
+    " the numbers agree. The earliest row is kept.",
 }

@@ -234,7 +234,7 @@ def _write_lineage(spool: Spool, plan: Plan, folder: Path, before: Revision | No
         columns = (
             [spool.entries[number].key for number in numbers],
             [plan.fetched_at[number] for number in numbers],
-            [spool.origins[number] for number in numbers],
+            [spool.facts.origins[number] for number in numbers],
         )
         tables[f"lineage/rows-{year}.parquet"] = pa.table(list(columns), schema=spool.schema.lineage)
     dropped: dict[str, list[dict]] = defaultdict(list)

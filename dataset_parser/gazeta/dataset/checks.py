@@ -61,12 +61,8 @@ def acceptable(recipe: Recipe) -> tuple[str, ...]:
 def distance(one: np.ndarray, other: np.ndarray) -> float:
     """Kolmogorov-Smirnov: the largest gap between the two cumulative distributions."""
     values = np.union1d(one, other)
-    return float(
-        np.abs(
-            np.searchsorted(np.sort(one), values, side="right") / len(one)
-            - np.searchsorted(np.sort(other), values, side="right") / len(other)
-        ).max()
-    )
+    shares = (np.searchsorted(np.sort(each), values, side="right") / len(each) for each in (one, other))
+    return float(np.abs(next(shares) - next(shares)).max())
 
 
 def variation(one: Counter[str], other: Counter[str]) -> float:
@@ -162,10 +158,10 @@ def _files(dataset: Dataset) -> Iterator[Verdict]:
     )
     if schema.date:
         spans = [found.span[split] for split in SPLITS if split in found.span]
-        ordered = recipe.splits.by != "date" or all(one[1] <= other[0] for one, other in pairwise(spans))
-        says = "train, validation and test " + ("follow each other in time" if ordered else "overlap in time")
-        if recipe.splits.by != "date":
-            says = "all dates can be read"
+        ordered, says = True, "all dates can be read"
+        if recipe.splits.by == "date":
+            ordered = all(one[1] <= other[0] for one, other in pairwise(spans))
+            says = f"train, validation and test {'follow each other' if ordered else 'overlap'} in time"
         if found.bad_dates:
             says = f"{len(found.bad_dates)} dates cannot be read, at most 0"
         yield Verdict("dates", not found.bad_dates and ordered, says)

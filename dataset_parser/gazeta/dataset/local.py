@@ -34,11 +34,8 @@ class Drops:
 
     def add(self, reason: str, key: str, title: str) -> None:
         self.reasons[reason] += 1
-        kept = self.examples.setdefault(reason, [])
-        kept.append((key, title))
         # The first by key, whatever the order of the crawl.
-        kept.sort()
-        del kept[EXAMPLES:]
+        self.examples[reason] = sorted([*self.examples.get(reason, []), (key, title)])[:EXAMPLES]
 
     @property
     def dropped(self) -> int:

@@ -81,7 +81,7 @@ class Spool:
 
     def add(self, row: Row, key: str, content: bytes) -> None:
         """Add a clean row. One that was `seen` must not be added again."""
-        compared = self._compared([row[name] for name in self.recipe.duplicates.columns])
+        compared = "\n".join(row[name] for name in self.recipe.duplicates.columns)
         entry = Entry(key, self.schema.day(row), row["fetched_at"], content, story_digest(compared))
         entry.filled = sum(row[name] != "" for name in self.schema.names)
         self._waiting.append((self._append(entry, row), row))
@@ -89,11 +89,6 @@ class Spool:
             self._shingles.append(shingles(compared))
         if len(self._waiting) >= AT_ONCE:
             self._flush()
-
-    @staticmethod
-    def _compared(values: Sequence[str]) -> str:
-        """What copies are looked for in."""
-        return "\n".join(values)
 
     def add_duplicate(self, entry: Entry) -> None:
         """An entry without a text, known from the Hub."""
@@ -171,5 +166,5 @@ class Spool:
                 texts = [batch.column(name) for name in self.recipe.duplicates.columns]
                 for at, number in enumerate(batch.column(ENTRY).to_pylist()):
                     if number in of_month:
-                        sketches[number] = sketch(self._compared([text[at].as_py() for text in texts]))
+                        sketches[number] = sketch("\n".join(text[at].as_py() for text in texts))
         return sketches

@@ -11,7 +11,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from gazeta.dataset.shards import Revision
 from gazeta.progress import say, watched
 from gazeta.recipe import GAZETA, Recipe
 from gazeta.repository import Hub, HubProblem, Stale
+from gazeta.result import NOTHING_TO_DO, Result
 
 TRIES = 5  # how often to begin again if others commit in between
 DESCRIPTION = "crawl_report.json has the crawl and the cleaning, lineage/ the origins of the rows."
@@ -38,16 +38,6 @@ class Refused(StageError):
     """Nothing can be published from what there is."""
 
     exit_code = 3
-
-
-@dataclass
-class Release:
-    """What a run published. line: the sentence for people; revision: the commit that the Hub has now."""
-
-    line: str
-    revision: str
-    counts: dict[str, int]
-    nothing_to_do: bool = False
 
 
 def dataset_folder() -> Path:
@@ -182,11 +172,12 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 def publish(
     store: Store,
     target: Hub,
-    recipe: Recipe = GAZETA,
+    recipe: Recipe,
+    outcome: Result,
     accepted: Sequence[str] = (),
     tokenizer: Path | None = None,
-) -> Release:
-    """Bring the Hub up to date.
+) -> str:
+    """Bring the Hub up to date; one line for people. `outcome` gets the revision and the counts.
 
     Raises Refused, NotOurDataset, BadFile, Unreachable, HubProblem (the finished dataset waits then),
     OSError.
@@ -224,7 +215,9 @@ def publish(
             if absent is None and not dataset.changed and not deleted:
                 (dataset_folder() / WAITING).unlink(missing_ok=True)
                 target.tag(dataset.tag, parent)  # in case the run that committed was stopped before it
-                return Release(_nothing_to_do(dataset, target, parent), parent, _counts(dataset), True)
+                outcome.published(target.repo, parent, _counts(dataset))
+                outcome.outcome = NOTHING_TO_DO
+                return _nothing_to_do(dataset, target, parent)
             _finish(dataset, card.render(dataset, verdicts, crawl, tokenizer, files), report, parent)
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -243,11 +236,11 @@ def publish(
         target.tag(dataset.tag, sha)
         counts = _counts(dataset)
         changes = ", ".join(f"{counts[name]:,} {name}" for name in ("added", "edited", "removed"))
-        line = (
+        outcome.published(target.repo, sha, counts)
+        return (
             f"published {dataset.rows:,} rows to {target.repo} as {sha[:10]}: {changes};"
             f" {_plural(len(dataset.changed), 'shard')} uploaded, {time.monotonic() - started:.0f} s"
         )
-        return Release(line, sha, counts)
     raise HubProblem(f"others committed to {target.repo} {TRIES} times in between; run again later", 5)
 
 

@@ -572,7 +572,7 @@ def part_headlines() -> dict:
             example = made.from_sources.examples[reason][0][1][:60]
             print(f"  {count:6,} {reason:26} {example}")
         print(f"  {sum(made.duplicate_kinds.values()):6,} duplicates: {dict(made.duplicate_kinds)}")
-        print(f"  rubrics: {dict(Counter(made.labels['rubric']).most_common())}")
+        print(f"  rubrics: {dict(Counter(made.facts.labels['rubric']).most_common())}")
         print(f"  dates: {made.dates[0]} to {made.dates[-1]}")
         verdicts = check(made)
         for verdict in verdicts:

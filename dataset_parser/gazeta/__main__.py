@@ -18,7 +18,7 @@ from typing import Any
 from gazeta import StageError, result, settings
 from gazeta.crawl.plan import BadArgument, parse_arguments
 from gazeta.publish import publish_recipe
-from gazeta.recipe import BadRecipe, Recipe, load
+from gazeta.recipe import BadRecipe, Recipe
 from gazeta.release import waiting
 from gazeta.repository import HubProblem, from_settings
 from gazeta.result import CODES, Result, StepFailed, Terminated
@@ -108,9 +108,7 @@ def check_arguments(recipe: Recipe, arguments: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    def work(outcome: Result) -> None:
-        recipe = load(settings.RECIPE, settings.RECIPES_DIR, settings.SOURCE_FILE)
-        outcome.recipe = recipe.name
+    def work(recipe: Recipe, outcome: Result) -> None:
         check_arguments(recipe, arguments)
         if waiting():
             print("a finished dataset waits for the Hub: publishing it without a crawl", file=sys.stderr)

@@ -19,10 +19,10 @@ from pathlib import Path
 from gazeta import StageError, result, settings
 from gazeta.crawl.store import Store
 from gazeta.dataset.checks import acceptable
-from gazeta.recipe import Recipe, load
+from gazeta.recipe import Recipe
 from gazeta.release import kept, publish
 from gazeta.repository import HubProblem, from_settings
-from gazeta.result import NOTHING_TO_DO, Result
+from gazeta.result import Result
 
 
 def publish_recipe(
@@ -32,19 +32,15 @@ def publish_recipe(
     try:
         target = from_settings()
         with Store(settings.STORE_PATH) as store:
-            released = publish(store, target, recipe, accepted, tokenizer)
+            line = publish(store, target, recipe, outcome, accepted, tokenizer)
     except HubProblem as problem:
         raise HubProblem(f"{problem}{kept()}", problem.exit_code) from problem
     except (OSError, sqlite3.OperationalError) as error:
         if not _is_disk_full(error):
             raise
-        line = f"the disk with {settings.CRAWL_DIR} is full; free some space and run again, nothing is lost"
-        raise StageError(line + kept(), 1, "disk_full") from None
-    outcome.dataset = {"repo": target.repo, "revision": released.revision}
-    outcome.counts |= released.counts
-    if released.nothing_to_do:
-        outcome.outcome = NOTHING_TO_DO
-    print(released.line)
+        why = f"the disk with {settings.CRAWL_DIR} is full; free some space and run again, nothing is lost"
+        raise StageError(why + kept(), 1, "disk_full") from None
+    print(line)
 
 
 def _is_disk_full(error: Exception) -> bool:
@@ -70,9 +66,7 @@ def _options(recipe: Recipe, arguments: Sequence[str] | None) -> argparse.Namesp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    def work(outcome: Result) -> None:
-        recipe = load(settings.RECIPE, settings.RECIPES_DIR, settings.SOURCE_FILE)
-        outcome.recipe = recipe.name
+    def work(recipe: Recipe, outcome: Result) -> None:
         options = _options(recipe, arguments)
         if options.check:
             outcome.recorded = False

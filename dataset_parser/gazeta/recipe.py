@@ -5,11 +5,12 @@ names the key and the fix. The sections of the other stages are left to them. Wh
 the value of recipes/gazeta.yaml, as far as it is about columns that the recipe has.
 """
 
+# ruff: noqa: RUF009 (setting() makes a field of its own)
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 import yaml
 
 from gazeta import StageError, values
-from gazeta.dataset.schema import LINEAGE_FACTS, TYPES, Column, Schema
+from gazeta.dataset.schema import LINEAGE_FACTS, Column, Schema
+from gazeta.values import number, or_off, setting
 
 SECTIONS = ("name", "sources", "columns", "rules", "duplicates", "splits", "tasks", "gate", "training")
 DEFAULT_NAME = "gazeta"
@@ -45,10 +47,10 @@ class FileSource:
     defaults: our column → the value of an empty cell.
     """
 
-    file: str = ""
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    format: str = ""
-    defaults: dict[str, str] = field(default_factory=dict)
+    file: str = setting("", values.text)
+    columns: dict[str, tuple[str, ...]] = setting({}, values.by_column(values.names))
+    format: str = setting("", values.one_of(*FORMATS))
+    defaults: dict[str, str] = setting({}, values.by_column(values.cell))
 
 
 @dataclass(frozen=True)
@@ -59,73 +61,40 @@ class Rules:
     lengths are compared with the revision before.
     """
 
-    language: str | None = "ru"
-    boilerplate: bool = True  # drop error pages, and cut paragraphs such as "Реклама" out of texts
-    drop: tuple[str, ...] = KINDS
-    first_date: str | None = "1999-01-01"
-    max_hours_ahead: float | None = 27  # of the fetch in UTC: Moscow is UTC+3, and a day for a wrong clock
-    min_characters: dict[str, float] = field(default_factory=lambda: {"text": 200})
-    max_characters: dict[str, float] = field(default_factory=lambda: {"text": 100_000})
-    min_letters: dict[str, float] = field(default_factory=lambda: {"title": 8, "summary": 25})
-    between: dict[str, tuple[float, float]] = field(default_factory=dict)
-    max_digit_share: float | None = 0.25
-    max_clock_lines_share: float = 0.4
-    max_summary_share: float | None = 1.0
-    max_copied_share: float | None = 0.9
-    compared_lengths: tuple[str, ...] = ("text", "summary")
+    language: str | None = setting("ru", or_off(values.one_of("ru")))
+    # Drop error pages, and cut paragraphs such as "Реклама" out of texts.
+    boilerplate: bool = setting(True, values.flag)
+    drop: tuple[str, ...] = setting(KINDS, values.list_of(values.one_of(*KINDS), "kinds"))
+    first_date: str | None = setting("1999-01-01", or_off(values.day))
+    # Of the fetch in UTC: Moscow is UTC+3, and a day for a wrong clock.
+    max_hours_ahead: float | None = setting(27, or_off(number(0, 1e6)))
+    min_characters: dict[str, float] = setting({"text": 200}, values.by_column(number(0, 1e9)))
+    max_characters: dict[str, float] = setting({"text": 100_000}, values.by_column(number(1, 1e9)))
+    min_letters: dict[str, float] = setting({"title": 8, "summary": 25}, values.by_column(number(0, 1e9)))
+    between: dict[str, tuple[float, float]] = setting({}, values.by_column(values.two_numbers))
+    max_digit_share: float | None = setting(0.25, or_off(number(0, 1)))
+    max_clock_lines_share: float = setting(0.4, number(0, 1))
+    max_summary_share: float | None = setting(1.0, or_off(number(0, 100)))
+    max_copied_share: float | None = setting(0.9, or_off(number(0, 1)))
+    compared_lengths: tuple[str, ...] = setting(("text", "summary"), values.list_of(values.text, "columns"))
 
 
 @dataclass(frozen=True)
 class Duplicates:
     """by: story (near copies too), exact or none. columns: what is compared, by default the main text."""
 
-    by: str = "story"
-    columns: tuple[str, ...] = ()
+    by: str = setting("story", values.one_of("story", "exact", "none"))
+    columns: tuple[str, ...] = setting((), values.list_of(values.text, "columns"))
 
 
 @dataclass(frozen=True)
 class Splits:
     """by: date (the newest rows are for testing) or hash (a row stays in its split)."""
 
-    by: str = "date"
-    test: float = 0.05
-    validation: float = 0.05
+    by: str = setting("date", values.one_of("date", "hash"))
+    test: float = setting(0.05, number(0.001, 0.4))
+    validation: float = setting(0.05, number(0.001, 0.4))
 
-
-CHECKS: dict[type, dict[str, values.Check]] = {
-    FileSource: {
-        "file": values.text,
-        "columns": values.by_column(values.names),
-        "format": values.one_of(*FORMATS),
-        "defaults": values.by_column(values.cell),
-    },
-    Rules: {
-        "language": values.or_off(values.one_of("ru")),
-        "boilerplate": values.flag,
-        "drop": values.list_of(values.one_of(*KINDS), "kinds"),
-        "first_date": values.or_off(values.day),
-        "max_hours_ahead": values.or_off(values.number(0, 1e6)),
-        "min_characters": values.by_column(values.number(0, 1e9)),
-        "max_characters": values.by_column(values.number(1, 1e9)),
-        "min_letters": values.by_column(values.number(0, 1e9)),
-        "between": values.by_column(values.two_numbers),
-        "max_digit_share": values.or_off(values.number(0, 1)),
-        "max_clock_lines_share": values.number(0, 1),
-        "max_summary_share": values.or_off(values.number(0, 100)),
-        "max_copied_share": values.or_off(values.number(0, 1)),
-        "compared_lengths": values.list_of(values.text, "columns"),
-    },
-    Duplicates: {
-        "by": values.one_of("story", "exact", "none"),
-        "columns": values.list_of(values.text, "columns"),
-    },
-    Splits: {
-        "by": values.one_of("date", "hash"),
-        "test": values.number(0.001, 0.4),
-        "validation": values.number(0.001, 0.4),
-    },
-    Column: {"type": values.one_of(*TYPES), "required": values.flag},
-}
 
 COLUMNS = (
     Column("text", "text", True), Column("summary", "line", True), Column("title", "line", True),
@@ -161,7 +130,7 @@ def load(recipe: str, folder: Path, source_file: str = "") -> Recipe:
     """
     path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else folder / f"{recipe}.yaml"
     try:
-        loaded = parse(_read_yaml(path), path)
+        loaded = _parse(_read_yaml(path), path)
     except FileNotFoundError:
         if recipe != DEFAULT_NAME:
             known = sorted(file.stem for file in folder.glob("*.yaml")) or ["no recipes there"]
@@ -169,6 +138,8 @@ def load(recipe: str, folder: Path, source_file: str = "") -> Recipe:
                 f"RECIPE={recipe}: there is no {path}; {values.suggestion(recipe, known)}"
             ) from None
         loaded = GAZETA  # a container without the folder
+    except ValueError as error:
+        raise BadRecipe(f"{path.name}: {error}") from None
     return with_source_file(loaded, source_file) if source_file else loaded
 
 
@@ -210,26 +181,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def parse(found: dict[str, Any], path: Path) -> Recipe:
-    """A recipe from the content of its file. path: for messages, and to resolve relative file sources.
-
-    Raises BadRecipe.
-    """
-    try:
-        return _parse(found, path)
-    except ValueError as error:
-        raise BadRecipe(f"{path.name}: {error}") from None
-
-
 def _parse(found: dict[str, Any], path: Path) -> Recipe:
+    """A recipe from the content of its file; relative file sources are beside it. Raises ValueError."""
     values.known_keys(found, SECTIONS, "")
     name = values.checked("name", found.get("name", path.stem), values.text)
     columns = _columns(found["columns"]) if "columns" in found else COLUMNS
     schema = Schema(columns)
     sites, files = _sources(found.get("sources"), path.parent, schema)
-    given = {
-        name: {} if found.get(name) is None else found[name] for name in ("rules", "duplicates", "splits")
-    }
+    given = {key: {} if found.get(key) is None else found[key] for key in ("rules", "duplicates", "splits")}
     rules = _of_columns(_fill(Rules, given["rules"], "rules"), given["rules"], schema)
     duplicates = _fill(Duplicates, given["duplicates"], "duplicates")
     _our_columns(duplicates.columns, schema, "duplicates.columns")
@@ -263,8 +222,8 @@ def _sources(found: Any, folder: Path, schema: Schema) -> tuple[tuple[str, ...],
     if not isinstance(found, list) or not found:
         raise ValueError(f"sources is {values.shown(found)}; give a list of `site: NAME` and `file: PATH`")
     sites, files = [], []
-    for number, given in enumerate(found, start=1):
-        key = f"sources, number {number}"
+    for at, given in enumerate(found, start=1):
+        key = f"sources, number {at}"
         if not isinstance(given, dict) or ("site" in given) == ("file" in given):
             raise ValueError(f"{key}, is {values.shown(given)}; give `site: NAME` or `file: PATH`")
         if "site" in given:
@@ -307,7 +266,7 @@ def _our_columns(names: Iterable[Any], schema: Schema, key: str) -> None:
 def _fill(section: type[Section], given: Any, key: str, **known: Any) -> Section:
     if not isinstance(given, dict):
         raise ValueError(f"{key} is {values.shown(given)}; give KEY: VALUE lines")
-    checks = CHECKS[section]
+    checks = {one.name: one.metadata["check"] for one in fields(section) if one.metadata}  # type: ignore[arg-type]
     values.known_keys(given, checks, f"{key}.")
     return section(
         **known, **{name: values.checked(f"{key}.{name}", given[name], checks[name]) for name in given}

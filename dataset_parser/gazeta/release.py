@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ from gazeta.dataset.shards import Revision
 from gazeta.progress import say, watched
 from gazeta.recipe import GAZETA, Recipe
 from gazeta.repository import Hub, HubProblem, Stale
+from gazeta.result import NOTHING_TO_DO, Result
 
 TRIES = 5  # how often to begin again if others commit in between
+DESCRIPTION = "crawl_report.json has the crawl and the cleaning, lineage/ the origins of the rows."
 WAITING = "unpublished.json"  # is in the dataset's folder while it is not on the Hub
 
 
@@ -36,16 +38,6 @@ class Refused(StageError):
     """Nothing can be published from what there is."""
 
     exit_code = 3
-
-
-@dataclass
-class Release:
-    """What a run published. line: the sentence for people; revision: the commit that the Hub has now."""
-
-    line: str
-    revision: str
-    nothing_to_do: bool = False
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 def dataset_folder() -> Path:
@@ -92,14 +84,11 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _report(
     dataset: Dataset, verdicts: Sequence[Verdict], crawl: dict[str, Any], files: Iterable[FileReport]
 ) -> dict[str, Any]:
-    sources = dataset.from_sources
-    drops = {
-        reason: {
-            "count": count,
-            "examples": [{"url": key, "title": title} for key, title in sources.examples[reason]],
-        }
-        for reason, count in sources.reasons.most_common()
-    }
+    sources, changes = dataset.from_sources, dataset.changes
+    drops: dict[str, dict[str, Any]] = {}
+    for reason, count in sources.reasons.most_common():
+        examples = [{"url": key, "title": title} for key, title in sources.examples[reason]]
+        drops[reason] = {"count": count, "examples": examples}
     return {
         "made_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
         "code": card.fingerprint(),
@@ -113,11 +102,11 @@ def _report(
         "store": {"articles": sources.read, "dropped": drops},
         "published_rows_dropped": dict(dataset.from_before.reasons),
         "duplicates": dict(dataset.duplicate_kinds),
-        "added": len(dataset.changes.added),
-        "edited": len(dataset.changes.edited),
-        "moved": dataset.changes.moved,
-        "removed": [{"url": key, "why": why} for key, why in dataset.changes.removed],
-        "tests": [{"test": verdict.name, "passed": verdict.ok, "says": verdict.says} for verdict in verdicts],
+        "added": len(changes.added),
+        "edited": len(changes.edited),
+        "moved": changes.moved,
+        "removed": [{"url": key, "why": why} for key, why in changes.removed],
+        "tests": [{"test": one.name, "passed": one.ok, "says": one.says} for one in verdicts],
         "crawl": crawl,
     }
 
@@ -125,20 +114,17 @@ def _report(
 def _refuse_unfit(dataset: Dataset, verdicts: Sequence[Verdict], accepted: Sequence[str]) -> None:
     sources = dataset.from_sources
     if not dataset.rows:
-        if not sources.read:
-            raise Refused(
-                f"there are no articles: the store {settings.STORE_PATH} is empty and so is"
-                f" {settings.DATASET_REPO}; run `python -m gazeta` first",
-                code="no_rows",
-            )
-        reason, count = sources.reasons.most_common(1)[0]
-        line = f"all {sources.read:,} collected rows were dropped, most for: {reason} ({count:,})"
+        line = (
+            f"there are no articles: the store {settings.STORE_PATH} is empty and so is"
+            f" {settings.DATASET_REPO}; run `python -m gazeta` first"
+        )
+        for reason, count in sources.reasons.most_common(1):
+            line = f"all {sources.read:,} collected rows were dropped, most for: {reason} ({count:,})"
         raise Refused(line, code="no_rows")
     failed = [verdict for verdict in verdicts if not verdict.ok and verdict.name not in accepted]
     if failed:
-        line = "the dataset failed its tests and is not published: " + "; ".join(
-            f"{verdict.name}: {verdict.says}" for verdict in failed
-        )
+        said = "; ".join(f"{verdict.name}: {verdict.says}" for verdict in failed)
+        line = f"the dataset failed its tests and is not published: {said}"
         if all(verdict.acceptable for verdict in failed):
             options = " ".join(f'--accept "{verdict.name}"' for verdict in failed)
             line += f"; if this is meant, run `python -m gazeta.publish {options}`"
@@ -159,16 +145,9 @@ def _finish(dataset: Dataset, readme: str, report: dict[str, Any], parent: str) 
 
 
 def _message(dataset: Dataset) -> str:
-    parts = [
-        f"{verb} {count:,}"
-        for verb, count in (
-            ("add", len(dataset.changes.added)),
-            ("edit", len(dataset.changes.edited)),
-            ("remove", len(dataset.changes.removed)),
-            ("move", dataset.changes.moved),
-        )
-        if count
-    ]
+    counts = {**_counts(dataset), "moved": dataset.changes.moved}
+    verbs = {"added": "add", "edited": "edit", "removed": "remove", "moved": "move"}
+    parts = [f"{verb} {counts[name]:,}" for name, verb in verbs.items() if counts[name]]
     what = f"{', '.join(parts)} rows" if parts else "update the lineage"
     last = f", up to {dataset.dates[-1][:10]}" if dataset.dates[-1] else ""
     return f"{what[0].upper()}{what[1:]}: {dataset.rows:,} in all{last}"
@@ -193,18 +172,18 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 def publish(
     store: Store,
     target: Hub,
-    recipe: Recipe = GAZETA,
+    recipe: Recipe,
+    outcome: Result,
     accepted: Sequence[str] = (),
     tokenizer: Path | None = None,
-) -> Release:
-    """Bring the Hub up to date.
+) -> str:
+    """Bring the Hub up to date; one line for people. `outcome` gets the revision and the counts.
 
     Raises Refused, NotOurDataset, BadFile, Unreachable, HubProblem (the finished dataset waits then),
     OSError.
     """
-    started = datetime.now(UTC)
+    started = time.monotonic()
     crawl = store.last_report() if recipe.sites else {}
-    unpublished = _unpublished(target.repo, recipe)
     absent: HubProblem | None = None
     try:
         target.check_token()
@@ -214,6 +193,7 @@ def publish(
         absent = problem  # the dataset is made all the same, and kept
     for _ in range(TRIES):
         before, parent = None, ""
+        unpublished = _unpublished(target.repo, recipe)
         if absent is None:
             try:
                 # The one place where the branch becomes a commit; all that follows is based on the commit.
@@ -235,13 +215,9 @@ def publish(
             if absent is None and not dataset.changed and not deleted:
                 (dataset_folder() / WAITING).unlink(missing_ok=True)
                 target.tag(dataset.tag, parent)  # in case the run that committed was stopped before it
-                what, place = ("article", "store") if recipe.sites else ("row", "files")
-                line = (
-                    f"nothing to do: {target.repo} at {parent[:10]} has all that is fit of"
-                    f" {_plural(dataset.from_sources.read, what)} in the {place}"
-                    f" ({_plural(dataset.rows, 'row')}); no commit made"
-                )
-                return Release(line, parent, True, _counts(dataset))
+                outcome.published(target.repo, parent, _counts(dataset))
+                outcome.outcome = NOTHING_TO_DO
+                return _nothing_to_do(dataset, target, parent)
             _finish(dataset, card.render(dataset, verdicts, crawl, tokenizer, files), report, parent)
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -250,27 +226,31 @@ def publish(
         paths = [*dataset.changed, "README.md", "crawl_report.json", *plots_of(dataset).values()]
         size = sum((dataset.folder / path).stat().st_size for path in paths)
         say(f"committing {_plural(len(paths), 'file')}, {size / 1e6:,.1f} MB, to {target.repo}")
-        description = (
-            f"Made on top of {parent}. crawl_report.json has the crawl and the cleaning, lineage/ the origins"
-            " of the rows."
-        )
+        description = f"Made on top of {parent}. {DESCRIPTION}"
         try:
             sha = target.commit(parent, dataset.folder, paths, deleted, _message(dataset), description)
         except Stale:
             say(f"someone committed to {target.repo} in between; making the dataset again on top of theirs")
-            unpublished = _unpublished(target.repo, recipe)
             continue
         (dataset_folder() / WAITING).unlink()
         target.tag(dataset.tag, sha)
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        line = (
-            f"published {dataset.rows:,} rows to {target.repo} as {sha[:10]}:"
-            f" {len(dataset.changes.added):,} added, {len(dataset.changes.edited):,} edited,"
-            f" {len(dataset.changes.removed):,} removed; {_plural(len(dataset.changed), 'shard')} uploaded,"
-            f" {seconds:.0f} s"
+        counts = _counts(dataset)
+        changes = ", ".join(f"{counts[name]:,} {name}" for name in ("added", "edited", "removed"))
+        outcome.published(target.repo, sha, counts)
+        return (
+            f"published {dataset.rows:,} rows to {target.repo} as {sha[:10]}: {changes};"
+            f" {_plural(len(dataset.changed), 'shard')} uploaded, {time.monotonic() - started:.0f} s"
         )
-        return Release(line, sha, counts=_counts(dataset))
     raise HubProblem(f"others committed to {target.repo} {TRIES} times in between; run again later", 5)
+
+
+def _nothing_to_do(dataset: Dataset, target: Hub, sha: str) -> str:
+    what, place = ("article", "store") if dataset.recipe.sites else ("row", "files")
+    return (
+        f"nothing to do: {target.repo} at {sha[:10]} has all that is fit of"
+        f" {_plural(dataset.from_sources.read, what)} in the {place} ({_plural(dataset.rows, 'row')}); no"
+        " commit made"
+    )
 
 
 def kept() -> str:

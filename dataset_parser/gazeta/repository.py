@@ -8,15 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from gazeta import (
-    StageError,
-    settings,  # first: it sets HF_ENDPOINT, which huggingface_hub reads when it is imported
-)
+# settings first: they set HF_ENDPOINT, which huggingface_hub reads when it is imported.
+from gazeta import StageError, settings
 
 # isort: split
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -60,9 +59,8 @@ class Hub:
             about = self.api.whoami()
         role = about.get("auth", {}).get("accessToken", {}).get("role", "")
         if role == "read":
-            raise HubProblem(
-                f"HF_TOKEN may only read; publishing to {self.repo} needs a token with write access", 2
-            )
+            line = f"HF_TOKEN may only read; publishing to {self.repo} needs a token with write access"
+            raise HubProblem(line, 2)
 
     def head(self) -> str | None:
         """The newest commit of the repository, None if there is no such repository."""
@@ -84,18 +82,9 @@ class Hub:
         with self._problems():
             listed = self.api.list_repo_files(self.repo, repo_type="dataset", revision=sha)
             wanted = sorted(path for path in listed if any(ours.fullmatch(path) for ours in OURS))
+            fetch = partial(self.api.hf_hub_download, self.repo, repo_type="dataset", revision=sha)
             files = {
-                path: Path(
-                    hf_hub_download(
-                        self.repo,
-                        path,
-                        repo_type="dataset",
-                        revision=sha,
-                        token=self.token,
-                        endpoint=self.endpoint,
-                        cache_dir=self.cache_dir,
-                    )
-                )
+                path: Path(fetch(path, cache_dir=self.cache_dir))
                 for path in watched(wanted, f"files of {self.repo}", len(wanted))
             }
         return Revision(f"{self.repo} at {sha[:10]}", files, schema)

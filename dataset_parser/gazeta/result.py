@@ -46,6 +46,10 @@ class Result:
     dataset: dict[str, str] = field(default_factory=dict)  # repo and revision
     counts: dict[str, int] = field(default_factory=dict)
 
+    def published(self, repo: str, revision: str, counts: dict[str, int]) -> None:
+        self.dataset = {"repo": repo, "revision": revision}
+        self.counts |= counts
+
     def ending(self, exit_code: int, reason: StageError | None) -> dict[str, Any]:
         """The content of the file."""
         stopped = reason is not None and reason.code == STOPPED
@@ -82,6 +86,7 @@ except SystemExit as wrong:  # settings.WrongSetting, which has printed its line
     raise
 
 from gazeta.crawl.store import StoreBusy  # noqa: E402 (it may read settings)
+from gazeta.recipe import Recipe, load  # noqa: E402
 
 
 @contextmanager
@@ -96,12 +101,14 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def recorded(work: Callable[[Result], None]) -> int:
-    """Run `work`; report on stderr and in the file how it ended. The exit code."""
+def recorded(work: Callable[[Recipe, Result], None]) -> int:
+    """Run `work` by the recipe; report on stderr and in the file how it ended. The exit code."""
     result = Result(Path(settings.RECIPE).stem)
     try:
         with _terminated():
-            work(result)
+            recipe = load(settings.RECIPE, settings.RECIPES_DIR, settings.SOURCE_FILE)
+            result.recipe = recipe.name
+            work(recipe, result)
         reason = None
     except BaseException as error:
         reason = _reason(error)

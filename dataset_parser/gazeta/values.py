@@ -9,10 +9,16 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import field
 from datetime import date
 from typing import Any
 
 Check = Callable[[Any], Any]
+
+
+def setting(default: Any, check: Check) -> Any:
+    """A field of a section of a recipe: its default, and what may be given instead."""
+    return field(default_factory=lambda: default, metadata={"check": check})
 
 
 def number(low: float, high: float) -> Check:

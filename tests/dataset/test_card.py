@@ -50,8 +50,8 @@ def test_the_card_gives_rows_drops_origins_and_the_crawl(dataset, monkeypatch):
     assert "1 exact and 0 near copies" in text
     assert "| the lead that the editors wrote | 70 | 100.0% |" in text
     assert "number 7 (since=2024-01-01): 90 pages read, 60 kept, 30 dropped (gone 20, gallery 10)" in text
-    for rubric in set(dataset.labels["rubric"]):
-        assert f"| {rubric} | {dataset.labels['rubric'].count(rubric)} |" in text
+    for rubric in set(dataset.facts.labels["rubric"]):
+        assert f"| {rubric} | {dataset.facts.labels['rubric'].count(rubric)} |" in text
     assert f"| test | 3 | {dataset.dates[-3][:10]} | {dataset.dates[-1][:10]} |" in text
 
 
@@ -126,7 +126,7 @@ def test_lengths_in_tokens_are_measured_when_a_tokenizer_is_at_hand(dataset, tmp
     row = next(line for line in text.split("In tokens of")[1].splitlines() if line.startswith("| text |"))
     mean = float(row.split("|")[2].replace(",", ""))
     assert (
-        0.8 < mean / (dataset.lengths["text"].mean() / 7) < 1.25
+        0.8 < mean / (dataset.facts.lengths["text"].mean() / 7) < 1.25
     )  # a Russian word and its space: 7 characters
     assert "not measured" in render(dataset)
 

@@ -75,7 +75,7 @@ def test_an_address_that_stands_twice_fails_uniqueness(dataset):
 
 
 def test_a_text_that_stands_twice_fails_uniqueness(dataset):
-    dataset.stories[1] = dataset.stories[0]
+    dataset.entries[1].story = dataset.entries[0].story
     assert "uniqueness" in failed(dataset)
 
 

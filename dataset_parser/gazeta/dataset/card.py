@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -27,12 +27,13 @@ from gazeta.dataset.local import Dataset
 from gazeta.dataset.plots import plots_of
 from gazeta.dataset.rules import Cleaner
 from gazeta.dataset.selection import SPLITS
-from gazeta.recipe import GAZETA
+from gazeta.recipe import GAZETA, Recipe
 
 LICENSE_NAME = "publisher-rights-non-commercial-research-only"
 TOKENS_SAMPLED = 2000  # texts
 SHOWN = 20  # lines of a list of addresses
 MOST_LABELS = 50  # lines of a table of labels
+LENGTH_HEAD = ("mean", "5%", "median", "95%", "longest")
 
 
 def is_stand_in(site: str) -> bool:
@@ -52,19 +53,20 @@ def fingerprint() -> str:
 
 
 def size_category(rows: int) -> str:
-    bounds = [(1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (1_000_000, "1M"), (10_000_000, "10M")]
-    low = None
-    for bound, name in bounds:
-        if rows < bound:
-            return f"{low}<n<{name}" if low else f"n<{name}"
-        low = name
-    return "n>10M"
+    names = ["1K", "10K", "100K", "1M", "10M"]
+    at = sum(rows >= bound for bound in (10**3, 10**4, 10**5, 10**6, 10**7))
+    if at in (0, len(names)):
+        return "n>10M" if at else "n<1K"
+    return f"{names[at - 1]}<n<{names[at]}"
 
 
 def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
     """The YAML head: what the Hub's search and `load_dataset` read."""
     recipe, sizes = dataset.recipe, dataset.split_sizes()
-    files = list((dataset.folder / "data").glob("*.parquet"))
+    files = (dataset.folder / "data").glob("*.parquet")
+    num_bytes: Counter[str] = Counter()
+    for size, split in zip(dataset.facts.sizes, dataset.plan.split, strict=True):
+        num_bytes[split] += size
     numbers = recipe.schema.of_type("number")
     news = bool(recipe.sites)
     tasks = (
@@ -95,11 +97,11 @@ def metadata(dataset: Dataset, pretty_name: str) -> dict[str, Any]:
                 for name in recipe.schema.names
             ],
             "splits": [
-                {"name": split, "num_bytes": dataset.num_bytes[split], "num_examples": sizes[split]}
+                {"name": split, "num_bytes": num_bytes[split], "num_examples": sizes[split]}
                 for split in SPLITS
             ],
             "download_size": sum(path.stat().st_size for path in files),
-            "dataset_size": sum(dataset.num_bytes.values()),
+            "dataset_size": num_bytes.total(),
         },
     }
 
@@ -143,8 +145,7 @@ def _tokens(dataset: Dataset, tokenizer: Path | None) -> str:
             encoded = loaded.encode_batch(sample.column(column).to_pylist(), add_special_tokens=False)
             counts += [len(one.ids) for one in encoded]
     figures = table(
-        ["tokens", "mean", "5%", "median", "95%", "longest"],
-        [_quantiles(name, np.array(counts)) for name, counts in lengths.items()],
+        ["tokens", *LENGTH_HEAD], [_quantiles(name, np.array(counts)) for name, counts in lengths.items()]
     )
     return f"In tokens of `{tokenizer.name}`, over {len(counts):,} sampled rows:\n\n{figures}"
 
@@ -153,65 +154,100 @@ def _changes(dataset: Dataset) -> str:
     if dataset.before is None or not dataset.before.split_of:
         return f"This is the first revision: {dataset.rows:,} rows."
     changes = dataset.changes
-    lines = [
+    said = (
         f"Compared with {dataset.before.name}: {len(changes.added):,} rows added, {len(changes.edited):,}"
         f" edited at their source or cleaned anew, {len(changes.removed):,} removed, {changes.moved:,} moved"
         " to another split."
+    )
+    lines = [f"- removed: {url} ({why or 'no reason known'})" for url, why in changes.removed]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"- and {len(lines) - SHOWN:,} more"]
+    return "\n".join([said, "", *lines] if lines else [said])
+
+
+def _shares(head: str, values: Sequence[str], names: dict[str, str] | None = None) -> list[str]:
+    """A table of how often each value occurs, and what it leaves out. names: what to show for a value."""
+    counted = _by_count(Counter(values))
+    rows = [
+        [(names or {}).get(value, value), count, f"{count / len(values):.1%}"]
+        for value, count in counted[:MOST_LABELS]
     ]
-    if changes.removed:
-        lines += [
-            "",
-            *(f"- removed: {url} ({why or 'no reason known'})" for url, why in changes.removed[:SHOWN]),
-        ]
-        if len(changes.removed) > SHOWN:
-            lines.append(f"- and {len(changes.removed) - SHOWN:,} more")
-    return "\n".join(lines)
-
-
-def _example(found: list[tuple[str, str]]) -> str:
-    return "; ".join(title or url for url, title in found[:2])
+    more = [f"And {len(counted) - MOST_LABELS:,} more."] if len(counted) > MOST_LABELS else []
+    return [table([head, "rows", "share"], rows), *more]
 
 
 def _contents(dataset: Dataset, tokenizer: Path | None) -> str:
     """The figures of "What is in it", each with its plot."""
-    parts, sizes = [], dataset.rows
-    plots = plots_of(dataset)
+    parts, plots = [], plots_of(dataset)
     if "rows by year" in plots:
-        years: dict[str, Counter[str]] = defaultdict(Counter)
-        for date, split in zip(dataset.dates, dataset.plan.split, strict=True):
-            years[date[:4]][split] += 1
-        parts += [
-            f"![Rows by year]({plots['rows by year']})",
-            table(
-                ["year", "rows", *SPLITS],
-                [
-                    [year, count.total(), *(count[split] for split in SPLITS)]
-                    for year, count in sorted(years.items())
-                ],
-            ),
-        ]
-    for name, values in dataset.labels.items():
-        counted = _by_count(Counter(values))
-        rows = [[label, count, f"{count / sizes:.1%}"] for label, count in counted[:MOST_LABELS]]
-        parts.append(table([name, "rows", "share"], rows))
-        if len(counted) > MOST_LABELS:
-            parts.append(f"And {len(counted) - MOST_LABELS:,} more.")
-    lengths = dataset.recipe.rules.compared_lengths
+        dated = [(date[:4], split) for date, split in zip(dataset.dates, dataset.plan.split, strict=True)]
+        count = Counter([*dated, *((year, "rows") for year, _ in dated)])
+        shown = ("rows", *SPLITS)
+        rows = [[year, *(count[year, one] for one in shown)] for year in sorted({year for year, _ in dated})]
+        parts += [f"![Rows by year]({plots['rows by year']})", table(["year", *shown], rows)]
+    for name, values in dataset.facts.labels.items():
+        parts += _shares(name, values)
+    lengths = [
+        _quantiles(name, dataset.facts.lengths[name]) for name in dataset.recipe.rules.compared_lengths
+    ]
     parts += [
         f"![Lengths]({plots['lengths']})",
-        table(
-            ["characters", "mean", "5%", "median", "95%", "longest"],
-            [_quantiles(name, dataset.lengths[name]) for name in lengths],
-        ),
+        table(["characters", *LENGTH_HEAD], lengths),
         _tokens(dataset, tokenizer),
     ]
     if dataset.recipe.sites and "summary" in dataset.recipe.schema.names:
-        rows = [
-            [card_words.ORIGINS.get(origin, origin), count, f"{count / sizes:.1%}"]
-            for origin, count in _by_count(Counter(dataset.origins))
-        ]
-        parts += ["Where the summaries came from:", table(["summary", "rows", "share"], rows)]
+        origins = _shares("summary", dataset.facts.origins, card_words.ORIGINS)
+        parts += ["Where the summaries came from:", *origins]
     return "\n\n".join(parts)
+
+
+def _sources(recipe: Recipe, crawl: dict[str, Any], files: Sequence[FileReport]) -> Iterator[str]:
+    """How the rows were collected: a line per fact."""
+    if recipe.sites:
+        delay = f"{settings.CRAWL_DELAY:g} s" if settings.CRAWL_DELAY else "no pause"
+        yield f"Site: {settings.SITE_URL}"
+        yield f"Collector: `{settings.USER_AGENT}`; robots.txt is obeyed; {delay} between requests"
+        yield f"Crawl: {_crawl(crawl)}"
+    for file in files:
+        yield f"File: {file.name}, {file.rows:,} rows" + "".join(
+            f"; {what}"
+            for count, what in (
+                (file.bad, f"lines left out: {file.bad_lines()}"),
+                (file.invented_urls, f"{file.invented_urls:,} rows had no address and got a name"),
+                (file.invented_dates, f"{file.invented_dates:,} rows had no date and got one"),
+            )
+            if count
+        )
+
+
+def _crawl(report: dict[str, Any]) -> str:
+    if not report:
+        return "no crawl has ended in the store that made this revision"
+    asked = ", ".join(f"{name}={value}" for name, value in report.get("arguments", {}).items() if value)
+    counted = {"fetched": "pages read", "kept": "kept", "dropped": "dropped", "failed": "failed"}
+    figures = [
+        f"{report[name]:,} {what}" for name, what in counted.items() if isinstance(report.get(name), int)
+    ]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.get("reasons", {}).items())
+    return (
+        f"number {report.get('crawl', '?')} ({asked or 'everything'}): {', '.join(figures) or 'no figures'}"
+        + (f" ({reasons})" if reasons else "")
+    )
+
+
+def _name_and_rights(recipe: Recipe) -> tuple[str, str]:
+    if not recipe.sites:
+        return settings.DATASET_REPO.rpartition("/")[2], card_words.RIGHTS_IN_FILES
+    if is_stand_in(settings.SITE_URL):
+        return "News of a stand-in site", Template(card_words.INVENTED).substitute(site=settings.SITE_URL)
+    return "Gazeta.ru news" if recipe.name == GAZETA.name else recipe.name, card_words.RIGHTS
+
+
+def _columns(recipe: Recipe) -> Iterator[list[object]]:
+    for column in recipe.columns:
+        of_news = card_words.OF_NEWS.get(column.name) if recipe.sites else None
+        says = of_news or card_words.OF_TYPE[column.type]
+        yield [f"`{column.name}`", column.type, says + ("" if column.required else "; may be empty")]
 
 
 def render(
@@ -223,76 +259,61 @@ def render(
 ) -> str:
     """README.md of a dataset folder. Raises ValueError if the tokenizer cannot be used."""
     recipe, sizes, sources = dataset.recipe, dataset.split_sizes(), dataset.from_sources
-    spans: dict[str, list[str]] = defaultdict(list)
+    pretty_name, rights = _name_and_rights(recipe)
+    head = yaml.safe_dump(metadata(dataset, pretty_name), sort_keys=False, allow_unicode=True, width=120)
+    spans: dict[str, list[str]] = {split: [] for split in SPLITS}
     for date, split in zip(dataset.dates, dataset.plan.split, strict=True):
         spans[split].append(date[:10])
-    stand_in = bool(recipe.sites) and is_stand_in(settings.SITE_URL)
-    if stand_in:
-        pretty_name, rights = (
-            "News of a stand-in site",
-            Template(card_words.INVENTED).substitute(site=settings.SITE_URL),
-        )
-    elif recipe.sites:
-        pretty_name, rights = (
-            "Gazeta.ru news" if recipe.name == GAZETA.name else recipe.name,
-            card_words.RIGHTS,
-        )
-    else:
-        pretty_name, rights = settings.DATASET_REPO.rpartition("/")[2], card_words.RIGHTS_IN_FILES
-    dated = any(dataset.dates)
+    dates = [date[:10] for date in dataset.dates if date]
+    splits = [
+        [split, sizes[split], *([min(spans[split]), max(spans[split])] if dates else [])] for split in SPLITS
+    ]
     explained = Cleaner(recipe).explained()
-    head = yaml.safe_dump(metadata(dataset, pretty_name), sort_keys=False, allow_unicode=True, width=120)
+    drops = [
+        [
+            reason,
+            count,
+            explained[reason],
+            "; ".join(title or url for url, title in sources.examples[reason][:2]),
+        ]
+        for reason, count in _by_count(sources.reasons)
+    ]
+    passed = {True: "", False: " (accepted by hand)"}
     gaps = (*(card_words.GAPS if recipe.sites else ()), *(card_words.GAPS_OF_FILES if recipe.files else ()))
+    read = (("articles in the store", recipe.sites), ("rows in the files", recipe.files))
     return Template(Path(__file__).with_name("dataset_card.md").read_text(encoding="utf-8")).substitute(
         metadata=head,
         pretty_name=pretty_name,
-        intro=card_words.intro(dataset, files),
+        rows=f"{dataset.rows:,}",
+        what=card_words.NEWS
+        if recipe.sites
+        else f"rows from {', '.join(file.name for file in files) or 'files'}",
+        span=f" From {min(dates)} to {max(dates)}." if dates else "",
         repo=settings.DATASET_REPO,
         tag=dataset.tag,
-        columns_table=table(
-            ["column", "type", "what it is"],
-            [
-                [f"`{column.name}`", column.type, card_words.column_says(column, recipe)]
-                for column in recipe.columns
-            ],
-        ),
+        columns_table=table(["column", "type", "what it is"], _columns(recipe)),
         required=", ".join(f"`{name}`" for name in recipe.schema.required) or "none",
-        splits_line=card_words.splits_say(recipe),
-        splits_table=table(
-            ["split", "rows", *(["from", "to"] if dated else [])],
-            [
-                [split, sizes[split], *([min(spans[split]), max(spans[split])] if dated else [])]
-                for split in SPLITS
-            ],
+        splits_line=card_words.SPLITS_SAY[recipe.splits.by].format(
+            test=f"{recipe.splits.test * 100:.3g}%",
+            validation=f"{recipe.splits.validation * 100:.3g}%",
+            story=card_words.NO_STORY_TWICE if recipe.duplicates.by == "story" else "",
         ),
+        splits_table=table(["split", "rows", *(["from", "to"] if dates else [])], splits),
         contents=_contents(dataset, tokenizer),
         read=f"{sources.read:,}",
-        sources=" and ".join(
-            what
-            for what, there in (("articles in the store", recipe.sites), ("rows in the files", recipe.files))
-            if there
-        ),
+        sources=" and ".join(what for what, there in read if there),
         dropped=f"{sources.dropped:,}",
-        drops_table=table(
-            ["reason", "rows", "what it means", "for example"],
-            [
-                [reason, count, explained[reason], _example(sources.examples[reason])]
-                for reason, count in _by_count(sources.reasons)
-            ],
-        ),
-        duplicates_line=card_words.duplicates_say(dataset),
+        drops_table=table(["reason", "rows", "what it means", "for example"], drops),
+        exact_copies=f"{dataset.duplicate_kinds['exact copy']:,}",
+        near_copies=f"{dataset.duplicate_kinds['near copy']:,}",
         changes=_changes(dataset),
-        checks_table=table(
-            ["test", "result"],
-            [
-                [verdict.name, verdict.says + ("" if verdict.ok else " (accepted by hand)")]
-                for verdict in verdicts
-            ],
-        ),
+        checks_table=table(["test", "result"], [[one.name, one.says + passed[one.ok]] for one in verdicts]),
         recipe=recipe.name,
-        collected=card_words.how_it_was_collected(recipe, crawl_report, files),
+        collected="\n".join(f"- {line}" for line in _sources(recipe, crawl_report, files)),
         fingerprint=fingerprint(),
-        how_found=card_words.how_duplicates_are_found(recipe),
+        how_found=card_words.DUPLICATES_SAY[recipe.duplicates.by].format(
+            columns=", ".join(f"`{name}`" for name in recipe.duplicates.columns)
+        ),
         rights=rights,
         gaps="\n".join(f"- {gap}" for gap in gaps),
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import sqrt
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gazeta.dataset.local import Dataset
+from gazeta.dataset.local import Dataset, Drops
 from gazeta.dataset.rules import parse_date
 from gazeta.dataset.selection import MIN_ROWS, SPLITS
 from gazeta.dataset.shards import DATA
@@ -61,12 +61,8 @@ def acceptable(recipe: Recipe) -> tuple[str, ...]:
 def distance(one: np.ndarray, other: np.ndarray) -> float:
     """Kolmogorov-Smirnov: the largest gap between the two cumulative distributions."""
     values = np.union1d(one, other)
-    return float(
-        np.abs(
-            np.searchsorted(np.sort(one), values, side="right") / len(one)
-            - np.searchsorted(np.sort(other), values, side="right") / len(other)
-        ).max()
-    )
+    shares = (np.searchsorted(np.sort(each), values, side="right") / len(each) for each in (one, other))
+    return float(np.abs(next(shares) - next(shares)).max())
 
 
 def variation(one: Counter[str], other: Counter[str]) -> float:
@@ -75,13 +71,21 @@ def variation(one: Counter[str], other: Counter[str]) -> float:
     return sum(abs(one[key] / total - other[key] / others) for key in one.keys() | other.keys()) / 2
 
 
-def _drift(name: str, what: str, one: Sequence[int], other: Sequence[int], limit: float) -> Verdict:
-    if min(len(one), len(other)) < MIN_JUDGED:
-        return Verdict(name, True, f"{what}: not judged, {min(len(one), len(other))} rows are too few", True)
-    figure = distance(np.asarray(one), np.asarray(other))
-    limit = min(limit + CHANCE * sqrt(1 / len(one) + 1 / len(other)), 1.0)
-    middle = f"median {np.median(np.asarray(one)):,.0f} before, {np.median(np.asarray(other)):,.0f} now"
-    return Verdict(name, figure <= limit, f"{what}: drift {figure:.2f}, at most {limit:.2f} ({middle})", True)
+def _drift(name: str, what: str, rows: tuple[int, int], figure: Callable[[], float], most: float) -> Verdict:
+    """figure: measures the drift; rows: how many there were before, and are now."""
+    if min(rows) < MIN_JUDGED:
+        return Verdict(name, True, f"{what}: not judged, {min(rows)} rows are too few", True)
+    drift, limit = figure(), min(most + CHANCE * sqrt(1 / rows[0] + 1 / rows[1]), 1.0)
+    return Verdict(name, drift <= limit, f"{what}: drift {drift:.2f}, at most {limit:.2f}", True)
+
+
+def _length_drift(name: str, what: str, before: Sequence[int], now: np.ndarray, most: float) -> Verdict:
+    old = np.asarray(before)
+    verdict = _drift(f"{name} length", what, (len(old), len(now)), lambda: distance(old, now), most)
+    if min(len(old), len(now)) < MIN_JUDGED:
+        return verdict
+    middle = f" (median {np.median(old):,.0f} before, {np.median(now):,.0f} now)"
+    return replace(verdict, says=verdict.says + middle)
 
 
 @dataclass
@@ -142,7 +146,11 @@ def _files(dataset: Dataset) -> Iterator[Verdict]:
         f"{total:,} rows, at least {MIN_ROWS}: one for each of {', '.join(SPLITS)}",
     )
     keys = len(found.urls) if schema.url in schema.required else len(set(dataset.keys))
-    copies = dataset.rows - len(set(dataset.stories)) if recipe.duplicates.by != "none" else 0
+    copies = (
+        dataset.rows - len({entry.story for entry in dataset.entries})
+        if recipe.duplicates.by != "none"
+        else 0
+    )
     yield Verdict(
         "uniqueness",
         total == keys == dataset.rows and not copies,
@@ -150,10 +158,10 @@ def _files(dataset: Dataset) -> Iterator[Verdict]:
     )
     if schema.date:
         spans = [found.span[split] for split in SPLITS if split in found.span]
-        ordered = recipe.splits.by != "date" or all(one[1] <= other[0] for one, other in pairwise(spans))
-        says = "train, validation and test " + ("follow each other in time" if ordered else "overlap in time")
-        if recipe.splits.by != "date":
-            says = "all dates can be read"
+        ordered, says = True, "all dates can be read"
+        if recipe.splits.by == "date":
+            ordered = all(one[1] <= other[0] for one, other in pairwise(spans))
+            says = f"train, validation and test {'follow each other' if ordered else 'overlap'} in time"
         if found.bad_dates:
             says = f"{len(found.bad_dates)} dates cannot be read, at most 0"
         yield Verdict("dates", not found.bad_dates and ordered, says)
@@ -167,49 +175,35 @@ def _files(dataset: Dataset) -> Iterator[Verdict]:
         )
 
 
-def _label_drift(column: str, before: Counter[str], now: Counter[str]) -> Verdict:
-    name, rows = f"{column}s", (before.total(), now.total())
-    if min(rows) < MIN_JUDGED:
-        return Verdict(name, True, f"{name}: not judged, too few rows", True)
-    figure = variation(before, now)
-    limit = min(MAX_LABEL_DRIFT + CHANCE * sqrt(1 / rows[0] + 1 / rows[1]), 1.0)
-    return Verdict(name, figure <= limit, f"{name}: drift {figure:.2f}, at most {limit:.2f}", True)
-
-
 def check(dataset: Dataset) -> list[Verdict]:
     """Every verdict on a dataset folder. Raises OSError, pyarrow.ArrowInvalid if it cannot be read."""
-    recipe = dataset.recipe
-    verdicts = list(_files(dataset))
-    read, dropped = dataset.from_sources.read, dataset.from_sources.dropped
-    if read >= MIN_JUDGED:
-        reason, count = dataset.from_sources.reasons.most_common(1)[0] if dropped else ("", 0)
-        most = f", most for: {reason} ({count:,})" if reason else ""
-        says = f"{dropped / read:.1%} of {read:,} collected rows are dropped, at most {MAX_DROPPED_SHARE:.0%}"
-        says += most
-        verdicts.append(Verdict("dropped", dropped <= MAX_DROPPED_SHARE * read, says, True))
-    before = dataset.before
+    return [*_files(dataset), *_drops(dataset.from_sources), *_against_before(dataset)]
+
+
+def _drops(sources: Drops) -> Iterator[Verdict]:
+    if sources.read >= MIN_JUDGED:
+        share = f"{sources.dropped / sources.read:.1%} of {sources.read:,} collected rows are dropped"
+        most = "".join(f", most for: {why} ({count:,})" for why, count in sources.reasons.most_common(1))
+        says = f"{share}, at most {MAX_DROPPED_SHARE:.0%}{most}"
+        yield Verdict("dropped", sources.dropped <= MAX_DROPPED_SHARE * sources.read, says, True)
+
+
+def _against_before(dataset: Dataset) -> Iterator[Verdict]:
+    before, facts, text = dataset.before, dataset.facts, dataset.recipe.schema.text
     if before is None or not before.split_of:
-        return verdicts
+        return
     lost = dataset.changes.removed
     because = f": {lost[0][0]} ({lost[0][1] or 'no reason known'})" if lost else ""
     says = f"{dataset.rows:,} rows, at least the {len(before.split_of):,} of before;"
     says += f" {len(lost):,} are gone{because}"
-    verdicts.append(Verdict("rows", dataset.rows >= len(before.split_of), says, True))
-    for name in recipe.rules.compared_lengths:
-        verdicts.append(
-            _drift(
-                f"{name} length", f"characters of {name}", before.lengths[name], dataset.lengths[name],
-                MAX_LENGTH_DRIFT,
-            )
-        )  # fmt: skip
-    text = recipe.schema.text
-    added = np.array([key not in before.split_of for key in dataset.keys], bool)
-    verdicts.append(
-        _drift(
-            f"added {text} length", f"characters of {text} in the added rows", before.lengths[text],
-            dataset.lengths[text][added], MAX_ADDED_LENGTH_DRIFT,
-        )
-    )  # fmt: skip
-    for name, values in dataset.labels.items():
-        verdicts.append(_label_drift(name, before.labels[name], Counter(values)))
-    return verdicts
+    yield Verdict("rows", dataset.rows >= len(before.split_of), says, True)
+    for name in dataset.recipe.rules.compared_lengths:
+        what, old, now = f"characters of {name}", before.lengths[name], facts.lengths[name]
+        yield _length_drift(name, what, old, now, MAX_LENGTH_DRIFT)
+    added = facts.lengths[text][np.array([key not in before.split_of for key in dataset.keys], bool)]
+    what, old = f"characters of {text} in the added rows", before.lengths[text]
+    yield _length_drift(f"added {text}", what, old, added, MAX_ADDED_LENGTH_DRIFT)
+    for name, values in facts.labels.items():
+        then, now = before.labels[name], Counter(values)
+        rows, what = (then.total(), now.total()), f"{name}s"
+        yield _drift(what, what, rows, lambda then=then, now=now: variation(then, now), MAX_LABEL_DRIFT)

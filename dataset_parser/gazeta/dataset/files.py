@@ -212,15 +212,15 @@ def _json_lines(file: BinaryIO, report: FileReport) -> Found:
                 continue
             try:
                 found = json.loads(line.decode("utf-8"))
-                if not isinstance(found, dict):
-                    raise BadLine("no JSON object")
-                yield number, found
             except UnicodeDecodeError:
                 report.skip(NOT_UTF8, number)
-            except BadLine as error:
-                report.skip(str(error), number)
             except (ValueError, RecursionError):
                 report.skip("not JSON", number)
+            else:
+                if isinstance(found, dict):
+                    yield number, found
+                else:
+                    report.skip("no JSON object", number)
 
     found = rows()
     first = list(islice(found, LOOKED_AT))
@@ -254,9 +254,8 @@ def _csv(file: BinaryIO, report: FileReport) -> Found:
             if not any(cells):
                 continue
             if len(cells) != len(header):
-                report.skip(
-                    f"with another number of cells than the {len(header)} of the header", reader.line_num
-                )
+                reason = f"with another number of cells than the {len(header)} of the header"
+                report.skip(reason, reader.line_num)
             elif not all(map(_is_utf8, cells)):
                 report.skip(NOT_UTF8, reader.line_num)
             else:
@@ -307,15 +306,12 @@ def _check_columns(source: FileSource, schema: Schema, header: list[str], name: 
 def _value(given: dict[str, Any], column: Column, source: FileSource) -> str:
     for name in _theirs(column.name, source):
         value = given.get(name)
-        if isinstance(value, dict | list | bytes):
-            raise BadLine(f"with a {column.name} that is no text")
         text = "" if value is None or value != value else str(value)  # NaN is an empty cell
-        if _SURROGATE.search(text):
+        if isinstance(value, dict | list | bytes) or _SURROGATE.search(text):
             raise BadLine(f"with a {column.name} that is no text")
         if text.strip():
-            if column.type == "date":
-                return moscow_date(text.replace("/", "-")) or text
-            return text
+            date = moscow_date(text.replace("/", "-")) if column.type == "date" else ""
+            return date or text
     return source.defaults.get(column.name, "")
 
 

@@ -9,16 +9,15 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-
 from gazeta.dataset.rules import Cleaner
 from gazeta.dataset.schema import Row
-from gazeta.dataset.selection import SPLITS, Plan, plan
+from gazeta.dataset.selection import SPLITS, Entry, Plan, plan
 from gazeta.dataset.shards import Revision, write_dataset
-from gazeta.dataset.spool import Spool
+from gazeta.dataset.spool import Facts, Spool
 from gazeta.progress import say, watched
 from gazeta.recipe import GAZETA, Recipe
 
@@ -35,11 +34,8 @@ class Drops:
 
     def add(self, reason: str, key: str, title: str) -> None:
         self.reasons[reason] += 1
-        kept = self.examples.setdefault(reason, [])
-        kept.append((key, title))
         # The first by key, whatever the order of the crawl.
-        kept.sort()
-        del kept[EXAMPLES:]
+        self.examples[reason] = sorted([*self.examples.get(reason, []), (key, title)])[:EXAMPLES]
 
     @property
     def dropped(self) -> int:
@@ -58,10 +54,9 @@ class Changes:
 
 @dataclass
 class Dataset:
-    """A finished dataset folder and what is known about it. Lists follow the order of `plan.kept`.
+    """A finished dataset folder and what is known about it. Entries and facts follow `plan.kept`.
 
-    changed: the paths that differ from the revision before. tag: names these rows in these splits, whatever
-    the commit.
+    changed: the paths that differ from the revision before.
     """
 
     recipe: Recipe
@@ -71,20 +66,33 @@ class Dataset:
     changed: list[str]
     from_sources: Drops
     from_before: Drops
-    keys: list[str]
-    dates: list[str]
-    stories: list[bytes]
-    labels: dict[str, list[str]]  # label column → value of each row
-    origins: list[str]
-    lengths: dict[str, np.ndarray]  # column of text → characters of each row
-    num_bytes: dict[str, int]  # split → bytes in memory
+    entries: list[Entry]
+    facts: Facts
     changes: Changes
-    duplicate_kinds: Counter[str]
-    tag: str
 
     @property
     def rows(self) -> int:
-        return len(self.keys)
+        return len(self.entries)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        return [entry.key for entry in self.entries]
+
+    @cached_property
+    def dates(self) -> list[str]:
+        return [entry.date for entry in self.entries]
+
+    @cached_property
+    def duplicate_kinds(self) -> Counter[str]:
+        return Counter(duplicate.kind for duplicate in self.plan.duplicates)
+
+    @cached_property
+    def tag(self) -> str:
+        """A name for these rows in these splits, whatever the commit."""
+        digest = blake2b(digest_size=5)
+        for entry, split in zip(self.entries, self.plan.split, strict=True):
+            digest.update(entry.content + split.encode())
+        return f"rows-{digest.hexdigest()}"
 
     def split_sizes(self) -> dict[str, int]:
         counts = Counter(self.plan.split)
@@ -137,58 +145,27 @@ def assemble(
         planned = plan(spool.entries, signed, spool.sketches_of, recipe)
         del signed
         changed = write_dataset(spool, planned, folder, before)
-        return _described(folder, spool, planned, before, changed, from_sources, from_before, why_dropped)
+        changes = _changes(spool, planned, before, why_dropped)
+        spool.facts.keep(planned.kept)
+        entries = [spool.entries[number] for number in planned.kept]
+        return Dataset(
+            recipe, folder, planned, before, changed, from_sources, from_before, entries, spool.facts, changes
+        )
     finally:
         spool.close()
 
 
-def _described(
-    folder: Path,
-    spool: Spool,
-    planned: Plan,
-    before: Revision | None,
-    changed: list[str],
-    from_sources: Drops,
-    from_before: Drops,
-    why_dropped: dict[str, str],
-) -> Dataset:
-    entries = [spool.entries[number] for number in planned.kept]
-    num_bytes = {split: 0 for split in SPLITS}
-    for number, split in zip(planned.kept, planned.split, strict=True):
-        num_bytes[split] += spool.sizes[number]
-    for duplicate in planned.duplicates:
-        why_dropped[spool.entries[duplicate.index].key] = (
-            f"{duplicate.kind} of {duplicate.of}" if duplicate.of else duplicate.kind
-        )
-    split_now = {entry.key: split for entry, split in zip(entries, planned.split, strict=True)}
-    old = before.split_of if before else {}
-    versions = before.content_of if before else {}
-    changes = Changes(
-        added=[key for key in split_now if key not in old],
-        removed=[(key, why_dropped.get(key, "")) for key in old if key not in split_now],
-        edited=[entry.key for entry in entries if versions.get(entry.key, entry.content) != entry.content],
-        moved=sum(1 for key, split in old.items() if split_now.get(key, split) != split),
-    )
-    kept = np.array(planned.kept, np.int64)
-    digest = blake2b(digest_size=5)
-    for entry, split in zip(entries, planned.split, strict=True):
-        digest.update(entry.content + split.encode())
-    return Dataset(
-        recipe=spool.recipe,
-        folder=folder,
-        plan=planned,
-        before=before,
-        changed=changed,
-        from_sources=from_sources,
-        from_before=from_before,
-        keys=[entry.key for entry in entries],
-        dates=[entry.date for entry in entries],
-        stories=[entry.story for entry in entries],
-        labels={name: [values[at] for at in planned.kept] for name, values in spool.labels.items()},
-        origins=[spool.origins[number] for number in planned.kept],
-        lengths={name: np.array(values, np.int64)[kept] for name, values in spool.lengths.items()},
-        num_bytes=num_bytes,
-        changes=changes,
-        tag=f"rows-{digest.hexdigest()}",
-        duplicate_kinds=Counter(duplicate.kind for duplicate in planned.duplicates),
+def _changes(spool: Spool, plan: Plan, before: Revision | None, why_dropped: dict[str, str]) -> Changes:
+    old, versions = (before.split_of, before.content_of) if before else ({}, {})
+    entries = spool.entries
+    why = why_dropped | {
+        entries[one.index].key: f"{one.kind} of {one.of}" if one.of else one.kind for one in plan.duplicates
+    }
+    kept = [entries[number] for number in plan.kept]
+    now = {entry.key: split for entry, split in zip(kept, plan.split, strict=True)}
+    return Changes(
+        added=[key for key in now if key not in old],
+        removed=[(key, why.get(key, "")) for key in old if key not in now],
+        edited=[entry.key for entry in kept if versions.get(entry.key, entry.content) != entry.content],
+        moved=sum(1 for key, split in old.items() if now.get(key, split) != split),
     )

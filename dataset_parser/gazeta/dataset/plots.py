@@ -50,7 +50,7 @@ def draw(dataset: Dataset) -> None:
     figure = Figure(figsize=(8, 3.2), dpi=110)
     figure.subplots_adjust(left=0.09, right=0.98, bottom=0.2, top=0.95, wspace=0.25)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        lengths = dataset.lengths[name]
+        lengths = dataset.facts.lengths[name]
         axes.hist(np.minimum(lengths, np.quantile(lengths, 0.99)), bins=40, color=SHADES["train"])
         axes.set_xlabel(f"characters of {name}\n(the last bar has the longest 1%)")
         axes.set_ylabel("rows")

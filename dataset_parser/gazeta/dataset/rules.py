@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gazeta.dataset.schema import Row, Schema, number_of, number_text
+from gazeta.dataset.schema import LINEAGE_FACTS, Row, Schema, number_of, number_text
 from gazeta.dataset.tidy import tidy, tidy_line, tidy_text
 from gazeta.dataset.words import shingles
 from gazeta.recipe import GAZETA, KINDS, Recipe
@@ -44,27 +44,19 @@ class Rule:
 
 # A page in the place of an article. Found anywhere in the title, or at the start of the text.
 BOILERPLATE_PAGES = re.compile(
-    "|".join(
-        (
-            r"страница не (найдена|существует)",
-            r"доступ (к \S+ )?(ограничен|запрещ[её]н|заблокирован)",
-            r"(включите|разрешите|требуется) (javascript|cookie)",
-            r"вы робот\b|подтвердите, что вы не робот|проверка браузера",
-            r"ваш браузер (устарел|не поддерживается)",
-            r"(ошибка|error) (404|403|500|502|503)\b",
-            r"(сайт|сервис|страница) временно недоступ",
-        )
-    ),
+    r"страница не (найдена|существует)"
+    r"|доступ (к \S+ )?(ограничен|запрещ[её]н|заблокирован)"
+    r"|(включите|разрешите|требуется) (javascript|cookie)"
+    r"|вы робот\b|подтвердите, что вы не робот|проверка браузера"
+    r"|ваш браузер (устарел|не поддерживается)"
+    r"|(ошибка|error) (404|403|500|502|503)\b"
+    r"|(сайт|сервис|страница) временно недоступ"
 )
 # A summary that says what the page is, not what happened.
 BOILERPLATE_SUMMARIES = re.compile(
-    "|".join(
-        (
-            r"^(читайте|смотрите|(все )?подробности|подробнее)\b.{0,80}(газет[аеы]|сайте|материале|портале)",
-            r"^(главные|последние|свежие|все) новости\b",
-            r"^новости (дня|россии и мира|часа)\b",
-        )
-    ),
+    r"^(читайте|смотрите|(все )?подробности|подробнее)\b.{0,80}(газет[аеы]|сайте|материале|портале)"
+    r"|^(главные|последние|свежие|все) новости\b"
+    r"|^новости (дня|россии и мира|часа)\b"
 )
 
 # Kind → column → pattern: what newspapers publish besides articles. A recipe says which kinds are dropped.
@@ -124,8 +116,7 @@ def copied_share(summary: str, text: str) -> float:
     return np.count_nonzero(source[places] == runs) / len(runs)
 
 
-_FOREIGN = np.array([ord(letter) for letter in "іїєґўіјљњћђџѓќѕәғқңөұүһӣӯҷҳ"], dtype=np.uint16)
-_YERY = np.array([ord(letter) for letter in "ыэ"], dtype=np.uint16)
+_FOREIGN, _YERY = "іїєґўіјљњћђџѓќѕәғқңөұүһӣӯҷҳ", "ыэ"
 # For each character: 1 another letter, 2 Cyrillic, 3 foreign Cyrillic, 4 «ы» or «э», 5 a digit, 0 the rest.
 _KINDS = np.zeros(65536, dtype=np.uint8)
 for _code in range(0x0041, 0x0250):
@@ -134,11 +125,8 @@ for _code in range(0x0400, 0x0530):
     _KINDS[_code] = 2 * chr(_code).isalpha()
 for _code in (*range(0x0250, 0x0400), *range(0x0530, 0x2000), *range(0x3040, 0xD7A4)):
     _KINDS[_code] = chr(_code).isalpha()
-_KINDS[_FOREIGN] = 3
-_KINDS[[ord(chr(code).upper()) for code in _FOREIGN]] = 3
-_KINDS[_YERY] = 4
-_KINDS[[ord(chr(code).upper()) for code in _YERY]] = 4
-_KINDS[[ord(digit) for digit in "0123456789"]] = 5
+for _letters, _kind in (_FOREIGN + _FOREIGN.upper(), 3), (_YERY + _YERY.upper(), 4), ("0123456789", 5):
+    _KINDS[[ord(letter) for letter in _letters]] = _kind
 
 
 @lru_cache(maxsize=2)
@@ -310,16 +298,11 @@ class Cleaner:
     def tidy(self, row: Row) -> Row:
         """A row with tidy columns. Columns that it lacks are empty."""
         tidied = {name: way(row.get(name, "")) for name, way in self._ways}
-        tidied["summary_origin"] = row.get("summary_origin", "")
-        tidied["fetched_at"] = row.get("fetched_at", "")
-        return tidied
+        return tidied | {fact: row.get(fact, "") for fact in LINEAGE_FACTS}
 
     def broken_rule(self, row: Row) -> str:
         """The name of the first rule that a tidy row breaks; "" if it is to be kept."""
-        for rule in self.rules:
-            if rule.broken(row):
-                return rule.name
-        return ""
+        return next((rule.name for rule in self.rules if rule.broken(row)), "")
 
     def clean(self, row: Row) -> tuple[Row, str]:
         """The tidy row, and the name of the first rule that it breaks ("" if it is to be kept)."""

@@ -16,6 +16,8 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gazeta import values
+
 Row = dict[str, str]
 
 TYPES = ("text", "line", "date", "url", "label", "number")
@@ -29,8 +31,8 @@ class Column:
     """type: text (paragraphs), line (one line), date, url, label (one of a few values) or number."""
 
     name: str
-    type: str = "line"
-    required: bool = False
+    type: str = values.setting("line", values.one_of(*TYPES))
+    required: bool = values.setting(False, values.flag)
 
 
 @dataclass(frozen=True)

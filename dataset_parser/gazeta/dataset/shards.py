@@ -19,8 +19,10 @@ import shutil
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -143,18 +145,12 @@ class Revision:
         for path in self.paths(DUPLICATES):
             for found in self._table(path, DUPLICATES_SCHEMA).to_pylist():
                 hashes = (np.array(found[name], np.uint32) for name in ("shingles", "names", "numbers"))
-                yield Entry(
-                    key=found["url"],
-                    date=found["date"],
-                    fetched_at=found["fetched_at"] or "",
-                    content=bytes.fromhex(found["content"]),
-                    story=bytes.fromhex(found["story"]),
-                    sketch=Sketch(*hashes),
-                )
+                content, story = bytes.fromhex(found["content"]), bytes.fromhex(found["story"])
+                fetched_at = found["fetched_at"] or ""
+                yield Entry(found["url"], found["date"], fetched_at, content, story, Sketch(*hashes))
 
     def _table(self, path: str, schema: pa.Schema) -> pa.Table:
-        self._open(path)
-        table = pq.read_table(self.files[path])
+        table = self._open(path).read()
         if missing := set(schema.names) - set(table.schema.names):
             raise NotOurDataset(f"{path} in {self.name} has no column {', '.join(sorted(missing))}")
         return table.select(schema.names)
@@ -163,25 +159,17 @@ class Revision:
 # Writing a dataset folder
 
 
-def shards_of(spool: Spool, plan: Plan) -> dict[str, list[int]]:
-    """Path → the entries in it, in their order."""
-    shards: dict[str, list[int]] = defaultdict(list)
-    for number, split in zip(plan.kept, plan.split, strict=True):
-        shards[f"data/{split}-{spool.entries[number].month[:4]}.parquet"].append(number)
-    return dict(shards)
-
-
 def write_dataset(spool: Spool, plan: Plan, folder: Path, before: Revision | None) -> list[str]:
     """Write data/ and lineage/ into `folder`; the paths that differ from the revision before."""
     (folder / "data").mkdir(parents=True)
     (folder / "lineage").mkdir()
-    shards = shards_of(spool, plan)
+    shards: dict[str, list[int]] = defaultdict(list)  # path → the entries in it, in their order
+    for number, split in zip(plan.kept, plan.split, strict=True):
+        shards[f"data/{split}-{spool.entries[number].month[:4]}.parquet"].append(number)
     changed = []
     for path, numbers in shards.items():
-        digest = blake2b(
-            b"".join(spool.entries[number].content for number in numbers), digest_size=16
-        ).digest()
-        if before is not None and before.digests.get(path) == digest:
+        rows = b"".join(spool.entries[number].content for number in numbers)
+        if before is not None and before.digests.get(path) == blake2b(rows, digest_size=16).digest():
             shutil.copyfile(before.files[path], folder / path)
         else:
             changed.append(path)
@@ -198,31 +186,22 @@ def _write_shards(spool: Spool, shards: dict[str, list[int]], folder: Path) -> N
         target[numbers] = at
         place[numbers] = np.arange(len(numbers))
     paths = list(shards)
-    writers: dict[int, pq.ParquetWriter] = {}
-    year = ""
-    try:
-        for month in spool.months():
-            if month[:4] != year:  # a year's shards are complete
-                _close_all(writers)
-                year = month[:4]
-            table = pa.Table.from_batches(spool.batches(month), spool.arrow)
-            numbers = table.column(ENTRY).to_numpy()
-            for at in np.unique(target[numbers]):
-                if at < 0:
-                    continue
-                mine = np.flatnonzero(target[numbers] == at)
-                mine = mine[np.argsort(place[numbers[mine]])]
-                if at not in writers:
-                    writers[at] = pq.ParquetWriter(folder / paths[at], spool.schema.arrow, **PARQUET)
-                rows = spool.schema.to_arrow(table).take(mine)
-                writers[at].write_table(rows, row_group_size=AT_ONCE)
-    finally:
-        _close_all(writers)
-
-
-def _close_all(writers: dict[int, pq.ParquetWriter]) -> None:
-    while writers:
-        writers.popitem()[1].close()
+    for _, months in groupby(spool.months(), key=lambda month: month[:4]):
+        with ExitStack() as year:  # after which its shards are complete
+            writers: dict[int, pq.ParquetWriter] = {}
+            for month in months:
+                table = pa.Table.from_batches(spool.batches(month), spool.arrow)
+                numbers = table.column(ENTRY).to_numpy()
+                for at in np.unique(target[numbers]):
+                    if at < 0:
+                        continue
+                    mine = np.flatnonzero(target[numbers] == at)
+                    mine = mine[np.argsort(place[numbers[mine]])]
+                    if at not in writers:
+                        writer = pq.ParquetWriter(folder / paths[at], spool.schema.arrow, **PARQUET)
+                        writers[at] = year.enter_context(writer)
+                    rows = spool.schema.to_arrow(table).take(mine)
+                    writers[at].write_table(rows, row_group_size=AT_ONCE)
 
 
 def _write_lineage(spool: Spool, plan: Plan, folder: Path, before: Revision | None) -> list[str]:
@@ -234,7 +213,7 @@ def _write_lineage(spool: Spool, plan: Plan, folder: Path, before: Revision | No
         columns = (
             [spool.entries[number].key for number in numbers],
             [plan.fetched_at[number] for number in numbers],
-            [spool.origins[number] for number in numbers],
+            [spool.facts.origins[number] for number in numbers],
         )
         tables[f"lineage/rows-{year}.parquet"] = pa.table(list(columns), schema=spool.schema.lineage)
     dropped: dict[str, list[dict]] = defaultdict(list)

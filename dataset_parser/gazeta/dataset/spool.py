@@ -14,13 +14,41 @@ import numpy as np
 import pyarrow as pa
 
 from gazeta.dataset.duplicates import Sketch, signatures, sketch
-from gazeta.dataset.schema import Row
-from gazeta.dataset.selection import Entry, story_digest
+from gazeta.dataset.schema import Row, Schema
+from gazeta.dataset.selection import Entry, earliest, story_digest
 from gazeta.dataset.words import shingles
 from gazeta.recipe import GAZETA, Recipe
 
 AT_ONCE = 2000  # rows in memory while reading; also the row group size, about 10 MB of text
 ENTRY = "#"  # the column of entry numbers; no column of a recipe has this name
+
+
+class Facts:
+    """What is remembered of each row's columns, in the order of `add`."""
+
+    def __init__(self, schema: Schema):
+        self.names = schema.names
+        self.labels: dict[str, list[str]] = {name: [] for name in schema.of_type("label")}
+        # Characters of each row, by column.
+        self.lengths = {name: array("I") for name in schema.of_type("text", "line")}
+        self.origins: list[str] = []  # of the summaries
+        self.sizes = array("Q")  # bytes of the columns in Arrow
+
+    def add(self, row: Row) -> None:
+        for name, labels in self.labels.items():
+            labels.append(intern(row[name]))
+        for name, lengths in self.lengths.items():
+            lengths.append(len(row[name]))
+        self.origins.append(row["summary_origin"])
+        # A string costs its bytes and an offset of four.
+        self.sizes.append(sum(len(row[name].encode("utf-8", "replace")) + 4 for name in self.names))
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Forget all rows but these, and have them in this order. The lengths are NumPy arrays then."""
+        self.labels = {name: [values[at] for at in numbers] for name, values in self.labels.items()}
+        self.lengths = {name: np.array(values, np.int64)[numbers] for name, values in self.lengths.items()}
+        self.origins = [self.origins[at] for at in numbers]
+        self.sizes = array("Q", (self.sizes[at] for at in numbers))
 
 
 class Spool:
@@ -36,11 +64,7 @@ class Spool:
             [pa.field(ENTRY, pa.int32()), *(pa.field(name, pa.string()) for name in self.schema.names)]
         )
         self.entries: list[Entry] = []
-        self.origins: list[str] = []
-        self.labels: dict[str, list[str]] = {name: [] for name in self.schema.of_type("label")}
-        # Characters of each row, by column.
-        self.lengths = {name: array("I") for name in self.schema.of_type("text", "line")}
-        self.sizes = array("Q")  # bytes of the columns in Arrow
+        self.facts = Facts(self.schema)
         self._same: dict[tuple[str, bytes], int] = {}  # (key, content) → entry
         self._waiting: list[tuple[int, Row]] = []
         self._shingles: list[np.ndarray] = []  # of the entries not signed yet
@@ -57,28 +81,14 @@ class Spool:
 
     def add(self, row: Row, key: str, content: bytes) -> None:
         """Add a clean row. One that was `seen` must not be added again."""
-        values = [row[name] for name in self.schema.names]
-        compared = self._compared([row[name] for name in self.recipe.duplicates.columns])
+        compared = "\n".join(row[name] for name in self.recipe.duplicates.columns)
         entry = Entry(key, self.schema.day(row), row["fetched_at"], content, story_digest(compared))
-        entry.filled = sum(map(bool, values))
-        number = self._same[key, content] = self._append(entry)
-        self.origins.append(row["summary_origin"])
-        for name, labels in self.labels.items():
-            labels.append(intern(row[name]))
-        for name, lengths in self.lengths.items():
-            lengths.append(len(row[name]))
-        # A string costs its bytes and an offset of four.
-        self.sizes.append(sum(len(value.encode("utf-8", "replace")) + 4 for value in values))
-        self._waiting.append((number, row))
+        entry.filled = sum(row[name] != "" for name in self.schema.names)
+        self._waiting.append((self._append(entry, row), row))
         if self.recipe.duplicates.by == "story":
             self._shingles.append(shingles(compared))
         if len(self._waiting) >= AT_ONCE:
             self._flush()
-
-    @staticmethod
-    def _compared(values: Sequence[str]) -> str:
-        """What copies are looked for in."""
-        return "\n".join(values)
 
     def add_duplicate(self, entry: Entry) -> None:
         """An entry without a text, known from the Hub."""
@@ -87,22 +97,19 @@ class Spool:
             self._seen_again(known, entry.fetched_at)
             return
         assert entry.sketch is not None
-        self._same[entry.key, entry.content] = self._append(entry)
-        self.origins.append("")
-        for labels in self.labels.values():
-            labels.append("")
-        for numbers in (*self.lengths.values(), self.sizes):
-            numbers.append(0)
+        self._append(entry, dict.fromkeys((*self.schema.names, "summary_origin"), ""))
         if self.recipe.duplicates.by == "story":
             self._shingles.append(entry.sketch.shingles)
 
-    def _append(self, entry: Entry) -> int:
+    def _append(self, entry: Entry, row: Row) -> int:
+        number = self._same[entry.key, entry.content] = len(self.entries)
         self.entries.append(entry)
-        return len(self.entries) - 1
+        self.facts.add(row)
+        return number
 
     def _seen_again(self, number: int, fetched_at: str) -> None:
         entry = self.entries[number]
-        entry.fetched_at = min(filter(None, (entry.fetched_at, fetched_at)), default="")
+        entry.fetched_at = earliest((entry.fetched_at, fetched_at))
 
     def _flush(self) -> None:
         self._signed.append(signatures(self._shingles))
@@ -159,5 +166,5 @@ class Spool:
                 texts = [batch.column(name) for name in self.recipe.duplicates.columns]
                 for at, number in enumerate(batch.column(ENTRY).to_pylist()):
                     if number in of_month:
-                        sketches[number] = sketch(self._compared([text[at].as_py() for text in texts]))
+                        sketches[number] = sketch("\n".join(text[at].as_py() for text in texts))
         return sketches

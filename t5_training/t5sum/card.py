@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ def render_card(
         weights = "a small T5 with weights of its own"
         if base["model"] != "scratch":
             weights = f"a T5 that started from {base['model']}"
+        planned = about.get("training", {}).get("plan", asdict(config.train))
         shown.append(
             {
                 "name": name,
+                "effective_batch": planned["effective_batch"],
                 **section,
                 **about,
                 "columns": parsed(section["source"]).columns,
@@ -54,7 +57,6 @@ def render_card(
         base=next((each["base_model"] for each in shown if each["base_model"]), None),
         columns=METRICS,
         errors={name: label for name, (label, _) in ERRORS.items()},
-        effective_batch=config.train.effective_batch,
         lr=f"{config.train.lr:g}",
     )
 

@@ -336,3 +336,14 @@ def test_bf16_learns_on_a_cpu_too(fit) -> None:
     losses = [line["loss"] for line in log(run) if "loss" in line]
     assert losses[-1] < losses[0] - 0.5
     assert next(iter(weights(run).values())).dtype == torch.float32
+
+
+def test_a_plan_smaller_than_a_micro_batch_trains_all_the_same(fit, capsys) -> None:
+    nothing = [
+        f"train.{name}=null" for name in ("effective_batch", "max_steps", "warmup_steps", "eval_steps")
+    ]
+    run = fit(*nothing, "train.micro_batch=64", "train.epochs=5")
+    said = capsys.readouterr().out
+    assert "plan: 10 steps of 16 examples (5 epochs), 0 of them warm-up, a validation every 1 steps" in said
+    assert {line["step"] for line in log(run) if "eval_loss" in line} == set(range(1, 11))
+    assert read_json(run.path / "plan.json")["effective_batch"] == 16

@@ -25,7 +25,7 @@ class Meter:
         self.last = [read() for read, _ in self.sources]
 
     def read(self) -> float | None:
-        """Joules so far; None if nothing is reported. Read more often than a counter overflows, in minutes."""
+        """Joules so far; None if nothing is reported. Read it often: a counter overflows within minutes."""
         for index, (read, range_) in enumerate(self.sources):
             value = read()
             if value is None or self.last[index] is None:

@@ -18,6 +18,12 @@ def text_of(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def is_empty(value: Any) -> bool:
+    """Whether nothing is left of a column's value once it is normalised, such as of zero-width characters."""
+    text = text_of(value)
+    return not normalise(text[:100]) and not normalise(text)  # the beginning says it of nearly every text
+
+
 def values_of(row: Mapping[str, Any], template: Template, most: int | None = None) -> dict[str, str]:
     """The template's columns, normalised and cut to `most` characters."""
     return {column: normalise(text_of(row.get(column)))[:most] for column in template.columns}
@@ -53,18 +59,22 @@ def number_of(value: Any) -> float | None:
 def usable(rows: Rows, name: str, task: AnyTask) -> tuple[Rows, dict[str, int]]:
     """The rows that a task can use, and how many of each split it cannot: their target or source is empty.
 
-    Raises StageError (3) if nothing of a split is left.
+    A source is empty if one of its required columns is, or all of them if none is required. Raises StageError
+    (3) if nothing of a split is left.
     """
-    required = task.template.required or task.template.columns[:1]
+    columns, required = task.template.columns, task.template.required
 
     def is_usable(row: Row) -> bool:
         if task.kind == "regress" and number_of(row.get(task.target)) is None:
             return False
-        return all(text_of(row.get(column)).strip() for column in (task.target, *required))
+        if all(is_empty(row.get(column)) for column in columns):
+            return False
+        return not any(is_empty(row.get(column)) for column in (task.target, *required))
 
     kept = {split: [row for row in rows[split] if is_usable(row)] for split in SPLITS}
     if empty := [split for split in SPLITS if not kept[split]]:
+        wanted = ", ".join(sorted(required) or columns)
         raise StageError(
-            f"task {name}: no {' nor '.join(empty)} row has {', '.join(sorted(required))} and {task.target}: "
+            f"task {name}: no {' nor '.join(empty)} row has {wanted} and {task.target}: "
             "collect more articles, or look at the dataset", 3)  # fmt: skip
     return kept, {split: len(rows[split]) - len(kept[split]) for split in SPLITS}

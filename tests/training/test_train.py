@@ -217,27 +217,44 @@ def test_out_of_memory_in_validation_halves_its_batch(fit, monkeypatch, capsys) 
     assert sum("eval_loss" in line for line in log(run)) == 2
 
 
-def test_a_loss_that_is_no_number_names_the_articles_and_spoils_nothing(fit, splits, monkeypatch) -> None:
-    whole = fit(name="whole")
+def test_a_loss_that_is_no_number_names_the_articles_and_goes_on_without_them(
+    fit, splits, monkeypatch, capsys
+) -> None:
     loss = SummaryTrainer.compute_loss
 
     def broken(self, model, inputs, *arguments, **others):
         found = loss(self, model, inputs, *arguments, **others)
-        if model.training and self.state.global_step == 6:
-            return found * float("nan")
-        return found
+        at_fault = model.training and self.state.global_step >= 6 and 5 in self.now
+        return found * float("nan") if at_fault else found
+
+    step, fed = SummaryTrainer.training_step, set()
+
+    def noted(self, model, inputs, *others):
+        self.now = inputs["row"].tolist()
+        fed.update(self.now)
+        return step(self, model, inputs, *others)
+
+    monkeypatch.setattr(SummaryTrainer, "training_step", noted)
 
     monkeypatch.setattr(SummaryTrainer, "compute_loss", broken)
     with pytest.raises(StageError) as caught:
         fit(name="cut")
     said = str(caught.value)
-    assert "the loss became nan at step 7" in said
-    assert "the checkpoint of step 4 is intact" in said
-    assert "Lower train.lr" in said
-    named = re.search(r"articles (\S+, \S+, \S+, \S+);", said)
+    assert "the loss became nan at step" in said
+    assert "The same command goes on from step 4, which is intact, without them." in said
+    assert "If it stops again, lower train.lr (now 0.01): that begins another run" in said
+    named = re.search(r"articles (\S+, \S+, \S+, \S+)\.", said)
     assert named and set(named[1].split(", ")) <= {row["url"] for row in splits["train"]}
-    monkeypatch.undo()
-    assert same(whole, fit(name="cut"))
+    assert splits["train"][5]["url"] in said
+    capsys.readouterr()
+    fed.clear()
+    run = fit(name="cut")  # the same command, and the article is as bad as before
+    lines = capsys.readouterr().out
+    assert "examples: 4 that stopped training before are left out" in lines
+    assert "going on from step 4" in lines
+    assert fed and not fed & set(read_json(run.path / "not_finite.json")["rows"])
+    assert max(line["step"] for line in log(run)) == 8
+    assert all(torch.isfinite(each).all() for each in weights(run).values())
 
 
 def test_gradients_that_are_no_number_never_reach_the_weights(fit, monkeypatch) -> None:

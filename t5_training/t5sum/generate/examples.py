@@ -51,6 +51,26 @@ class Examples:
         )  # fmt: skip
 
 
+@dataclass
+class Replaced(Examples):
+    """Examples of which some are never read: the one of the nearest length is read in their place."""
+
+    instead: dict[int, int]
+
+    @classmethod
+    def of(cls, whole: Examples, rows: Sequence[int]) -> Examples:
+        """`whole` without these rows. It stays as long, so that every other step sees the same examples."""
+        size = whole.lengths.sum(axis=1)
+        others = np.setdiff1d(np.arange(len(whole)), rows)
+        if not len(others):
+            return whole
+        nearest = {row: int(others[np.abs(size[others] - size[row]).argmin()]) for row in rows}
+        return cls(**vars(whole), instead=nearest)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return super().__getitem__(self.instead.get(index, index))
+
+
 def _slice(values: np.ndarray, ends: np.ndarray, index: int) -> np.ndarray:
     return values[ends[index - 1] if index else 0 : ends[index]]
 

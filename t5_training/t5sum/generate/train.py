@@ -21,7 +21,7 @@ from t5sum.config import Config, GenerateTask
 from t5sum.data import Row, Rows, name_of, newest
 from t5sum.generate import preflight
 from t5sum.generate.batches import Collate
-from t5sum.generate.examples import Examples, examples
+from t5sum.generate.examples import Examples, Replaced, examples
 from t5sum.generate.model import build_model, choose_device, quiet_libraries
 from t5sum.generate.plan import PLANNED, keep_plan, steps_of
 from t5sum.generate.tokens import load_tokenizer, train_tokenizer
@@ -43,6 +43,8 @@ from t5sum.run.ranks import first_then_all, rank, world_size
 from t5sum.run.tracking import Tracked, tracked
 from t5sum.served.text import normalise
 from t5sum.sources import prompt, text_of, values_of
+
+NOT_FINITE = "not_finite.json"  # in a task's folder: the examples whose loss or gradients were no numbers
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: Gen
         f"{np.median(lengths[:, 0]):.0f} source and {np.median(lengths[:, 1]):.0f} target tokens"
     )
 
+    if (stopped := run.path / NOT_FINITE).exists():
+        rows_at_fault = read_json(stopped)["rows"]
+        parts["train"] = Replaced.of(parts["train"], rows_at_fault)
+        say(f"examples: {len(rows_at_fault)} that stopped training before are left out")
     planned = replace(config, train=keep_plan(run.path / "plan.json", len(parts["train"]), settings))
     notes = run.path / "memory.json"  # what a shortage of memory taught an earlier attempt
     micro_batch = read_json(notes)["micro_batch"] if notes.exists() else settings.micro_batch
@@ -237,15 +243,18 @@ class Attempt:
             trainer._save_checkpoint(trainer.model, None)
 
     def explain(self, error: NotFinite, step: int, urls: list[str]) -> None:
-        last = last_checkpoint(self.run.checkpoints)
-        kept = (
-            f"the checkpoint of step {last.name.split('-')[1]} is intact" if last else "no step was saved yet"
-        )
+        """Have the next attempt leave out the examples at fault, and say so. Raises StageError."""
+        last, stopped = last_checkpoint(self.run.checkpoints), self.run.path / NOT_FINITE
+        if rank() == 0:
+            before = read_json(stopped)["rows"] if stopped.exists() else []
+            write_json(stopped, {"rows": sorted({*before, *error.rows})})
+        start = f"step {last.name.split('-')[1]}, which is intact," if last else "the beginning"
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
-        fp16 = "Set train.precision=fp32, lower" if self.config.train.precision == "fp16" else "Lower"
+        fp16 = "set train.precision=fp32 or " if self.config.train.precision == "fp16" else ""
         raise StageError(
-            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. {fp16} train.lr "
-            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
+            f"{error.what} at step {step + 1}, articles {at_fault}. The same command goes on from {start} "
+            f"without them. If it stops again, {fp16}lower train.lr (now {self.config.train.lr:g}): that "
+            "begins another run"
         ) from None
 
     def trainer(self, micro_batch: int) -> tuple[SummaryTrainer, Watch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from t5sum import StageError
@@ -12,6 +12,8 @@ from t5sum.config import AnyTask
 from t5sum.data import SPLITS, Row, Rows
 from t5sum.served.template import Template
 from t5sum.served.text import literal, normalise
+
+LEAST_LEFT = 16  # tokens that optional columns leave at least for the others, in training and in the API
 
 
 def text_of(value: Any) -> str:
@@ -32,6 +34,21 @@ def values_of(row: Mapping[str, Any], template: Template, most: int | None = Non
 def prompt(row: Mapping[str, Any], template: Template) -> str:
     """What the encoder of a generate task reads: nothing in it means anything but text."""
     return literal(template.fill(values_of(row, template)))
+
+
+def fitting(row: Mapping[str, Any], template: Template, most: int, count: Callable[[str], int]) -> str:
+    """The prompt; without its optional columns if they leave fewer than LEAST_LEFT of `most` tokens.
+
+    The API leaves them out, too: a long title must not displace the text. count: a text's tokens.
+    """
+    whole, values, required = prompt(row, template), values_of(row, template), template.required
+    if not required or len(required) == len(template.columns):
+        return whole
+    longest = max(sorted(required), key=lambda column: len(values[column]))
+    frame, room = literal(template.fill({**values, longest: ""})), most - 1 - LEAST_LEFT
+    if len(frame.encode("utf-8", "surrogatepass")) < room or count(frame) <= room or count(whole) < most:
+        return whole
+    return literal(template.fill({column: values[column] for column in required}))
 
 
 def answer(row: Mapping[str, Any], column: str) -> str:

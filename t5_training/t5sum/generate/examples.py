@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from t5sum.config import GenerateTask
-from t5sum.sources import answer, prompt
+from t5sum.sources import answer, fitting
 
 CHUNK = 500  # rows tokenized between two reports of progress
 
@@ -93,7 +94,11 @@ def examples(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examples:
     """Tokenize rows, or read what a run with the same texts, tokenizer and settings left in `cache`."""
-    sources = [prompt(row, task.template) for row in rows]
+
+    def count(text: str) -> int:
+        return len(encode([text], tokenizer, sys.maxsize)[0]) - 1
+
+    sources = [fitting(row, task.template, task.source_max_tokens, count) for row in rows]
     targets = [answer(row, task.target) for row in rows]
     path = None
     if cache is not None:

@@ -28,7 +28,8 @@ def render_card(
     shown = []
     for name, section in sections.items():
         about = record["tasks"][name]
-        base = about.get("base", {"model": "scratch", "revision": None})
+        start = about.get("base", {"model": "scratch", "revision": None})
+        base = start.get("origin", start)  # of a task that continued from the served model: where that began
         weights = "a small T5 with weights of its own"
         if base["model"] != "scratch":
             weights = f"a T5 that started from {base['model']}"
@@ -43,7 +44,8 @@ def render_card(
                 "figures": figures[name],
                 "gate": record["gate"][name],
                 "on_the_hub": "summarization" if name == "summarize" else ON_THE_HUB[section["kind"]],
-                "base_model": base["model"] if base["revision"] else None,
+                "base_model": base["model"] if base.get("revision") and base["model"] != repo else None,
+                "license": base.get("license"),
                 "origin": weights,
                 "folder": section.get("tokenizer", "").removesuffix("tokenizer.json").rstrip("/"),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,24 @@ def render_card(
     shown = []
     for name, section in sections.items():
         about = record["tasks"][name]
-        base = about.get("base", {"model": "scratch", "revision": None})
+        start = about.get("base", {"model": "scratch", "revision": None})
+        base = start.get("origin", start)  # of a task that continued from the served model: where that began
         weights = "a small T5 with weights of its own"
         if base["model"] != "scratch":
             weights = f"a T5 that started from {base['model']}"
+        planned = about.get("training", {}).get("plan", asdict(config.train))
         shown.append(
             {
                 "name": name,
+                "effective_batch": planned["effective_batch"],
                 **section,
                 **about,
                 "columns": parsed(section["source"]).columns,
                 "figures": figures[name],
                 "gate": record["gate"][name],
                 "on_the_hub": "summarization" if name == "summarize" else ON_THE_HUB[section["kind"]],
-                "base_model": base["model"] if base["revision"] else None,
+                "base_model": base["model"] if base.get("revision") and base["model"] != repo else None,
+                "license": base.get("license"),
                 "origin": weights,
                 "folder": section.get("tokenizer", "").removesuffix("tokenizer.json").rstrip("/"),
             }
@@ -54,7 +59,6 @@ def render_card(
         base=next((each["base_model"] for each in shown if each["base_model"]), None),
         columns=METRICS,
         errors={name: label for name, (label, _) in ERRORS.items()},
-        effective_batch=config.train.effective_batch,
         lr=f"{config.train.lr:g}",
     )
 

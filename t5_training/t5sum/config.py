@@ -21,6 +21,7 @@ from t5sum.served.template import BadTemplate, Template
 HOME = Path(__file__).resolve().parent.parent
 REAL_HUB = "https://huggingface.co"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+LARGEST_BATCH = 256  # examples in one optimizer step, if the rows are many enough
 RESERVED = ("ct2",)  # a folder at the root of a model revision
 
 
@@ -75,14 +76,14 @@ class TrainConfig:
     weight_decay: float = ranged(0.0, least=0)
     label_smoothing: float = ranged(0.0, least=0, below=1)
     max_grad_norm: float = ranged(1.0, least=0)
-    epochs: float = ranged(8.0, above=0)
+    epochs: float | None = ranged(None, above=0)
     max_steps: int | None = ranged(None, least=1)
-    warmup_steps: int = ranged(100, least=0)
-    effective_batch: int = ranged(256, least=1)
+    warmup_steps: int | None = ranged(None, least=0)
+    effective_batch: int | None = ranged(None, least=1)
     micro_batch: int = ranged(4, least=1)
     eval_batch: int = ranged(8, least=1)
     group_by_length: bool = True
-    eval_steps: int = ranged(250, least=1)
+    eval_steps: int | None = ranged(None, least=1)
     log_steps: int = ranged(10, least=1)
     keep_checkpoints: int = ranged(2, least=2)
     save_minutes: float = ranged(15.0, least=0)
@@ -302,9 +303,10 @@ def check(config: Config) -> None:
     for key, value, limits in numbers(config):
         if wrong := out_of_range(value, limits):
             raise StageError(f"{key}={value} must {wrong}", 2)
-    if config.train.effective_batch % config.train.micro_batch:
+    batch = config.train.effective_batch or LARGEST_BATCH
+    if batch % config.train.micro_batch:
         raise StageError(
-            f"train.effective_batch={config.train.effective_batch} must be a multiple of "
+            f"train.effective_batch={batch} must be a multiple of "
             f"train.micro_batch={config.train.micro_batch}", 2)  # fmt: skip
     for name, task in config.tasks.items():
         check_task(name, task)

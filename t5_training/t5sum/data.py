@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
 
-def load_rows(repo: str, commit: str, columns: Iterable[str]) -> Rows:
-    """Every split of the dataset revision, checked. columns: those that the tasks need.
+def load_rows(repo: str, commit: str, readers: Mapping[str, Sequence[str]]) -> Rows:
+    """Every split of the dataset revision, checked. readers: the columns, each with the tasks that read it.
 
     Raises StageError: 5 Hub, 3 what is in it.
     """
@@ -30,15 +30,24 @@ def load_rows(repo: str, commit: str, columns: Iterable[str]) -> Rows:
         found = datasets.load_dataset(str(folder))
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         raise StageError(f"{name} cannot be read: {why_unreadable(folder, error)}", 3) from None
-    rows, needed = {}, sorted(set(columns))
+    rows, needed = {}, sorted(readers)
     for split, table in found.items():
         if missing := [column for column in needed if column not in table.column_names]:
-            raise StageError(
-                f"{name}: split {split} has no column {', '.join(missing)}, which the recipe's tasks read", 3
-            )
+            raise StageError(f"{name}: split {split} {without(missing, readers)}", 3)
         kept = needed + [each for each in OPTIONAL if each in table.column_names and each not in needed]
         rows[split] = table.select_columns(kept).to_list()
     return check_rows(rows, name)
+
+
+def without(missing: Sequence[str], readers: Mapping[str, Sequence[str]]) -> str:
+    """What is missing, and how to train the tasks that do not need it."""
+    tasks = sorted({task for column in missing for task in readers[column]})
+    rest = {task for each in readers.values() for task in each} - set(tasks)
+    how = (
+        f". To train {', '.join(sorted(rest))} alone, add {' '.join(f'tasks.{each}=null' for each in tasks)}"
+    )
+    columns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
+    return f"has no {columns}, which the task {' and '.join(tasks)} reads{how if rest else ''}"
 
 
 def why_unreadable(folder: Path, error: Exception) -> str:

@@ -129,13 +129,16 @@ def refuse_moved(origin: str, values: dict[str, Any]) -> None:
 
 
 def kinds(layers: Sequence[Layer], recipe: str) -> dict[str, str]:
-    """Every task's kind, in the order of the recipe. A layer after it may add a task, with its kind."""
+    """Every task's kind, in the order of the recipe. A later layer may add a task, or drop one with null."""
     found: dict[str, str] = {}
     for origin, values in layers:
         tasks = values.get("tasks") or {}
         if not isinstance(tasks, dict):
             raise StageError(f"{origin}: tasks must hold a section for each task", 2)
         for name, section in tasks.items():
+            if section is None and name in found:
+                del found[name]
+                continue
             if not isinstance(section, dict):
                 raise StageError(f"{origin}: tasks.{name} is a section; set one of its keys", 2)
             kind = section.get("kind", found.get(name))
@@ -148,6 +151,8 @@ def kinds(layers: Sequence[Layer], recipe: str) -> dict[str, str]:
                     f"{origin}: tasks.{name}.kind={kind!r} is not allowed: it must be one of "
                     f"{', '.join(KINDS)}", 2)  # fmt: skip
             found[str(name)] = kind
+    if not found:
+        raise StageError(f"no task of the recipe {recipe} is left: all of them are null", 2)
     return found
 
 

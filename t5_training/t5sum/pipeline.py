@@ -13,7 +13,7 @@ from t5sum.data import Rows, load_rows
 from t5sum.describe import describe, lay_out
 from t5sum.identity import fingerprint, stage_settings, training_settings
 from t5sum.judge.gate import in_words
-from t5sum.kinds import Kind, make_tasks
+from t5sum.kinds import Kind, make_tasks, readers_of
 from t5sum.progress import say
 from t5sum.repository import PRODUCTION
 from t5sum.run import ranks, tracking
@@ -163,14 +163,15 @@ class Stage:
     def read_rows(self) -> None:
         """The rows of the dataset; each task keeps those that it can use, and checks them."""
         repo, commit = self.dataset["repo"], self.dataset["revision"]
-        columns = set().union(*(task.columns for task in self.tasks))
-        self.rows = ranks.first_then_all(lambda: load_rows(repo, commit, columns))
+        readers = readers_of(self.tasks)
+        self.rows = ranks.first_then_all(lambda: load_rows(repo, commit, readers))
         say("rows: " + ", ".join(f"{len(part)} {split}" for split, part in self.rows.items()))
         self.result.counts |= {f"{split}_rows": len(part) for split, part in self.rows.items()}
         for task in self.tasks:
             task.take(self.rows)
             if left_out := sum(task.left_out.values()):
-                say(f"{task.name}: {left_out} rows left out, with an empty target or source")
+                where = ", ".join(f"{count} {split}" for split, count in task.left_out.items() if count)
+                say(f"{task.name}: {left_out} rows left out, with an empty target or source ({where})")
             self.result.counts[f"{task.name}_left_out"] = left_out
 
     # ------------------------------------------------------------------------------------ work

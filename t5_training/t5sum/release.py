@@ -11,7 +11,7 @@ from t5sum.data import load_rows
 from t5sum.describe import columns_of
 from t5sum.judge.gate import all_promoted, in_words
 from t5sum.judge.report import dataset_figures, write_report
-from t5sum.kinds import KINDS
+from t5sum.kinds import KINDS, readers_of
 from t5sum.pipeline import Stage, with_task
 from t5sum.progress import say
 from t5sum.repository import PRODUCTION, RECORD
@@ -121,7 +121,7 @@ def evaluate_revision(stage: Stage, model: str, dataset: str) -> None:
     tasks = [task for task in stage.tasks if with_task(folder, task)]
     if not tasks:
         raise StageError(f"{repo} at {commit[:8]} has no task of the recipe {config.recipe}", 2)
-    rows = load_rows(name, at, set().union(*(task.columns for task in tasks)))
+    rows = load_rows(name, at, readers_of(tasks))
     place = Path(config.runs_dir).parent / "evaluations" / f"{commit[:12]}-{at[:12]}"
     found = {}
     for task in tasks:

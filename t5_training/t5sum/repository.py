@@ -214,6 +214,21 @@ def load_record(repo: str, commit: str) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def licence(repo: str, commit: str) -> str | None:
+    """The licence that a model's card names; None without a card or a licence in it."""
+    from huggingface_hub import hf_hub_download, metadata_load
+    from huggingface_hub.errors import EntryNotFoundError
+    from yaml import YAMLError
+
+    with hub_errors(f"reading the card of {repo} at {commit[:8]}"):
+        try:
+            found = metadata_load(hf_hub_download(repo, "README.md", revision=commit)) or {}
+        except (EntryNotFoundError, ValueError, YAMLError):  # the first one also if the Hub is down
+            return None
+    named = found.get("license_name") or found.get("license")
+    return ", ".join(map(str, named)) if isinstance(named, list) else named and str(named)
+
+
 def download(repo: str, commit: str, kind: str, patterns: list[str] | None = None) -> Path:
     """The files of one commit, from the cache if they are there already."""
     from huggingface_hub import snapshot_download

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from t5sum import StageError
 from t5sum.config import GateConfig, Settings
+from t5sum.generate.plan import plan
 from t5sum.identity import fingerprint, stage_settings, training_settings
 from t5sum.load import load_config
 from t5sum.run.result import Result
@@ -76,8 +77,10 @@ def test_a_full_disk_asks_for_room_and_a_missing_file_is_a_bug(tmp_path: Path, m
 def test_the_default_is_the_published_recipe() -> None:
     config = load_config([], {})
     train = config.train
-    assert (train.lr, train.effective_batch, train.epochs, train.warmup_steps) == (4e-4, 256, 8, 100)
-    assert (train.eval_steps, train.seed, train.micro_batch) == (250, 42, 4)
+    assert (train.lr, train.seed, train.micro_batch) == (4e-4, 42, 4)
+    planned = plan(60_964, train)  # as many as the published recipe had
+    assert (planned.effective_batch, planned.epochs, planned.warmup_steps) == (256, 8, 96)
+    assert planned.eval_steps == 239
     summarize = config.tasks["summarize"]
     assert (summarize.source_max_tokens, summarize.target_max_tokens) == (600, 200)
     assert (summarize.generation.beam_size, summarize.generation.no_repeat_ngram_size) == (5, 4)
@@ -87,7 +90,7 @@ def test_a_file_lies_over_config_yaml_and_the_command_line_over_both(tmp_path: P
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("train: {lr: 0.001, seed: 7}\n")
     config = load_config(["train.seed=9"], {}, [overlay])
-    assert (config.train.lr, config.train.seed, config.train.epochs) == (1e-3, 9, 8)
+    assert (config.train.lr, config.train.seed, config.train.log_steps) == (1e-3, 9, 10)
 
 
 def test_names_left_out_come_from_the_environment() -> None:
@@ -107,7 +110,7 @@ def test_names_left_out_come_from_the_environment() -> None:
         ),
         ("speed=1", "speed is not a setting; allowed: runs_dir, tracking, hub, model"),
         ("train.lr=fast", "train.lr='fast' is not allowed: it must be a number"),
-        ("train.epochs=", "train.epochs=None is not allowed: it must be a number"),
+        ("train.log_steps=", "train.log_steps=None is not allowed: it must be a whole number"),
         ("train.max_steps=x", "it must be a whole number or null"),
         ("train.group_by_length=maybe", "it must be true or false"),
         ("model.init=best", "model.init='best' is not allowed: it must be one of base, production"),

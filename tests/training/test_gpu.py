@@ -156,8 +156,8 @@ def test_a_loss_that_is_no_number_stops_fp16_at_once(clip) -> None:
 
 def test_the_nan_of_fp16_is_explained_by_fp16(tiny, tmp_path: Path) -> None:
     for precision, advice in (
-        ("fp16", r"Set train\.precision=fp32, lower train\.lr"),
-        ("fp32", r"Lower train\.lr"),
+        ("fp16", r"set train\.precision=fp32 or lower train\.lr"),
+        ("fp32", r"stops again, lower train\.lr"),
     ):
         config = load_config([*tiny, f"train.precision={precision}"], {})
         attempt = training.Attempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,24 @@ def test_tokens_are_kept_by_content(tokenizer, rows, tmp_path: Path) -> None:
     examples(made, tokenizer, SETTINGS, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert kept.exists()
+
+
+def test_a_long_title_does_not_displace_the_text(tokenizer) -> None:
+    """Sources have 32 tokens. An optional column that leaves the text fewer than 16 of them is left out."""
+    task = replace(SETTINGS, source="[{title}. ]{text}")
+    text, short = "В городе Плёс открыли новый музей. " * 9, "Плёс"
+    made = [
+        {"text": text, "title": "Тотьма " * 40, "summary": "музей"},
+        {"text": text, "title": short, "summary": "музей"},
+        {"text": "Плёс", "title": short, "summary": "музей"},
+    ]
+    found = examples(made, tokenizer, task)
+    read = [
+        tokenizer.decode(found[index]["input_ids"], skip_special_tokens=True).strip() for index in range(3)
+    ]
+    assert read[0].startswith("В городе Плёс") and "Тотьма" not in read[0]
+    assert read[1].startswith("Плёс. В городе Плёс")
+    assert read[2] == "Плёс. Плёс"
+    required = replace(SETTINGS, source="{title}. {text}")
+    kept = examples(made[:1], tokenizer, required)
+    assert "Тотьма" in tokenizer.decode(kept[0]["input_ids"]), "a required column is never left out"

@@ -217,27 +217,44 @@ def test_out_of_memory_in_validation_halves_its_batch(fit, monkeypatch, capsys) 
     assert sum("eval_loss" in line for line in log(run)) == 2
 
 
-def test_a_loss_that_is_no_number_names_the_articles_and_spoils_nothing(fit, splits, monkeypatch) -> None:
-    whole = fit(name="whole")
+def test_a_loss_that_is_no_number_names_the_articles_and_goes_on_without_them(
+    fit, splits, monkeypatch, capsys
+) -> None:
     loss = SummaryTrainer.compute_loss
 
     def broken(self, model, inputs, *arguments, **others):
         found = loss(self, model, inputs, *arguments, **others)
-        if model.training and self.state.global_step == 6:
-            return found * float("nan")
-        return found
+        at_fault = model.training and self.state.global_step >= 6 and 5 in self.now
+        return found * float("nan") if at_fault else found
+
+    step, fed = SummaryTrainer.training_step, set()
+
+    def noted(self, model, inputs, *others):
+        self.now = inputs["row"].tolist()
+        fed.update(self.now)
+        return step(self, model, inputs, *others)
+
+    monkeypatch.setattr(SummaryTrainer, "training_step", noted)
 
     monkeypatch.setattr(SummaryTrainer, "compute_loss", broken)
     with pytest.raises(StageError) as caught:
         fit(name="cut")
     said = str(caught.value)
-    assert "the loss became nan at step 7" in said
-    assert "the checkpoint of step 4 is intact" in said
-    assert "Lower train.lr" in said
-    named = re.search(r"articles (\S+, \S+, \S+, \S+);", said)
+    assert "the loss became nan at step" in said
+    assert "The same command goes on from step 4, which is intact, without them." in said
+    assert "If it stops again, lower train.lr (now 0.01): that begins another run" in said
+    named = re.search(r"articles (\S+, \S+, \S+, \S+)\.", said)
     assert named and set(named[1].split(", ")) <= {row["url"] for row in splits["train"]}
-    monkeypatch.undo()
-    assert same(whole, fit(name="cut"))
+    assert splits["train"][5]["url"] in said
+    capsys.readouterr()
+    fed.clear()
+    run = fit(name="cut")  # the same command, and the article is as bad as before
+    lines = capsys.readouterr().out
+    assert "examples: 4 that stopped training before are left out" in lines
+    assert "going on from step 4" in lines
+    assert fed and not fed & set(read_json(run.path / "not_finite.json")["rows"])
+    assert max(line["step"] for line in log(run)) == 8
+    assert all(torch.isfinite(each).all() for each in weights(run).values())
 
 
 def test_gradients_that_are_no_number_never_reach_the_weights(fit, monkeypatch) -> None:
@@ -336,3 +353,14 @@ def test_bf16_learns_on_a_cpu_too(fit) -> None:
     losses = [line["loss"] for line in log(run) if "loss" in line]
     assert losses[-1] < losses[0] - 0.5
     assert next(iter(weights(run).values())).dtype == torch.float32
+
+
+def test_a_plan_smaller_than_a_micro_batch_trains_all_the_same(fit, capsys) -> None:
+    nothing = [
+        f"train.{name}=null" for name in ("effective_batch", "max_steps", "warmup_steps", "eval_steps")
+    ]
+    run = fit(*nothing, "train.micro_batch=64", "train.epochs=5")
+    said = capsys.readouterr().out
+    assert "plan: 10 steps of 16 examples (5 epochs), 0 of them warm-up, a validation every 1 steps" in said
+    assert {line["step"] for line in log(run) if "eval_loss" in line} == set(range(1, 11))
+    assert read_json(run.path / "plan.json")["effective_batch"] == 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from t5sum import StageError, repository
 from t5sum.config import Config
@@ -25,19 +26,19 @@ class Base:
     folder: Path | None
 
 
-def resolve_base(kept: Path, config: Config, place: str) -> Base:
+def resolve_base(kept: Path, config: Config, place: str, name: str) -> Base:
     """The base model, downloaded. kept: a file that makes a run keep the commit it began with.
 
-    place: where the task's files lie in a model revision, if training continues from production.
+    name: of the task. place: where its files lie in a model revision, if training continues from production.
     """
-    return ranks.first_then_all(lambda: load_base(kept, config, place))
+    return ranks.first_then_all(lambda: load_base(kept, config, place, name))
 
 
-def load_base(kept: Path, config: Config, place: str) -> Base:
+def load_base(kept: Path, config: Config, place: str, name: str) -> Base:
     if kept.exists():
         chosen = read_json(kept)
     else:
-        chosen = choose_base(config, place)
+        chosen = choose_base(config, place, name)
         write_json(kept, chosen)
     name, commit = chosen["name"], chosen["commit"]
     if name == "scratch":
@@ -52,17 +53,34 @@ def load_base(kept: Path, config: Config, place: str) -> Base:
     return Base(name, commit, repository.download(name, commit, "model", patterns) / inside)
 
 
-def choose_base(config: Config, place: str) -> dict[str, str | None]:
+def choose_base(config: Config, place: str, name: str) -> dict[str, Any]:
     if config.model.init == "production" and config.hub.model_repo:
         repo = config.hub.model_repo
         served = repository.revisions(repo).get(PRODUCTION)
         if served and f"{place}config.json" in repository.files(repo, served):
-            return {"name": repo, "commit": served, "place": place}
+            return {
+                "name": repo, "commit": served, "place": place, "origin": find_origin(repo, served, name)
+            }  # fmt: skip
         say("model.init=production, but no model is in production yet: starting from model.base")
     base = config.model.base
     if base == "scratch" or Path(base).is_dir():
         return {"name": base, "commit": None}
-    return {"name": base, "commit": repository.resolve(base, config.model.revision, "model", cached=True)}
+    commit = repository.resolve(base, config.model.revision, "model", cached=True)
+    return {"name": base, "commit": commit, "license": repository.licence(base, commit)}
+
+
+def find_origin(repo: str, commit: str, name: str) -> dict[str, Any] | None:
+    """The base that the task of this model revision once started from; None if no record says so."""
+    seen = set()
+    while commit not in seen:
+        seen.add(commit)
+        record = repository.load_record(repo, commit)
+        about = record.get("tasks", {}).get(name, record)  # in the first edition it stood at the top
+        base = about.get("base") or {}
+        if base.get("origin") or base.get("model") != repo:
+            return base.get("origin") or base or None
+        commit = base["revision"]
+    return None
 
 
 def weight_files(name: str, commit: str, inside: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from t5sum.config import GenerateTask
-from t5sum.sources import answer, prompt
+from t5sum.sources import answer, fitting
 
 CHUNK = 500  # rows tokenized between two reports of progress
 
@@ -51,6 +52,26 @@ class Examples:
         )  # fmt: skip
 
 
+@dataclass
+class Replaced(Examples):
+    """Examples of which some are never read: the one of the nearest length is read in their place."""
+
+    instead: dict[int, int]
+
+    @classmethod
+    def of(cls, whole: Examples, rows: Sequence[int]) -> Examples:
+        """`whole` without these rows. It stays as long, so that every other step sees the same examples."""
+        size = whole.lengths.sum(axis=1)
+        others = np.setdiff1d(np.arange(len(whole)), rows)
+        if not len(others):
+            return whole
+        nearest = {row: int(others[np.abs(size[others] - size[row]).argmin()]) for row in rows}
+        return cls(**vars(whole), instead=nearest)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return super().__getitem__(self.instead.get(index, index))
+
+
 def _slice(values: np.ndarray, ends: np.ndarray, index: int) -> np.ndarray:
     return values[ends[index - 1] if index else 0 : ends[index]]
 
@@ -73,7 +94,11 @@ def examples(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examples:
     """Tokenize rows, or read what a run with the same texts, tokenizer and settings left in `cache`."""
-    sources = [prompt(row, task.template) for row in rows]
+
+    def count(text: str) -> int:
+        return len(encode([text], tokenizer, sys.maxsize)[0]) - 1
+
+    sources = [fitting(row, task.template, task.source_max_tokens, count) for row in rows]
     targets = [answer(row, task.target) for row in rows]
     path = None
     if cache is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from t5sum import StageError, first_line
 from t5sum.config import parsed
 from t5sum.progress import say
-from t5sum.sources import prompt
+from t5sum.sources import fitting
 from t5sum.tasks import section_of
 
 MOST_EXAMPLES = 32  # in one batch: beyond that the beams' memory grows and the speed does not
@@ -47,10 +47,15 @@ class Export:
         """The folder of the transformers files."""
         return (self.folder / self.section["tokenizer"]).parent
 
-    def sources(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def sources(self, rows: Sequence[dict[str, Any]], tokenizer: Any = None) -> list[str]:
         """What the encoder reads for each row, as training made it and as the API makes it."""
-        template = parsed(self.section["source"])
-        return [prompt(row, template) for row in rows]
+        template, most = parsed(self.section["source"]), self.section["source_max_tokens"]
+        tokenizer = tokenizer or self.load_tokenizer()
+
+        def count(text: str) -> int:
+            return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+        return [fitting(row, template, most, count) for row in rows]
 
     def load_tokenizer(self) -> Any:
         from tokenizers import Tokenizer
@@ -141,7 +146,7 @@ def generate(
     tokenizer = export.load_tokenizer()
     compute_type = export.section["compute_type"]
     translator = load_translator(export.engine, compute_type, device, workers or os.cpu_count() or 1)
-    texts = export.sources(rows)
+    texts = export.sources(rows, tokenizer)
     memory = Memory(remembered, _model_key(export, translator.device)) if remembered else None
     predictions: list[str | None] = [memory.get(text) if memory else None for text in texts]
     missing = [index for index, known in enumerate(predictions) if known is None]
@@ -208,7 +213,7 @@ def generate_full_precision(
         AutoModelForSeq2SeqLM.from_pretrained(export.full_precision, dtype=torch.float32).to(device).eval()
     )
     pad = model.config.pad_token_id or 0
-    ids = export.encode(export.sources(rows), tokenizer)
+    ids = export.encode(export.sources(rows, tokenizer), tokenizer)
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     predictions = [""] * len(ids)
     started = time.monotonic()

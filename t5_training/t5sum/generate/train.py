@@ -7,7 +7,7 @@ import math
 import shutil
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from t5sum.config import Config, GenerateTask
 from t5sum.data import Row, Rows, name_of, newest
 from t5sum.generate import preflight
 from t5sum.generate.batches import Collate
-from t5sum.generate.examples import Examples, examples
+from t5sum.generate.examples import Examples, Replaced, examples
 from t5sum.generate.model import build_model, choose_device, quiet_libraries
+from t5sum.generate.plan import PLANNED, keep_plan, steps_of
 from t5sum.generate.tokens import load_tokenizer, train_tokenizer
 from t5sum.generate.trainer import (
     COMPLETE,
@@ -43,6 +44,8 @@ from t5sum.run.tracking import Tracked, tracked
 from t5sum.served.text import normalise
 from t5sum.sources import prompt, text_of, values_of
 
+NOT_FINITE = "not_finite.json"  # in a task's folder: the examples whose loss or gradients were no numbers
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -59,6 +62,7 @@ class Outcome:
     seconds: float  # over all processes that worked on it, like joules: the run may have been stopped
     joules: float | None
     joules_of: str | None  # GPU or processor
+    plan: dict[str, float]  # the settings that plan.py names
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -95,14 +99,21 @@ def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: Gen
         f"{np.median(lengths[:, 0]):.0f} source and {np.median(lengths[:, 1]):.0f} target tokens"
     )
 
+    if (stopped := run.path / NOT_FINITE).exists():
+        rows_at_fault = read_json(stopped)["rows"]
+        parts["train"] = Replaced.of(parts["train"], rows_at_fault)
+        say(f"examples: {len(rows_at_fault)} that stopped training before are left out")
+    planned = replace(config, train=keep_plan(run.path / "plan.json", len(parts["train"]), settings))
     notes = run.path / "memory.json"  # what a shortage of memory taught an earlier attempt
     micro_batch = read_json(notes)["micro_batch"] if notes.exists() else settings.micro_batch
+    if settings.effective_batch is None:  # a small planned batch may be smaller than a micro-batch
+        micro_batch = math.gcd(micro_batch, max(1, planned.train.effective_batch // world_size()))
     spent = Spent(run.path / "spent.json", Meter([] if cpu else gpus()))
     prefix = f"{run.path.name}_" if len(config.of_kind("generate")) > 1 else ""
     with tracked(run.run, config, run.log, prefix) as tracker:
         while True:
             references = [normalise(text_of(row[task.target])) for row in validation]
-            attempt = Attempt(run, config, task, tokenizer, parts, references, base, cpu, bf16)
+            attempt = Attempt(run, planned, task, tokenizer, parts, references, base, cpu, bf16)
             attempt.notes = (spent, tracker)
             outcome = attempt.fit(micro_batch, [name_of(row) for row in training])
             if outcome is not None:
@@ -113,7 +124,7 @@ def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: Gen
             write_json(notes, {"micro_batch": micro_batch})
             say(
                 f"out of memory: going on with micro-batches of {micro_batch}, accumulated to the same "
-                f"{settings.effective_batch} examples per step"
+                f"{planned.train.effective_batch} examples per step"
             )
     if rank():
         return {}
@@ -123,6 +134,7 @@ def train(run: TaskRun, rows: Rows, base: Path | None, config: Config, task: Gen
     result = Outcome(
         outcome, state["global_step"], state["best_metric"], f"validation {settings.select_by}", device,
         micro_batch, len(parts["train"]), len(parts["validation"]), **cost,
+        plan={name: getattr(planned.train, name) for name in PLANNED},
     )  # fmt: skip
     say(f"best checkpoint: step {result.best_step}, {result.metric} {result.best_metric:.4f}")
     return result.as_json()
@@ -218,8 +230,8 @@ class Attempt:
 
     def steps(self) -> int:
         settings = self.config.train
-        an_epoch = math.ceil(len(self.parts["train"]) / settings.effective_batch)
-        return settings.max_steps or math.ceil(settings.epochs * an_epoch)
+        examples = len(self.parts["train"])
+        return settings.max_steps or steps_of(examples, settings.effective_batch, settings.epochs)
 
     def keep(self, trainer: SummaryTrainer, last: Path | None) -> None:
         """Save the last finished step before a new attempt, unless its weights may be half updated."""
@@ -231,15 +243,18 @@ class Attempt:
             trainer._save_checkpoint(trainer.model, None)
 
     def explain(self, error: NotFinite, step: int, urls: list[str]) -> None:
-        last = last_checkpoint(self.run.checkpoints)
-        kept = (
-            f"the checkpoint of step {last.name.split('-')[1]} is intact" if last else "no step was saved yet"
-        )
+        """Have the next attempt leave out the examples at fault, and say so. Raises StageError."""
+        last, stopped = last_checkpoint(self.run.checkpoints), self.run.path / NOT_FINITE
+        if rank() == 0:
+            before = read_json(stopped)["rows"] if stopped.exists() else []
+            write_json(stopped, {"rows": sorted({*before, *error.rows})})
+        start = f"step {last.name.split('-')[1]}, which is intact," if last else "the beginning"
         at_fault = ", ".join(urls[row] for row in error.rows[:8]) + (" …" if len(error.rows) > 8 else "")
-        fp16 = "Set train.precision=fp32, lower" if self.config.train.precision == "fp16" else "Lower"
+        fp16 = "set train.precision=fp32 or " if self.config.train.precision == "fp16" else ""
         raise StageError(
-            f"{error.what} at step {step + 1}, articles {at_fault}; {kept}. {fp16} train.lr "
-            f"(now {self.config.train.lr:g}) or look at those articles; the same command goes on from there"
+            f"{error.what} at step {step + 1}, articles {at_fault}. The same command goes on from {start} "
+            f"without them. If it stops again, {fp16}lower train.lr (now {self.config.train.lr:g}): that "
+            "begins another run"
         ) from None
 
     def trainer(self, micro_batch: int) -> tuple[SummaryTrainer, Watch]:

@@ -36,7 +36,7 @@ class Generate(Kind):
         return "" if self.name == next(iter(self.config.of_kind("generate"))) else f"{self.name}/"
 
     def base(self, run: Run) -> Base:
-        return resolve_base(self.run(run).path / "base.json", self.config, self.place)
+        return resolve_base(self.run(run).path / "base.json", self.config, self.place, self.name)
 
     def train(self, run: Run) -> None:
         """Of several processes all train; what was done before is done by none."""
@@ -126,7 +126,11 @@ class Generate(Kind):
         here = self.run(run)
         base = read_json(here.path / "base.json")
         return {
-            "base": {"model": base["name"], "revision": base["commit"]},
+            "base": {
+                "model": base["name"],
+                "revision": base["commit"],
+                **{key: base[key] for key in ("license", "origin") if base.get(key)},
+            },
             "training": here.gave("train"),
             "export": here.gave("export"),
         }

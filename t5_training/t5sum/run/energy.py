@@ -25,11 +25,7 @@ class Meter:
         self.last = [read() for read, _ in self.sources]
 
     def read(self) -> float | None:
-<<<<<<< HEAD
-        """Joules so far; None if nothing is reported. A counter overflows in minutes: read it often."""
-=======
         """Joules so far; None if nothing is reported. Read it often: a counter overflows within minutes."""
->>>>>>> train2
         for index, (read, range_) in enumerate(self.sources):
             value = read()
             if value is None or self.last[index] is None:

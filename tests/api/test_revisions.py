@@ -92,8 +92,8 @@ def test_the_masks_of_training_are_harmless(repo_root):
     import yaml
     from topic_sum.inference.masks import try_masks
 
-    topics = repo_root / "t5_training" / "t5sum" / "classify" / "topics.yaml"
-    try_masks("topic.mask", yaml.safe_load(topics.read_text(encoding="utf-8"))["mask"] + HARMLESS, 4000)
+    recipe = yaml.safe_load((repo_root / "recipes" / "gazeta.yaml").read_text(encoding="utf-8"))
+    try_masks("topic.mask", recipe["tasks"]["topic"]["mask"] + HARMLESS, 4000)
 
 
 def broken_map(tokenizer):

@@ -108,11 +108,7 @@ def complete(folder: Path, task: GenerateTask) -> str:
         max_new_tokens=served.max_decoding_length, length_penalty=served.length_penalty,
         repetition_penalty=served.repetition_penalty,
         # CTranslate2 ends a beam search as soon as it has enough finished texts, computes probabilities after
-<<<<<<< HEAD
         # no_repeat_ngram_size has ruled out tokens, and writes no empty text. transformers must be asked to.
-=======
-        # no_repeat_ngram_size has ruled out tokens, and writes no empty text; these make transformers do so.
->>>>>>> train2
         early_stopping=served.beam_size > 1, renormalize_logits=True, min_new_tokens=1, **ids,
     ).save_pretrained(folder)  # fmt: skip
     return tokenizer.eos_token

@@ -111,6 +111,8 @@ ELSEWHERE: dict[str, str] = {
     "scrapy crawl SITE": SECOND,
     'python -m gazeta.publish --accept "text length"':
         "dataset/test_publish.py::test_drift_blocks_publishing_until_it_is_accepted",
+    "python main.py tasks.topic=null":
+        "training/test_inputs.py::test_a_dataset_without_rubrics_trains_summaries_alone",
     "python main.py --smoke tracking=mlflow":
         "training/test_stage.py::test_smoke_with_a_tracker_has_its_record_or_says_how_to_install_it",
     "torchrun --nproc_per_node=2 main.py":

@@ -77,17 +77,25 @@ def systemd_as_the_page_says(copy: Any, systemd: Any) -> None:
     assert re.search(r" parser +(done|nothing to do) ", told), told
     assert re.search(r"error: .*ai-forever/ruT5-base", told), told
 
-    config = copy.root / "t5_training/config.yaml"
-    before = config.read_bytes()
-    small = yaml.safe_load((copy.root / "demo/train.yaml").read_text(encoding="utf-8"))
-    merged = yaml.safe_load(config.read_text(encoding="utf-8"))
+    # A nightly run takes no overlay: the small settings go where a user would write them.
+    config, recipe = copy.root / "t5_training/config.yaml", copy.root / "recipes/gazeta.yaml"
+    before = {path: path.read_bytes() for path in (config, recipe)}
+    small, settings, about = (
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in (copy.root / "demo/train.yaml", config, recipe)
+    )
     for part, values in small.items():
-        merged[part] |= values
-    config.write_text(yaml.safe_dump(merged, allow_unicode=True), encoding="utf-8")
+        settings[part] |= values
+    for task in about["tasks"].values():
+        for name, value in small.get(task["kind"], {}).items():
+            task[name] = task.get(name, {}) | value if isinstance(value, dict) else value
+    for path, values in ((config, settings), (recipe, about)):
+        path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     try:
         systemd.run("systemctl start gazeta")
     finally:
-        config.write_bytes(before)
+        for path, content in before.items():
+            path.write_bytes(content)
     assert not failed()
     assert len(re.findall(r" training +(?:done|nothing to do) ", systemd.run("journalctl -u gazeta"))) == 1
 

@@ -31,7 +31,7 @@ COUNTED = ("found", "fetched", "kept", "updated", "dropped", "failed")  # of the
 
 
 def run_crawl(site: str, arguments: list[str]) -> int:
-    """Crawl a site in a process of its own, as Scrapy runs once per process. Its exit code.
+    """Crawl a site in a separate process, because Scrapy can run only once per process. Its exit code.
 
     Signals that ask us to stop are passed on: `docker stop` must reach the crawl.
     """
@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
             print("a finished dataset waits for the Hub: publishing it without a crawl", file=sys.stderr)
         elif recipe.sites:
             check_hub()
-            # Another address stands in for the first site; the others would be fetched for real.
+            # SITE_URL replaces the first site only; the others would be fetched for real.
             stands_in = settings.SITE_URL != settings.GAZETA_URL
             for site in recipe.sites[:1] if stands_in else recipe.sites:
                 crawl(site, arguments, outcome)

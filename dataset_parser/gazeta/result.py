@@ -25,7 +25,7 @@ from gazeta import StageError
 FORMAT = 1
 BEGAN, STARTED = datetime.now(UTC), time.monotonic()
 NOTHING_TO_DO, STOPPED = "nothing to do", "stopped"
-# Why a step in a process of its own failed, by its exit code.
+# Why a step in a separate process failed, by its exit code.
 CODES = {
     1: "unexpected", 2: "wrong_setting", 3: "site_changed", 5: "site_unreachable", 6: "another_run",
     130: STOPPED, 143: STOPPED,
@@ -126,7 +126,7 @@ def recorded(work: Callable[[Recipe, Result], None]) -> int:
 
 
 class StepFailed(StageError):
-    """A step in a process of its own ended badly. It has printed its line itself."""
+    """A step in a separate process failed. It has already printed its line."""
 
 
 def _reason(error: BaseException) -> StageError | None:

@@ -142,7 +142,7 @@ def _from_version_2(db: sqlite3.Connection) -> None:
 
 
 def _from_version_1(db: sqlite3.Connection) -> None:
-    """Give what version 1 wrote into texts columns of their own."""
+    """Move what version 1 wrote into texts to separate columns."""
     db.execute("UPDATE article SET expects_lead = 0 WHERE instr(url, '/news/') > 0")
     # A sitemap's depth was "#2" in its rubric, and nothing at the top.
     db.execute(

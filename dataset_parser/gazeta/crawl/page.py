@@ -25,7 +25,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a page gave no article. A site adds reasons of its own with NotAnArticle, such as "gallery"."""
+    """Why a page gave no article. A site can add other reasons with NotAnArticle, such as "gallery"."""
 
     GONE = "gone"
     FORBIDDEN = "forbidden by robots.txt"

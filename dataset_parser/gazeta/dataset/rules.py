@@ -110,7 +110,7 @@ def parse_date(raw: str) -> datetime | None:
 
 
 def copied_share(summary: str, text: str) -> float:
-    """The share of the summary's runs of three words that stand in the text too; 1.0 is a plain copy."""
+    """The share of the summary's runs of three words that the text has, too; 1.0 is a plain copy."""
     runs, source = shingles(summary), shingles(text)
     places = np.minimum(np.searchsorted(source, runs), len(source) - 1)
     return np.count_nonzero(source[places] == runs) / len(runs)

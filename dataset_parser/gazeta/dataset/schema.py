@@ -113,7 +113,7 @@ def digest(values: Iterable[str]) -> bytes:
 
 
 def content_urn(values: Iterable[str]) -> str:
-    """A stable address for a row that has none of its own."""
+    """A stable address for a row without one."""
     return UUID(bytes=digest(values), version=5).urn
 
 

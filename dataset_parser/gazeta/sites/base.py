@@ -1,4 +1,4 @@
-"""What the collector has to know about a news site. One subclass per site, in a file of its own.
+"""What the collector has to know about a news site. Each site is a subclass in a separate file.
 
 A site is pure: it turns addresses and pages into values, and uses neither the network nor the clock. A simple
 site names its address, its rubrics, the pattern of its articles' addresses and one `Layout`.
@@ -118,7 +118,7 @@ class Site:
         return rubric if rubric in self.rubrics else ""
 
     def expects_lead(self, url: str) -> bool:
-        """Whether articles at such addresses have a lead of their own."""
+        """Whether articles at such addresses have a separate lead."""
         return True
 
     # Pages

@@ -58,7 +58,7 @@ def find_root(site: Any, page: etree._Element, find: Find) -> tuple[etree._Eleme
 
 
 class Reader:
-    """Reads one page. A site whose pages have marks of their own overrides the attributes.
+    """Reads one page. A site whose pages are marked differently overrides the attributes.
 
     The order of calls matters: the lead is cut out of the tree before the text is read.
     """
